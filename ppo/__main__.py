@@ -1,0 +1,5 @@
+"""python -m ppo, the same as the console script."""
+
+from ppo.cli import main
+
+main()

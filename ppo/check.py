@@ -1,0 +1,93 @@
+"""Check an environment before training on it, and list the families there are."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+
+from ppo.collector import Collector
+from ppo.config import Config
+from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs
+from ppo.envs.spaces import mask_columns
+from ppo.errors import NonFiniteError, UsageError
+from ppo.policies import OPTIONS, Policy, build_policy, resolve_policy
+from ppo.presets import preset
+from ppo.rollout import Rollout
+
+
+def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[str, str]]:
+    """Yield (name, finding) pairs about an environment, from random steps in it.
+
+    Raises:
+        UsageError: the one reason why it cannot be trained.
+    """
+    name, config = preset(env_id)
+    envs = check_envs(make_envs(env_id, num_envs))
+    obs_space, action_space = envs.single_observation_space, envs.single_action_space
+    policy = _random_policy(envs, config)
+    yield "environment", f"{env_id}: {num_envs} x {type(envs.unwrapped).__name__}"
+    yield "observation", str(obs_space)
+    yield "action", str(action_space)
+    yield "action mask", "none" if mask_columns(obs_space) is None else "yes; masked actions are never sampled"
+    yield "autoreset", autoreset_mode(envs).value
+    try:
+        rollout, lengths, seconds = _roll(envs, policy, steps)
+    except NonFiniteError as error:
+        raise UsageError(f"{env_id} gives numbers that cannot be trained on: {error}") from error
+    yield "finite", f"observations and rewards of {int(rollout.valid.sum()):,} random steps are all finite"
+    ended, cut = int(rollout.terminated.sum()), int(rollout.truncated.sum())
+    yield "episodes", (
+        f"{len(lengths)} ended in {steps} steps of {num_envs} environments: {ended} terminated, {cut} truncated"
+        + (f"; mean length {np.mean(lengths):.0f}" if lengths else "; none that short")
+    )
+    rewards = rollout.rewards[rollout.valid]
+    yield "rewards", f"from {rewards.min():.3g} to {rewards.max():.3g}, mean {rewards.mean():.3g}"
+    again, _, _ = _roll(envs, policy, steps)
+    same = torch.equal(rollout.obs, again.obs) and torch.equal(rollout.rewards, again.rewards)
+    yield "determinism", (
+        "the same seed gives the same episodes" if same else "NO: the same seed gives other episodes; runs will not repeat"
+    )
+    yield "speed", f"{int(rollout.valid.sum()) / seconds:,.0f} steps/s of the environments alone, on this machine"
+    yield "would train", (
+        f"{resolve_policy(config.policy, obs_space)} policy, preset {name}: {config.num_envs} environments x "
+        f"{config.num_steps} steps, {config.update_epochs} epochs x {config.num_minibatches} minibatches, "
+        f"{config.total_timesteps:,} steps in all"
+    )
+    envs.close()
+
+
+def _random_policy(envs: VectorEnv, config: Config) -> Policy:
+    torch.manual_seed(0)
+    options = {name: getattr(config, name) for name in OPTIONS}
+    return build_policy(config.policy, envs.single_observation_space, envs.single_action_space, options)
+
+
+def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[int], float]:
+    torch.manual_seed(0)
+    collector = Collector(envs, policy, steps)
+    collector.reset(seed=0)
+    rollout, episodes = collector.collect()
+    return rollout, [episode.length for episode in episodes], collector.env_seconds
+
+
+def list_families() -> Iterator[str]:
+    """Yield a line for each environment family: its ids and presets if it is installed, else how to install it."""
+    for family in FAMILIES:
+        if not family.installed:
+            yield f"{family.name:>20}  not installed: {family.install}"
+            continue
+        __import__(family.requires)  # a package registers its environments when it is imported
+        ids = [i for i, spec in gymnasium.registry.items() if _entry(spec).startswith(family.entry_points)]
+        bases: dict[str, list[str]] = {}
+        for env_id in ids:
+            bases.setdefault(preset(env_id)[0], []).append(env_id)
+        for name, members in bases.items():
+            yield f"{family.name:>20}  preset {name}: {', '.join(members)}"
+
+
+def _entry(spec: Any) -> str:
+    return spec.entry_point if isinstance(spec.entry_point, str) else ""

@@ -1,0 +1,173 @@
+"""The command line: train, resume, eval, check, envs; a dataclass each, which tyro turns into flags."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+
+from ppo.config import Config, read_toml
+from ppo.errors import NonFiniteError, UsageError
+from ppo.presets import preset
+
+if TYPE_CHECKING:
+    from ppo.trainer import Trainer
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy. Settings come from the preset, then from --config, then from the flags."""
+
+    settings: OmitArgPrefixes[Config]
+    config: Path | None = None
+    """TOML file with settings by name."""
+
+    def run(self) -> None:
+        from ppo.trainer import Trainer
+
+        trainer = Trainer(self.settings)
+        name = preset(self.settings.env_id, self.settings.algorithm, self.settings.policy)[0]
+        _train(trainer, f"preset {name}")
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run where its latest checkpoint stands, bit for bit."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run")]
+    """Folder of the run."""
+    total_timesteps: int | None = None
+    """A new budget; unset: the run's own."""
+
+    def run(self) -> None:
+        from ppo.trainer import Trainer
+
+        changed = {} if self.total_timesteps is None else {"total_timesteps": self.total_timesteps}
+        trainer = Trainer.resume(self.run_dir, changed)
+        if trainer.finished:
+            raise UsageError(
+                f"{self.run_dir} has spent its budget of {trainer.config.total_timesteps:,} steps; "
+                "give a larger --total-timesteps to go on"
+            )
+        _train(trainer, f"resumed at step {trainer.global_step:,}")
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Play episodes with a run's policy and report the returns."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run")]
+    """Folder of the run."""
+    episodes: int = 10
+    """Episodes to play."""
+    stochastic: bool = False
+    """Sample actions instead of taking the most probable one."""
+    checkpoint: str = "latest"
+    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    seed: int = 0
+    """Seed of the environments and of sampling."""
+    video: bool = False
+    """Film one more episode into the run's videos/ (needs the video extra)."""
+
+    def run(self) -> None:
+        from ppo.evaluate import evaluate, film
+
+        console.print(str(evaluate(self.run_dir, self.episodes, not self.stochastic, self.checkpoint, self.seed)))
+        if self.video:
+            console.print(f"video: {film(self.run_dir, self.checkpoint, not self.stochastic, self.seed)}")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Try an environment: spaces, autoreset, truncation, numbers, determinism, speed, and what would be trained."""
+
+    env_id: Positional[str]
+    """Gymnasium id, or `package.module:EnvId-v0`."""
+    num_envs: int = 4
+    """Environments stepped together."""
+    steps: int = 1000
+    """Random steps of each environment."""
+
+    def run(self) -> None:
+        from ppo.check import check
+
+        for name, finding in check(self.env_id, self.num_envs, self.steps):
+            console.print(f"{name:>13}  {finding}", markup=False)
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List environment families: what is installed, with its presets, and how to install the rest."""
+
+    def run(self) -> None:
+        from ppo.check import list_families
+
+        for line in list_families():
+            console.print(line, markup=False)
+
+
+def _train(trainer: "Trainer", origin: str) -> None:
+    """Print what was resolved, train with a progress bar, and print what came of it and what to do next."""
+    from ppo.terminal import Reporter
+
+    for name, value in [("settings", origin), *trainer.describe()]:
+        console.print(f"{name:>13}  {value}", markup=False)
+    with Reporter(console, trainer.global_step) as reporter:
+        run_dir = trainer.train(reporter)
+    if not trainer.finished:
+        console.print(f"stopped at step {trainer.global_step:,}; go on with: ppo resume {run_dir}", markup=False)
+        return
+    if trainer.config.eval_episodes:
+        console.print(
+            f"   evaluation  return {trainer.last_evaluation:.1f} over {trainer.config.eval_episodes} deterministic "
+            f"episodes (best of the run {trainer.best_return:.1f})"
+        )
+    console.print(f"   run folder  {run_dir}", markup=False)
+    console.print(f"  evaluate it  ppo eval {run_dir}", markup=False)
+    console.print(f"       curves  tensorboard --logdir {trainer.config.run_dir}", markup=False)
+
+
+COMMANDS = {"train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command; exit with 2 and one sentence where the user can mend it."""
+    args = sys.argv[1:] if args is None else args
+    sys.path.insert(0, "")  # an environment or policy of the user's own lies in the folder they stand in
+    try:
+        parse(args).run()
+    except UsageError as error:
+        console.file.flush()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except NonFiniteError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def parse(args: list[str]) -> Train | Resume | Eval | Check | Envs:
+    """Parse arguments; `train` is parsed until the preset that its environment asks for is among the defaults."""
+    default = Config()
+    if args[:1] == ["train"]:
+        asked = _parse([a for a in args if a not in ("-h", "--help")], default)
+        assert isinstance(asked, Train)
+        toml = read_toml(asked.config) if asked.config else {}
+        if toml:
+            asked = _parse([a for a in args if a not in ("-h", "--help")], default.replace(toml, str(asked.config)))
+            assert isinstance(asked, Train)
+        chosen = asked.settings
+        default = preset(chosen.env_id, chosen.algorithm, chosen.policy)[1].replace(toml, str(asked.config))
+    return _parse(args, default)
+
+
+def _parse(args: list[str], default: Config) -> Train | Resume | Eval | Check | Envs:
+    train = subcommand("train", default=Train(default), description=Train.__doc__)
+    union = Annotated[Train, train]
+    for name, command in list(COMMANDS.items())[1:]:
+        union = union | Annotated[command, subcommand(name)]  # type: ignore[assignment,operator]
+    return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args)  # type: ignore[return-value,arg-type]

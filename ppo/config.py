@@ -1,0 +1,208 @@
+"""Every setting of a run in one frozen dataclass; `tyro` turns it into command-line flags."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ppo.errors import UsageError
+
+EnvKwarg = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained, where, and how. Names follow Gymnasium and CleanRL; a preset fills in what is not given."""
+
+    env_id: str = "CartPole-v1"
+    """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
+    algorithm: Literal["ppo", "a2c", "reinforce"] = "ppo"
+    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by returns (no baseline)."""
+    policy: str = "auto"
+    """auto, mlp, cnn, gru, or `package.module:Class`; auto takes cnn for images and mlp for the rest."""
+    seed: int = 1
+    """Seed of environments, sampling, shuffling and initialisation."""
+    exp_name: str = ""
+    """Second part of the run folder's name; empty: the algorithm."""
+    run_dir: Path = Path("runs")
+    """Folder in which the run's own folder is made."""
+
+    total_timesteps: int = 500_000
+    """Budget in decisions of the policy (steps summed over environments); never exceeded."""
+    num_envs: int = 8
+    """N: environments stepped together."""
+    num_steps: int = 128
+    """T: steps of each environment between two updates."""
+    env_kwargs: dict[str, EnvKwarg] = field(default_factory=dict)
+    """Keyword arguments of the environment: `--env-kwargs continuous True`."""
+    vectorization: Literal["auto", "sync", "async", "vector_entry_point"] = "auto"
+    """How environments are vectorised; auto takes the environment's own vector entry point, else sync."""
+
+    learning_rate: float = 3e-4
+    """Step size of the optimizer at the start."""
+    anneal_lr: bool = True
+    """Let the learning rate fall linearly to zero over the budget."""
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """Adam (eps 1e-5) for PPO; RMSprop (alpha 0.99, eps 1e-5) is what A2C was published with."""
+    max_grad_norm: float = 0.5
+    """Gradients are scaled down to this global norm; 0 switches clipping off."""
+    update_epochs: int = 4
+    """Passes over each rollout."""
+    num_minibatches: int = 4
+    """Minibatches, and so optimizer steps, of one pass."""
+    seq_len: int = 0
+    """L: steps in a training sequence, a divisor of num_steps; 0: 1 without memory, the longest that fits with."""
+
+    gamma: float = 0.99
+    """Discount factor."""
+    gae_lambda: float = 0.95
+    """Lambda of generalised advantage estimation; 1 is Monte Carlo, 0 is one-step temporal difference."""
+    baseline: bool = True
+    """Weigh log-probabilities by advantages; off: by returns, and values only close returns that were cut."""
+    recompute_advantages: bool = False
+    """Compute values and advantages anew at each epoch instead of once an iteration."""
+    norm_adv: bool = True
+    """Normalise advantages to mean 0 and deviation 1 within each minibatch."""
+    clip_coef: float = 0.2
+    """Epsilon: the probability ratio is clipped to 1 ± this."""
+    clip_vloss: bool = False
+    """Clip the value's change to ± clip_coef, as the original implementation did."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    target_kl: float = 0.0
+    """Stop the epochs of an iteration when approx_kl exceeds this; 0 never stops."""
+
+    normalize_obs: bool = False
+    """Normalise observations by running statistics, which are kept inside the policy."""
+    scale_rewards: bool = False
+    """Divide rewards by the running deviation of the discounted return (logged returns stay raw)."""
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of the mlp policy; the last one is the feature width of cnn and gru."""
+    activation: Literal["tanh", "relu", "silu"] = "tanh"
+    """Activation of the hidden layers."""
+    state_size: int = 64
+    """H: width of the gru policy's state."""
+    action_bound: Literal["clip", "tanh"] = "clip"
+    """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it with exact log-probability."""
+    log_std_init: float = 0.0
+    """Initial log standard deviation of Box actions."""
+
+    checkpoint_every: int = 0
+    """Iterations between checkpoints, each with an evaluation; 0: ten in a run."""
+    keep_checkpoints: bool = False
+    """Keep every checkpoint by its iteration, not only the latest and the best."""
+    eval_episodes: int = 10
+    """Episodes of an evaluation at a checkpoint (deterministic policy); 0 switches evaluations off."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the policy lives; auto takes cuda for the cnn policy where there is one, else cpu."""
+    threads: int = 1
+    """Threads of torch on the CPU; one is fastest for networks of this size."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a rollout, N · T."""
+        return self.num_envs * self.num_steps
+
+    def validate(self) -> None:
+        """Check ranges and divisibility.
+
+        Raises:
+            UsageError: one sentence with the first setting that is out of range.
+        """
+        at_least = {"total_timesteps": 1, "num_envs": 1, "num_steps": 1, "update_epochs": 1, "num_minibatches": 1}
+        at_least |= {"state_size": 1, "seed": 0, "seq_len": 0, "checkpoint_every": 0, "eval_episodes": 0, "threads": 1}
+        for name, low in at_least.items():
+            if getattr(self, name) < low:
+                raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {low}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose a number from 0 to 1")
+        for name in ("learning_rate", "clip_coef"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose a positive number")
+        for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
+        if any(size < 1 for size in self.hidden_sizes) or not self.hidden_sizes:
+            raise UsageError(f"hidden_sizes = {self.hidden_sizes} has no usable layer; give widths of at least 1")
+        if self.total_timesteps < self.batch_size:
+            raise UsageError(
+                f"total_timesteps = {self.total_timesteps} is less than one rollout of num_envs * num_steps = "
+                f"{self.batch_size}; raise the budget or lower num_envs or num_steps"
+            )
+        self.sequence_length(recurrent=False)
+
+    def sequence_length(self, recurrent: bool) -> int:
+        """Return L: `seq_len`, or what 0 stands for.
+
+        Without memory that is 1; with memory, the longest divisor of T that leaves every minibatch whole sequences.
+
+        Raises:
+            UsageError: the sizes do not divide.
+        """
+        if self.batch_size % self.num_minibatches:
+            raise UsageError(
+                f"num_envs * num_steps = {self.batch_size} does not divide into num_minibatches = "
+                f"{self.num_minibatches}; choose a divisor of {self.batch_size}"
+            )
+        if self.seq_len == 0:
+            fits = (n for n in range(self.num_steps, 0, -1) if self._divides(n))
+            return next(fits) if recurrent else 1
+        if not self._divides(self.seq_len):
+            raise UsageError(
+                f"seq_len = {self.seq_len} does not divide num_steps = {self.num_steps} into sequences that fill "
+                f"num_minibatches = {self.num_minibatches} evenly; choose another divisor of {self.num_steps}"
+            )
+        return self.seq_len
+
+    def _divides(self, length: int) -> bool:
+        return self.num_steps % length == 0 and (self.batch_size // length) % self.num_minibatches == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return dataclasses.asdict(self) | {"run_dir": str(self.run_dir), "hidden_sizes": list(self.hidden_sizes)}
+
+    def replace(self, settings: dict[str, Any], source: str = "settings") -> "Config":
+        """Return a copy with `settings` (JSON or TOML values) in place.
+
+        Raises:
+            UsageError: an unknown key or a value of another type; `source` names where it stood.
+        """
+        known = {f.name: f for f in dataclasses.fields(self)}
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            raise UsageError(f"unknown key {', '.join(unknown)} in {source}; the keys are the flags of `ppo train`")
+        values = {name: _convert(name, value, getattr(self, name), source) for name, value in settings.items()}
+        for name, value in values.items():
+            allowed = getattr(known[name].type, "__args__", ())
+            if getattr(known[name].type, "__origin__", None) is Literal and value not in allowed:
+                raise UsageError(f"{name} = {value!r} in {source} is not one of {', '.join(allowed)}")
+        return dataclasses.replace(self, **values)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML file.
+
+    Raises:
+        UsageError: the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read settings from {path}: {error}") from error
+
+
+def _convert(name: str, value: Any, example: Any, source: str) -> Any:
+    if isinstance(example, Path) and isinstance(value, str):
+        return Path(value)
+    if isinstance(example, tuple) and isinstance(value, list) and all(type(v) is int for v in value):
+        return tuple(value)
+    if isinstance(example, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(example):
+        raise UsageError(f"{name} = {value!r} in {source} is not of type {type(example).__name__}")
+    return value

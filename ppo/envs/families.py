@@ -1,0 +1,43 @@
+"""Environment families: what they are called, what they need, and the line that installs them."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+
+@dataclass(frozen=True)
+class Family:
+    """A group of environments that are installed together."""
+
+    name: str
+    entry_points: str  # prefix of the modules that hold its environments
+    prefixes: tuple[str, ...]  # of the ids, where Gymnasium does not know them until the package is imported
+    requires: str  # the module that must be importable
+    install: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether the module it needs can be found (it is not imported)."""
+        return find_spec(self.requires) is not None
+
+
+FAMILIES = (
+    Family("Classic control", "gymnasium.envs.classic_control", (), "gymnasium", "pip install ppo"),
+    Family("Toy text", "gymnasium.envs.toy_text", (), "gymnasium", "pip install ppo"),
+    Family("Box2D", "gymnasium.envs.box2d", (), "Box2D", 'pip install "ppo[box2d]"'),
+    Family("MuJoCo", "gymnasium.envs.mujoco", (), "mujoco", 'pip install "ppo[mujoco]"'),
+    Family("Atari", "ale_py", ("ALE/",), "ale_py", 'pip install "ppo[atari]"'),
+    Family("JAX physics", "gymnasium.envs.phys2d", (), "jax", 'pip install "gymnasium[jax]"'),
+    Family("JAX tabular", "gymnasium.envs.tabular", (), "jax", 'pip install "gymnasium[jax]"'),
+    Family("MiniGrid", "minigrid", ("MiniGrid-", "BabyAI-"), "minigrid", "pip install minigrid"),
+    Family("Highway", "highway_env", ("highway-", "merge-", "roundabout-"), "highway_env", "pip install highway-env"),
+    Family("Gymnasium-Robotics", "gymnasium_robotics", ("Fetch", "AdroitHand"), "gymnasium_robotics", "pip install gymnasium-robotics"),
+)  # fmt: skip
+
+
+def missing_family(env_id: str, entry_point: str = "") -> Family | None:
+    """Return the family an environment belongs to if that family is not installed."""
+    for family in FAMILIES:
+        belongs = entry_point.startswith(family.entry_points) or (family.prefixes and env_id.startswith(family.prefixes))
+        if belongs and not family.installed:
+            return family
+    return None

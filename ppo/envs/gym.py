@@ -1,0 +1,162 @@
+"""Gymnasium environments: any id becomes a VectorEnv, or one sentence says why it cannot."""
+
+import contextlib
+import difflib
+import importlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+
+from ppo.envs.families import missing_family
+from ppo.envs.spaces import MASK_KEY, flat_mask
+from ppo.errors import UsageError
+
+
+def make_envs(
+    env_id: str,
+    num_envs: int,
+    vectorization: str = "auto",
+    env_kwargs: dict[str, Any] | None = None,
+    render_mode: str | None = None,
+) -> VectorEnv:
+    """Make N copies of an environment as one VectorEnv.
+
+    Args:
+        env_id: a registered id, or "package.module:EnvId-v0" to import the module that registers it first.
+        num_envs: N.
+        vectorization: "auto" takes the environment's own vector entry point where there is one, else "sync".
+        env_kwargs: keyword arguments of the environment.
+        render_mode: as in `gymnasium.make`.
+
+    Raises:
+        UsageError: the id is unknown, its family is not installed, or it refuses its arguments.
+    """
+    spec = _find_spec(env_id)
+    kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
+    mode = None if vectorization == "auto" else vectorization
+    if mode is None and (spec.vector_entry_point is None or spec.additional_wrappers):
+        mode = "sync"
+    if mode == "vector_entry_point" and spec.vector_entry_point is None:
+        raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
+    # Without dead rows where we can choose; an environment's own vector entry point brings the mode it has.
+    vector_kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP} if mode in ("sync", "async") else {}
+    if mode == "async":
+        vector_kwargs["context"] = "spawn"  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
+    try:
+        with _ignored_interrupts() if mode == "async" else contextlib.nullcontext():
+            return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, **kwargs)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise UsageError(f"{env_id} needs a package that is not installed: {error}") from error
+    except (gymnasium.error.Error, TypeError, ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"{env_id} cannot be made with {kwargs or 'its defaults'}: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    # Ctrl-C reaches every process of the terminal; workers inherit that they ignore it, so that the trainer can finish.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _find_spec(env_id: str) -> Any:
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"env_id = {env_id!r}: there is no module {error.name}; is it on PYTHONPATH?") from error
+    known = gymnasium.registry.get(name)
+    entry = known.entry_point if known is not None and isinstance(known.entry_point, str) else ""
+    family = missing_family(name, entry)
+    if family is not None:
+        raise UsageError(f"env_id = {env_id!r} belongs to {family.name}, which is not installed: {family.install}")
+    try:
+        return gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
+        newest = [n for n in near if n.split("-v")[0] == name.split("-v")[0]]
+        hint = f"did you mean {', '.join(newest or near)}?" if near else "`ppo envs` lists what is installed"
+        raise UsageError(f"env_id = {env_id!r} is unknown; {hint}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_envs(envs: VectorEnv) -> VectorEnv:
+    """Return envs with its action mask, if it has one, as part of the observation, after checking its autoreset mode.
+
+    Raises:
+        UsageError: the environment does not say how it resets.
+    """
+    autoreset_mode(envs)
+    return expose_mask(envs)
+
+
+def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
+    """Return how a VectorEnv resets environments whose episode has ended.
+
+    Raises:
+        UsageError: `metadata["autoreset_mode"]` is missing or unknown; guessing it would corrupt the advantages.
+    """
+    mode = envs.metadata.get("autoreset_mode")
+    try:
+        return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+    except ValueError as error:
+        raise UsageError(
+            f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
+            "gymnasium.vector.AutoresetMode that its step() follows"
+        ) from error
+
+
+class MaskInObservation(VectorWrapper):
+    """Move `info["action_mask"]` into the observation: Dict(obs=…, action_mask=…)."""
+
+    def __init__(self, env: VectorEnv, mask_size: int) -> None:
+        super().__init__(env)
+        self.mask_size = mask_size
+        single = env.single_observation_space
+        self.single_observation_space = spaces.Dict(
+            [("obs", single), (MASK_KEY, spaces.MultiBinary(mask_size))]
+        )
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        obs, infos = self.env.reset(seed=seed, options=options)
+        return self._join(obs, infos), infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        if "final_obs" in infos:  # V(final_obs) needs no mask, only its place in the observation
+            final = np.empty(self.num_envs, dtype=object)
+            for n in np.flatnonzero(infos["_final_obs"]):
+                final[n] = {"obs": infos["final_obs"][n], MASK_KEY: np.ones(self.mask_size, np.int8)}
+            infos = infos | {"final_obs": final}
+        return self._join(obs, infos), rewards, terminated, truncated, infos
+
+    def _join(self, obs: Any, infos: dict[str, Any]) -> dict[str, Any]:
+        mask = np.ones((self.num_envs, self.mask_size), np.int8)  # where no mask is given, nothing is ruled out
+        given = infos.get(f"_{MASK_KEY}", np.full(self.num_envs, MASK_KEY in infos))
+        for n in np.flatnonzero(given):
+            mask[n] = flat_mask(infos[MASK_KEY][n])
+        return {"obs": obs, MASK_KEY: mask}
+
+
+def expose_mask(envs: VectorEnv) -> VectorEnv:
+    """Wrap envs so that a mask in the info becomes part of the observation; unchanged where there is none.
+
+    Costs one reset, because only a reset shows what the info holds.
+    """
+    _, infos = envs.reset(seed=0)
+    if MASK_KEY not in infos:
+        return envs
+    return MaskInObservation(envs, len(flat_mask(infos[MASK_KEY][0])))

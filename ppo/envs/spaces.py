@@ -1,0 +1,201 @@
+"""Spaces: any observation as one tensor, any action from one tensor, and both spaces as JSON.
+
+An observation is *packed*: one leaf keeps its shape; a Dict or Tuple becomes one vector, leaf after leaf in the order of
+the space. So the rollout, the fold and the checkpoint know one tensor, and only a policy's features know what is in it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from torch import Tensor
+
+from ppo.errors import UsageError
+
+LEAVES = (Box, Discrete, MultiDiscrete, MultiBinary)
+MASK_KEY = "action_mask"
+
+
+def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]]:
+    """Yield (path, leaf space) in packing order; the path of a lone leaf is empty."""
+    for key, part in parts(space):
+        yield from leaves(part, f"{path}.{key}" if path else str(key))
+    if not isinstance(space, Dict | Tuple):
+        yield path, space
+
+
+def parts(space: Space[Any]) -> list[tuple[Any, Space[Any]]]:
+    """Return the (key, space) pairs of a Dict or Tuple, and nothing for a leaf."""
+    if isinstance(space, Dict):
+        return list(space.spaces.items())
+    return list(enumerate(space.spaces)) if isinstance(space, Tuple) else []
+
+
+def leaf_values(space: Space[Any], value: Any) -> Iterator[tuple[Space[Any], Any]]:
+    """Yield (leaf space, its part of `value`) in packing order."""
+    for key, part in parts(space):
+        yield from leaf_values(part, value[key])
+    if not isinstance(space, Dict | Tuple):
+        yield space, value
+
+
+def check_observation_space(space: Space[Any]) -> None:
+    """Refuse what no policy here can read.
+
+    Raises:
+        UsageError: names the part of the space that is not supported.
+    """
+    for path, leaf in leaves(space):
+        if not isinstance(leaf, LEAVES):
+            raise UsageError(
+                f"observation space{_at(path)} is {type(leaf).__name__}, which is not supported; "
+                "wrap the environment so that it gives Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
+            )
+        if leaf_size(leaf) == 0:
+            raise UsageError(f"observation space{_at(path)} is empty: {leaf}; remove it from the observation")
+
+
+def check_action_space(space: Space[Any], action_bound: str = "clip") -> None:
+    """Refuse what no head here can sample.
+
+    Raises:
+        UsageError: names the part of the space that is not supported.
+    """
+    for path, leaf in leaves(space):
+        if not isinstance(leaf, LEAVES):
+            raise UsageError(
+                f"action space{_at(path)} is {type(leaf).__name__}, which is not supported; "
+                "wrap the environment so that it takes Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
+            )
+        if isinstance(leaf, Box) and not np.issubdtype(leaf.dtype, np.floating):
+            raise UsageError(
+                f"action space{_at(path)} is a Box of {leaf.dtype}; use Discrete or MultiDiscrete for whole numbers"
+            )
+        if isinstance(leaf, Box) and action_bound == "tanh" and not leaf.is_bounded():
+            raise UsageError(f"action space{_at(path)} has no bounds to squash into; use --action-bound clip")
+        if leaf_size(leaf) == 0:
+            raise UsageError(f"action space{_at(path)} is empty: {leaf}; there is nothing to decide")
+
+
+def _at(path: str) -> str:
+    return f" at '{path}'" if path else ""
+
+
+def leaf_size(leaf: Space[Any]) -> int:
+    """Count the numbers of one packed leaf: 1 for Discrete, the product of the shape for the others."""
+    return 1 if isinstance(leaf, Discrete) else int(np.prod(leaf.shape or (1,)))
+
+
+def packed_shape(space: Space[Any]) -> tuple[int, ...]:
+    """Return the shape of one packed observation, without batch dimensions."""
+    if isinstance(space, Dict | Tuple):
+        return (sum(leaf_size(leaf) for _, leaf in leaves(space)),)
+    return tuple(space.shape or ())
+
+
+def packed_dtype(space: Space[Any]) -> torch.dtype:
+    """Return uint8 where nothing needs more (images, bits), int64 for lone indices, else float32."""
+    found = [leaf for _, leaf in leaves(space)]
+    if all(isinstance(leaf, MultiBinary) or leaf.dtype == np.uint8 for leaf in found):
+        return torch.uint8
+    return torch.int64 if len(found) == 1 and isinstance(found[0], Discrete | MultiDiscrete) else torch.float32
+
+
+def pack(space: Space[Any], obs: Any, device: torch.device | None = None) -> Tensor:
+    """Pack a batch of observations, NumPy or torch, into one tensor.
+
+    Args:
+        space: the space of one observation.
+        obs: N observations, batched as Gymnasium's vector environments do.
+        device: where the tensor goes; None leaves torch observations where they are.
+
+    Returns:
+        (N, *packed_shape(space)) of packed_dtype(space). Indices start at 0 whatever the space's `start`.
+    """
+    dtype = packed_dtype(space)
+    if not isinstance(space, Dict | Tuple):
+        return _leaf_tensor(space, obs, dtype, device)
+    columns = [_leaf_tensor(leaf, value, dtype, device) for leaf, value in leaf_values(space, obs)]
+    return torch.cat([column.reshape(column.shape[0], -1) for column in columns], dim=1)  # (N, D)
+
+
+def _leaf_tensor(leaf: Space[Any], value: Any, dtype: torch.dtype, device: torch.device | None) -> Tensor:
+    tensor = torch.as_tensor(value, device=device)
+    if isinstance(leaf, Discrete):
+        tensor = tensor - int(leaf.start)
+    elif isinstance(leaf, MultiDiscrete) and leaf.start.any():
+        tensor = tensor - torch.as_tensor(leaf.start, device=tensor.device)
+    return tensor.to(dtype)
+
+
+def unpack(space: Space[Any], packed: Tensor) -> list[tuple[str, Space[Any], Tensor]]:
+    """Split packed observations (…, *packed_shape) into (path, leaf, (…, *leaf shape)) in packing order."""
+    found = list(leaves(space))
+    if not isinstance(space, Dict | Tuple):
+        return [(found[0][0], found[0][1], packed)]
+    columns = packed.split([leaf_size(leaf) for _, leaf in found], dim=-1)
+    return [
+        (path, leaf, column.unflatten(-1, leaf.shape) if leaf.shape else column.squeeze(-1))
+        for (path, leaf), column in zip(found, columns, strict=True)
+    ]
+
+
+def mask_columns(space: Space[Any]) -> slice | None:
+    """Return the columns of a packed observation that hold its action mask, or None without one."""
+    if not (isinstance(space, Dict) and MASK_KEY in space.spaces):
+        return None
+    sizes = {key: sum(leaf_size(leaf) for _, leaf in leaves(part)) for key, part in parts(space)}
+    begin = sum(size for key, size in sizes.items() if list(sizes).index(key) < list(sizes).index(MASK_KEY))
+    return slice(begin, begin + sizes[MASK_KEY])
+
+
+def flat_mask(mask: Any) -> np.ndarray:
+    """Return an action mask, one array or a tuple of one a part, as one flat array of int8."""
+    return np.concatenate([np.ravel(part) for part in (mask if isinstance(mask, tuple | list) else [mask])]).astype(np.int8)
+
+
+def to_json(space: Space[Any]) -> dict[str, Any]:
+    """Describe a supported space by plain JSON values; `from_json` is its inverse."""
+    if isinstance(space, Dict | Tuple):
+        return {"type": type(space).__name__, "spaces": [[key, to_json(part)] for key, part in parts(space)]}
+    if isinstance(space, Box):
+        bounds = {name: _numbers(getattr(space, name)) for name in ("low", "high")}
+        return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
+    if isinstance(space, Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    assert isinstance(space, MultiBinary)
+    return {"type": "MultiBinary", "shape": list(space.shape)}
+
+
+def _numbers(bound: np.ndarray) -> Any:
+    # One number where all are equal, so that an image's bounds are no page of zeros; as text, because JSON has no infinity.
+    texts = [str(x) for x in bound.ravel()]
+    return texts[0] if len(set(texts)) == 1 else texts
+
+
+def from_json(data: dict[str, Any]) -> Space[Any]:
+    """Rebuild the space that `to_json` described."""
+    kind = data["type"]
+    if kind == "Dict":
+        return Dict(OrderedDict((key, from_json(part)) for key, part in data["spaces"]))  # keeps the packing order
+    if kind == "Tuple":
+        return Tuple([from_json(part) for _, part in data["spaces"]])
+    if kind == "Box":
+        dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
+        return Box(_bound(data["low"], shape, dtype), _bound(data["high"], shape, dtype), shape, dtype)
+    if kind == "Discrete":
+        return Discrete(data["n"], start=data["start"])
+    if kind == "MultiDiscrete":
+        return MultiDiscrete(np.array(data["nvec"]), start=np.array(data["start"]))
+    return MultiBinary(data["shape"])
+
+
+def _bound(texts: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if isinstance(texts, str):
+        return np.full(shape, np.array([texts]).astype(dtype)[0], dtype)
+    return np.array(texts).astype(dtype).reshape(shape)

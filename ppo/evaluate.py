@@ -1,0 +1,170 @@
+"""Evaluation: load a run, play episodes with it, report, film."""
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint
+from ppo.collector import Collector, Episode, play
+from ppo.config import Config
+from ppo.envs import check_envs, make_envs
+from ppo.envs.spaces import MASK_KEY, flat_mask, from_json, pack, to_json
+from ppo.errors import UsageError
+from ppo.policies import OPTIONS, build_policy
+
+MAX_ENVS = 16  # environments that play side by side in an evaluation
+
+
+@dataclass
+class Player:
+    """A trained policy as a function from raw observation to action; it needs no environment.
+
+    >>> player = load_policy("runs/CartPole-v1__ppo__s1")  # doctest: +SKIP
+    >>> action, state = player.act(obs, state)  # doctest: +SKIP
+    """
+
+    policy: Any
+    obs_space: Any
+    action_space: Any
+    config: Config
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Any,
+        state: torch.Tensor | None = None,
+        *,
+        mask: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[Any, torch.Tensor]:
+        """Return the action for one raw observation, and the state to hand back with the next one.
+
+        Args:
+            obs: one observation, as `env.reset()` or `env.step()` returned it.
+            state: what the previous call returned; None at the start of an episode.
+            mask: `info["action_mask"]`, where the environment gives its mask there.
+            deterministic: take the mode of the distribution instead of a sample.
+        """
+        if mask is not None:
+            obs = {"obs": obs, MASK_KEY: flat_mask(mask)}
+        batch = concatenate(self.obs_space, [obs], create_empty_array(self.obs_space, 1))
+        packed = pack(self.obs_space, batch, next(self.policy.parameters()).device)  # (1, *obs)
+        starts = torch.full((1, 1), state is None)
+        state = self.policy.initial_state(1) if state is None else state
+        dist, _, state = self.policy(packed.unsqueeze(0), state, starts)
+        action = (dist.mode() if deterministic else dist.sample())[0]  # (1, *action)
+        return _first(self.policy.head.to_env(action)), state
+
+
+def _first(actions: Any) -> Any:
+    if isinstance(actions, dict):
+        return {key: _first(part) for key, part in actions.items()}
+    return tuple(_first(part) for part in actions) if isinstance(actions, tuple) else actions[0]
+
+
+def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
+    """Load a run's policy, on the CPU, without making its environment.
+
+    Args:
+        run: the run's folder.
+        checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
+
+    Raises:
+        UsageError: the folder is no run, or the checkpoint is missing or damaged.
+    """
+    path = checkpoint_path(Path(run), checkpoint)
+    tensors, meta = read_checkpoint(path)
+    config = Config().replace(meta["config"], str(path))
+    obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
+    options = {name: getattr(config, name) for name in OPTIONS}
+    policy = build_policy(meta["policy"], obs_space, action_space, options)
+    load_exactly(policy, tensors, "policy.", path)
+    return Player(policy.eval(), obs_space, action_space, config)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found, in raw rewards."""
+
+    env_id: str
+    checkpoint: str
+    deterministic: bool
+    episodes: list[Episode]
+
+    @property
+    def mean(self) -> float:
+        """Mean episode return."""
+        return statistics.fmean(episode.episode_return for episode in self.episodes)
+
+    def __str__(self) -> str:
+        returns = [episode.episode_return for episode in self.episodes]
+        spread = statistics.pstdev(returns)
+        return (
+            f"{self.env_id}, {self.checkpoint} checkpoint, {'deterministic' if self.deterministic else 'sampled'} policy, "
+            f"{len(returns)} episodes: return {self.mean:.2f} ± {spread:.2f} (lowest {min(returns):.2f}, highest "
+            f"{max(returns):.2f}), length {statistics.fmean(episode.length for episode in self.episodes):.1f}"
+        )
+
+
+def evaluate(
+    run: str | Path, episodes: int = 10, deterministic: bool = True, checkpoint: str = "latest", seed: int = 0
+) -> Report:
+    """Play episodes with a run's policy in fresh environments of its kind.
+
+    Raises:
+        UsageError: see `load_policy`; or the environment has other spaces than the policy was trained with.
+    """
+    if episodes < 1:
+        raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
+    player = load_policy(run, checkpoint)
+    envs = _envs_for(player, min(MAX_ENVS, episodes))
+    try:
+        torch.manual_seed(seed)
+        played = play(envs, player.policy, episodes, seed, deterministic)
+    finally:
+        envs.close()
+    return Report(player.config.env_id, checkpoint, deterministic, played)
+
+
+def _envs_for(player: Player, num_envs: int, render_mode: str | None = None) -> VectorEnv:
+    config = player.config
+    envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, config.env_kwargs, render_mode))
+    if to_json(envs.single_observation_space) != to_json(player.obs_space):
+        raise UsageError(f"{config.env_id} has another observation space than the policy was trained with")
+    return envs
+
+
+def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True, seed: int = 0) -> Path:
+    """Play one episode, write it as an MP4 under the run's videos/, and return the file's path.
+
+    Raises:
+        UsageError: imageio is not installed, or the environment cannot render pictures.
+    """
+    try:
+        import imageio.v2 as imageio
+    except ImportError as error:
+        raise UsageError('a video needs imageio: pip install "ppo[video]"') from error
+    player = load_policy(run, checkpoint)
+    envs = _envs_for(player, 1, "rgb_array")
+    torch.manual_seed(seed)
+    collector = Collector(envs, player.policy, num_steps=1, deterministic=deterministic)
+    collector.reset(seed)
+    frames, ended = [], []
+    while not ended:
+        frame = envs.render()
+        if frame is None or len(frame) == 0 or frame[0] is None:
+            raise UsageError(f"{player.config.env_id} does not render rgb_array pictures, so there is nothing to film")
+        frames.append(np.asarray(frame[0]))
+        ended = collector.collect()[1]
+    folder = Path(run) / "videos"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{checkpoint}__s{seed}.mp4"
+    imageio.mimsave(path, frames, fps=envs.metadata.get("render_fps", 30), macro_block_size=2)
+    envs.close()
+    return path

@@ -1,0 +1,151 @@
+"""The learner: folds a rollout into sequences and takes update_epochs · num_minibatches steps on the loss."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppo.advantages import gae
+from ppo.config import Config
+from ppo.errors import NonFiniteError
+from ppo.losses import STATS, LossTerms, ppo_loss
+from ppo.normalize import RewardScaler
+from ppo.policies import Policy
+from ppo.rollout import Batch, Rollout
+
+
+class Learner:
+    """Optimize a policy on rollouts.
+
+    Args:
+        policy: trained in place.
+        config: sizes, coefficients, optimizer.
+    """
+
+    def __init__(self, policy: Policy, config: Config) -> None:
+        self.policy, self.config = policy, config
+        self.length = config.sequence_length(recurrent=policy.state_size > 0)  # L
+        self.terms = LossTerms(config.clip_coef, config.clip_vloss, config.vf_coef, config.ent_coef, config.norm_adv)
+        self.optimizer: torch.optim.Optimizer
+        if config.optimizer == "adam":
+            self.optimizer = torch.optim.Adam(policy.parameters(), config.learning_rate, eps=1e-5, fused=True)
+        else:
+            self.optimizer = torch.optim.RMSprop(policy.parameters(), config.learning_rate, alpha=0.99, eps=1e-5)
+        self.seconds = 0.0  # of the last update
+        self.scaler = RewardScaler(config.gamma, config.num_envs) if config.scale_rewards else None
+
+    def update(self, rollout: Rollout, progress: float) -> dict[str, float]:
+        """Train on a rollout.
+
+        Args:
+            rollout: (T, N), on the policy's device.
+            progress: share of the budget that is spent, for annealing.
+
+        Returns:
+            Means over the minibatches of the last epoch, and the explained variance before the first.
+
+        Raises:
+            NonFiniteError: a return, loss or gradient is NaN or infinite; it carries the minibatch.
+        """
+        config, begin = self.config, time.perf_counter()
+        rate = config.learning_rate * ((1 - progress) if config.anneal_lr else 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rewards = self._scaled(rollout)
+        batch = self._batch(rollout, rewards)
+        variance = explained_variance(batch)
+        epochs: list[Tensor] = []  # (num_minibatches, statistics) each
+        indices: list[Tensor] = []
+        for epoch in range(config.update_epochs):
+            if epoch and config.recompute_advantages:
+                with torch.no_grad():
+                    batch = self._batch(rollout.revalued(self.policy), rewards)
+            order = torch.randperm(len(batch), device=batch.valid.device).chunk(config.num_minibatches)
+            epochs.append(torch.stack([self._step(batch.select(index)) for index in order]))
+            indices += order
+            if config.target_kl and epochs[-1].mean(0)[STATS.index("approx_kl")] > config.target_kl:
+                break
+        self._check(torch.cat(epochs), indices, batch)
+        stats = dict(zip((*STATS, "grad_norm"), epochs[-1].mean(0).tolist(), strict=True))
+        self.seconds = time.perf_counter() - begin
+        return stats | {"explained_variance": variance, "learning_rate": rate, "epochs": float(len(epochs))}
+
+    def _step(self, minibatch: Batch) -> Tensor:
+        """Take one optimizer step and return its statistics, (len(STATS) + 1,)."""
+        dist, values, _ = self.policy(minibatch.obs, minibatch.states, minibatch.starts)
+        loss, stats = ppo_loss(
+            dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
+            minibatch.advantages, minibatch.returns, minibatch.valid, self.terms,
+        )  # fmt: skip
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        limit = self.config.max_grad_norm or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), limit)
+        self.optimizer.step()
+        return torch.cat([stats, norm.detach().view(1)])
+
+    def _scaled(self, rollout: Rollout) -> np.ndarray:
+        rewards = rollout.rewards.cpu().numpy()
+        if self.scaler is None:
+            return rewards
+        return self.scaler.scale(rewards, rollout.starts.cpu().numpy(), rollout.valid.cpu().numpy())
+
+    def _batch(self, rollout: Rollout, rewards: np.ndarray) -> Batch:
+        """Estimate advantages and fold: the weights are returns instead where there is no baseline."""
+        config = self.config
+        columns = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated)
+        found = gae(rewards, *(x.cpu().numpy() for x in columns), config.gamma, config.gae_lambda)
+        advantages = torch.from_numpy(found).to(rollout.values)
+        returns = advantages + rollout.values
+        weights = advantages if config.baseline else returns
+        return Batch.from_rollout(rollout, weights, returns, self.length)
+
+    def _check(self, stats: Tensor, indices: list[Tensor], batch: Batch) -> None:
+        """Find the first minibatch whose statistics are not finite, once an iteration to spare the device a round trip."""
+        bad = (~torch.isfinite(stats)).nonzero()
+        if len(bad) == 0:
+            return
+        number, column = bad[0].tolist()
+        minibatch = batch.select(indices[number])
+        name = (*STATS, "grad_norm")[column]
+        scores = minibatch.returns if name == "value_loss" else minibatch.advantages
+        worst = scores.abs().argmax()
+        step, env = divmod(int(minibatch.rows.flatten()[worst]), self.config.num_envs)
+        what = "return" if name == "value_loss" else "advantage"
+        raise NonFiniteError(
+            f"{name} is not finite in optimizer step {number + 1} of the iteration; the minibatch's largest {what} is "
+            f"{scores.flatten()[worst].item():.3g}, in environment {env} at step {step} of the rollout",
+            vars(minibatch),
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the optimizer's state and the reward statistics, flat, by name."""
+        found = {}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        if self.scaler is not None:
+            found |= {f"scaler.{key}": value for key, value in self.scaler.stats.state_dict().items()}
+        return found
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".", 2)
+                state.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if self.scaler is not None:
+            prefix = "scaler."
+            stats = {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
+            self.scaler.stats.load_state_dict(stats)
+
+
+def explained_variance(batch: Batch) -> float:
+    """Return 1 − Var[R − V] / Var[R] over valid rows: 1 is perfect, 0 no better than a constant, NaN if R is constant."""
+    values, returns = batch.values[batch.valid], batch.returns[batch.valid]
+    variance = returns.var(correction=0)
+    return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else float("nan")

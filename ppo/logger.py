@@ -1,0 +1,75 @@
+"""The logger: one row an iteration, to progress.csv and to TensorBoard, at global_step."""
+
+import csv
+import io
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from ppo.errors import UsageError
+
+
+class Logger:
+    """Write rows of scalars to a run folder. A value of NaN means that there was nothing to measure, and is left out.
+
+    Args:
+        run_dir: the run's folder.
+        settings: the configuration, written as a table and as HParams when the run is new.
+        iteration: rows up to this iteration are kept, later ones (of a run that died) are dropped.
+        global_step: the same for TensorBoard's events.
+    """
+
+    def __init__(self, run_dir: Path, settings: dict[str, Any], iteration: int = 0, global_step: int = 0) -> None:
+        path = run_dir / "progress.csv"
+        self.names = _keep_rows(path, iteration)
+        try:
+            self.file = path.open("a", newline="", encoding="utf-8")
+            self.writer = SummaryWriter(str(run_dir), purge_step=global_step + 1 if iteration else None)
+        except OSError as error:
+            raise UsageError(f"cannot write to {run_dir}: {error.strerror}") from error
+        if iteration == 0:
+            table = "\n".join(f"|{name}|{value}|" for name, value in settings.items())
+            self.writer.add_text("config", f"|setting|value|\n|-|-|\n{table}")
+            plain = {name: v if isinstance(v, bool | int | float | str) else str(v) for name, v in settings.items()}
+            for summary in hparams(plain, {"charts/episodic_return": 0.0, "eval/episodic_return": 0.0}):
+                self.writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+
+    def write(self, row: dict[str, float], iteration: int, global_step: int) -> None:
+        """Write one row; every row of a run has the same names, which are TensorBoard's tags."""
+        if not self.names:
+            self.names = ["iteration", "global_step", *row]
+            csv.writer(self.file).writerow(self.names)
+        shown = {name: "" if math.isnan(value) else repr(value) for name, value in row.items()}
+        shown |= {"iteration": str(iteration), "global_step": str(global_step)}
+        csv.DictWriter(self.file, self.names).writerow(shown)
+        self.file.flush()
+        for name, value in row.items():
+            if not math.isnan(value):
+                self.writer.add_scalar(name, value, global_step)
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Flush and close both files."""
+        self.writer.close()
+        self.file.close()
+
+
+def _keep_rows(path: Path, iteration: int) -> list[str]:
+    """Drop the rows after `iteration` from the file at path, if there is one, and return its column names."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    kept = io.StringIO(newline="")
+    csv.writer(kept).writerows([header] + [row for row in rows if len(row) == len(header) and int(row[0]) <= iteration])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(kept.getvalue(), encoding="utf-8", newline="")
+    temporary.replace(path)
+    return header

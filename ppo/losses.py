@@ -1,0 +1,63 @@
+"""The clipped-surrogate loss, as a mean over the rows that were the policy's decision."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Coefficients of the loss; the names are the flags'."""
+
+    clip_coef: float = 0.2
+    clip_vloss: bool = False
+    vf_coef: float = 0.5
+    ent_coef: float = 0.0
+    norm_adv: bool = True
+
+
+def valid_mean(x: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of x over the rows where valid holds; 0 when there are none."""
+    return (x * valid).sum() / valid.sum().clamp(min=1)
+
+
+def ppo_loss(
+    log_probs: Tensor,  # (L, B) of the actions under the policy that is trained
+    entropy: Tensor,  # (L, B)
+    values: Tensor,  # (L, B)
+    old_log_probs: Tensor,  # (L, B) when they were taken
+    old_values: Tensor,  # (L, B)
+    advantages: Tensor,  # (L, B)
+    returns: Tensor,  # (L, B)
+    valid: Tensor,  # (L, B) bool
+    terms: LossTerms,
+) -> tuple[Tensor, Tensor]:
+    """Return the loss and its statistics (in the order of STATS, detached).
+
+    L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] with r = π(a|s) / π_old(a|s) (Schulman et al. 2017,
+    equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
+    """
+    if terms.norm_adv:
+        mean = valid_mean(advantages, valid)
+        advantages = (advantages - mean) / (valid_mean((advantages - mean) ** 2, valid).sqrt() + 1e-8)
+
+    log_ratio = torch.where(valid, log_probs - old_log_probs, 0.0)  # a dead row's ratio could overflow, and inf · 0 is NaN
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - terms.clip_coef, 1 + terms.clip_coef)
+    policy_loss = -valid_mean(torch.minimum(ratio * advantages, clipped * advantages), valid)
+
+    errors = (values - returns) ** 2
+    if terms.clip_vloss:
+        near = old_values + (values - old_values).clamp(-terms.clip_coef, terms.clip_coef)
+        errors = torch.maximum(errors, (near - returns) ** 2)
+    value_loss = 0.5 * valid_mean(errors, valid)
+
+    mean_entropy = valid_mean(entropy, valid)
+    loss = policy_loss + terms.vf_coef * value_loss - terms.ent_coef * mean_entropy
+    with torch.no_grad():
+        approx_kl = valid_mean(ratio - 1 - log_ratio, valid)
+        clipfrac = valid_mean(((ratio - 1).abs() > terms.clip_coef).float(), valid)
+    return loss, torch.stack([policy_loss.detach(), value_loss.detach(), mean_entropy.detach(), approx_kl, clipfrac])

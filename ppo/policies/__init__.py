@@ -1,0 +1,55 @@
+"""Policies: networks behind one contract, chosen by name or by `package.module:Class`."""
+
+import importlib
+from typing import Any
+
+from gymnasium.spaces import Space
+
+from ppo.envs.spaces import check_observation_space, leaves
+from ppo.errors import UsageError
+from ppo.policies.base import Policy, orthogonal, tower
+from ppo.policies.cnn import CNNPolicy
+from ppo.policies.features import Features, is_image
+from ppo.policies.gru import GRUPolicy
+from ppo.policies.heads import Distribution, Head
+from ppo.policies.mlp import MLPPolicy
+
+__all__ = ["OPTIONS", "POLICIES", "Distribution", "Features", "Head", "Policy", "build_policy", "orthogonal", "tower"]
+
+POLICIES: dict[str, type[Policy]] = {"mlp": MLPPolicy, "cnn": CNNPolicy, "gru": GRUPolicy}
+OPTIONS = ("hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init")
+
+
+def resolve_policy(name: str, obs_space: Space[Any]) -> str:
+    """Return `name`, or what "auto" stands for: cnn where the observation holds an image, else mlp."""
+    if name != "auto":
+        return name
+    return "cnn" if any(is_image(leaf) for _, leaf in leaves(obs_space)) else "mlp"
+
+
+def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], options: dict[str, Any]) -> Policy:
+    """Build a policy by name ("auto", "mlp", "cnn", "gru") or by "package.module:Class".
+
+    Raises:
+        UsageError: an unknown name, a class that is no Policy, or a space it cannot handle.
+    """
+    check_observation_space(obs_space)
+    name = resolve_policy(name, obs_space)
+    return (POLICIES[name] if name in POLICIES else _load_class(name))(obs_space, action_space, **options)
+
+
+def _load_class(name: str) -> type[Policy]:
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise UsageError(f"policy = {name!r} is unknown; choose auto, {', '.join(POLICIES)}, or package.module:Class")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise UsageError(f"policy = {name!r}: there is no module {error.name}; is it on PYTHONPATH?") from error
+    except AttributeError as error:
+        raise UsageError(f"policy = {name!r}: module {module} has no {attribute}") from error
+    if not (isinstance(found, type) and issubclass(found, Policy)):
+        raise UsageError(f"policy = {name!r} is no subclass of ppo.Policy")
+    return found

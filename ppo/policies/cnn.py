@@ -1,0 +1,38 @@
+"""The cnn policy: convolutions shared by actor and critic."""
+
+from typing import Any
+
+from gymnasium.spaces import Space
+from torch import Tensor, nn
+
+from ppo.policies.base import Policy, orthogonal
+from ppo.policies.features import Features
+from ppo.policies.heads import Distribution, Head
+
+
+class CNNPolicy(Policy):
+    """Feed-forward policy over images (Mnih et al. 2015), with any other parts of the observation beside them."""
+
+    def __init__(
+        self,
+        obs_space: Space[Any],
+        action_space: Space[Any],
+        *,
+        hidden_sizes: tuple[int, ...] = (512,),
+        normalize_obs: bool = False,
+        action_bound: str = "clip",
+        log_std_init: float = 0.0,
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        self.features = Features(obs_space, normalize_obs, conv=True)
+        self.head = Head(action_space, action_bound, log_std_init, self.features.mask_size)
+        width = hidden_sizes[-1]
+        self.trunk = nn.Sequential(orthogonal(nn.Linear(self.features.size, width)), nn.ReLU())
+        self.actor = orthogonal(nn.Linear(width, self.head.num_outputs), gain=0.01)
+        self.critic = orthogonal(nn.Linear(width, 1), gain=1.0)
+
+    def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        x, mask = self.features(obs)  # (T, N, F)
+        x = self.trunk(x)  # (T, N, W)
+        return self.head(self.actor(x), mask), self.critic(x).squeeze(-1), state

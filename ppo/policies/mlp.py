@@ -1,0 +1,37 @@
+"""The mlp policy: two separate towers, one for the actor and one for the critic."""
+
+from typing import Any
+
+from gymnasium.spaces import Space
+from torch import Tensor
+
+from ppo.policies.base import Policy, tower
+from ppo.policies.features import Features
+from ppo.policies.heads import Distribution, Head
+
+
+class MLPPolicy(Policy):
+    """Feed-forward policy over flattened observations."""
+
+    def __init__(
+        self,
+        obs_space: Space[Any],
+        action_space: Space[Any],
+        *,
+        hidden_sizes: tuple[int, ...] = (64, 64),
+        activation: str = "tanh",
+        normalize_obs: bool = False,
+        action_bound: str = "clip",
+        log_std_init: float = 0.0,
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        self.features = Features(obs_space, normalize_obs)
+        self.head = Head(action_space, action_bound, log_std_init, self.features.mask_size)
+        # A last layer near zero starts the policy close to uniform (Andrychowicz et al. 2021, section 3.2).
+        self.actor = tower(self.features.size, hidden_sizes, self.head.num_outputs, activation, gain=0.01)
+        self.critic = tower(self.features.size, hidden_sizes, 1, activation, gain=1.0)
+
+    def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        x, mask = self.features(obs)  # (T, N, F)
+        return self.head(self.actor(x), mask), self.critic(x).squeeze(-1), state

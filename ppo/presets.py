@@ -1,0 +1,79 @@
+"""Presets: what an algorithm and an environment family change in `Config`, with the reason beside it.
+
+They are applied in this order, later ones winning: the algorithm's, the family's, the environment's. Settings of a family or
+an environment are tuned for PPO, so A2C and REINFORCE take only those that describe the problem (PROBLEM).
+"""
+
+from typing import Any
+
+import gymnasium
+
+from ppo.config import Config
+
+# What belongs to the problem and not to the optimizer: these reach every algorithm.
+PROBLEM = ("gamma", "total_timesteps", "normalize_obs", "scale_rewards", "env_kwargs")
+
+ALGORITHMS: dict[str, dict[str, Any]] = {
+    "ppo": {},
+    # One gradient step on each short rollout; with one epoch PPO's clip is idle and its gradient is A2C's (Mnih et al. 2016).
+    "a2c": {
+        "num_steps": 8, "update_epochs": 1, "num_minibatches": 1, "learning_rate": 7e-4, "optimizer": "rmsprop",
+        "norm_adv": False, "gae_lambda": 1.0,
+    },
+    # Williams (1992): weights are returns (λ = 1); values only close the returns that the end of a rollout cuts.
+    "reinforce": {
+        "num_steps": 256, "update_epochs": 1, "num_minibatches": 1, "learning_rate": 3e-3, "gae_lambda": 1.0,
+        "baseline": False,
+    },
+}  # fmt: skip
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    # An environment we know nothing of: normalise whatever scale it has.
+    "": {
+        "num_steps": 256, "update_epochs": 10, "num_minibatches": 8, "normalize_obs": True, "scale_rewards": True,
+        "ent_coef": 0.001,
+    },
+    "gymnasium.envs.toy_text": {"num_steps": 128, "update_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01},
+    "gymnasium.envs.box2d": {
+        "num_envs": 16, "num_steps": 1024, "total_timesteps": 1_000_000, "update_epochs": 4, "num_minibatches": 64,
+        "gamma": 0.999, "gae_lambda": 0.98, "ent_coef": 0.01,
+    },
+    # The 2017 baselines recipe, as every published table uses it (Engstrom et al. 2020; Andrychowicz et al. 2021).
+    "gymnasium.envs.mujoco": {
+        "num_envs": 1, "num_steps": 2048, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
+        "normalize_obs": True, "scale_rewards": True,
+    },
+}  # fmt: skip
+
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
+    "CartPole": {
+        "total_timesteps": 100_000, "num_steps": 32, "update_epochs": 20, "num_minibatches": 1, "learning_rate": 1e-3,
+        "gamma": 0.98, "gae_lambda": 0.8,
+    },
+    "Acrobot": {
+        "total_timesteps": 500_000, "num_envs": 16, "num_steps": 256, "update_epochs": 4, "num_minibatches": 16,
+        "gae_lambda": 0.94, "normalize_obs": True, "scale_rewards": True,
+    },
+    "MountainCar": {
+        "total_timesteps": 1_000_000, "num_envs": 16, "num_steps": 16, "update_epochs": 4, "num_minibatches": 4,
+        "gae_lambda": 0.98, "normalize_obs": True, "scale_rewards": True,
+    },
+    "Pendulum": {
+        "total_timesteps": 200_000, "num_envs": 4, "num_steps": 1024, "update_epochs": 10, "num_minibatches": 64,
+        "learning_rate": 1e-3, "gamma": 0.9, "gae_lambda": 0.95, "scale_rewards": True,
+    },
+}  # fmt: skip
+
+
+def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[str, Config]:
+    """Return the preset's name and settings for an environment, an algorithm and a policy."""
+    spec = gymnasium.registry.get(env_id.rpartition(":")[2])
+    entry = spec.entry_point if spec is not None and isinstance(spec.entry_point, str) else ""
+    family = next((name for name in FAMILIES if name and entry.startswith(name)), "")
+    base = env_id.rpartition(":")[2].rpartition("-v")[0]
+    tuned = (ENVIRONMENTS if base in ENVIRONMENTS else FAMILIES)[base if base in ENVIRONMENTS else family]
+    if algorithm != "ppo":
+        tuned = {name: value for name, value in tuned.items() if name in PROBLEM}
+    settings = ALGORITHMS[algorithm] | tuned
+    name = " + ".join([algorithm, base if base in ENVIRONMENTS else family.rpartition(".")[2] or "general"])
+    return name, Config().replace({"env_id": env_id, "algorithm": algorithm, "policy": policy} | settings)

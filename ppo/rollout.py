@@ -1,0 +1,86 @@
+"""The rollout: T steps of N environments, and its fold into sequences for training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def fold(x: Tensor, length: int) -> Tensor:
+    """Cut (T, N, …) into sequences of `length` steps: (L, B, …) with B = N · T / L. A bijection of rows."""
+    return x.unflatten(0, (-1, length)).transpose(0, 1).flatten(1, 2)
+
+
+@dataclass
+class Rollout:
+    """A row is one decision and all that came of it.
+
+    Where a row's successor is not the next row (the last row of each environment, and rows cut by a truncation whose
+    environment is already in its next episode), the successor stands in `bootstrap_*`, so that `next_values` can be
+    computed, and computed anew, by `successor_values`.
+    """
+
+    obs: Tensor  # (T, N, *obs) packed
+    states: Tensor  # (T, N, H)     before the step
+    starts: Tensor  # (T, N) bool   the step began an episode
+    valid: Tensor  # (T, N) bool    the row was the policy's decision
+    actions: Tensor  # (T, N, *action) packed
+    log_probs: Tensor  # (T, N)
+    rewards: Tensor  # (T, N)       raw, the environment's
+    terminated: Tensor  # (T, N) bool
+    truncated: Tensor  # (T, N) bool
+    values: Tensor  # (T, N)
+    next_values: Tensor  # (T, N)   V of the true successor, also where the episode was cut
+    bootstrap_rows: Tensor  # (K,) int64   flat index t · N + n of the row
+    bootstrap_obs: Tensor  # (K, *obs)     its successor's observation
+    bootstrap_states: Tensor  # (K, H)     the state before it
+
+    def successor_values(self, values: Tensor, policy: Callable[..., Any]) -> Tensor:
+        """Return V of each row's true successor, (T, N), from V of the rows, (T, N), and the policy that gave it."""
+        begin = torch.zeros(1, len(self.bootstrap_rows), dtype=torch.bool, device=values.device)
+        cut = policy(self.bootstrap_obs.unsqueeze(0), self.bootstrap_states, begin)[1][0]  # (K,)
+        shifted = torch.cat([values[1:], values[-1:]]).flatten()  # (T · N,)
+        return shifted.index_copy(0, self.bootstrap_rows, cut).view_as(values)
+
+    def revalued(self, policy: Callable[..., Any]) -> "Rollout":
+        """Return the rollout with values and next_values under the policy as it is now."""
+        values = policy(self.obs, self.states[0], self.starts)[1]
+        return replace(self, values=values, next_values=self.successor_values(values, policy))
+
+
+@dataclass
+class Batch:
+    """What the learner trains on: the rollout folded into B sequences of L steps."""
+
+    obs: Tensor  # (L, B, *obs)
+    states: Tensor  # (B, H) before the first step of each sequence
+    starts: Tensor  # (L, B) bool
+    valid: Tensor  # (L, B) bool
+    actions: Tensor  # (L, B, *action)
+    log_probs: Tensor  # (L, B)
+    values: Tensor  # (L, B)
+    advantages: Tensor  # (L, B)
+    returns: Tensor  # (L, B) advantages + values
+    rows: Tensor  # (L, B) int64 flat index t · N + n in the rollout
+
+    @classmethod
+    def from_rollout(cls, rollout: Rollout, advantages: Tensor, returns: Tensor, length: int) -> "Batch":
+        """Fold a rollout and its advantages and returns (T, N) into sequences of `length` steps."""
+        steps, envs = rollout.valid.shape
+        rows = torch.arange(steps * envs, device=rollout.valid.device).view(steps, envs)
+        names = ("obs", "starts", "valid", "actions", "log_probs", "values")
+        folded = {name: fold(getattr(rollout, name), length) for name in names}
+        folded |= {"advantages": fold(advantages, length), "returns": fold(returns, length), "rows": fold(rows, length)}
+        return cls(states=rollout.states[::length].flatten(0, 1), **folded)
+
+    def __len__(self) -> int:
+        """Count the sequences, B."""
+        return self.valid.shape[1]
+
+    def select(self, index: Tensor) -> "Batch":
+        """Return the minibatch of the sequences at `index` (B',)."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        states = columns.pop("states")
+        return Batch(states=states[index], **{name: x.index_select(1, index) for name, x in columns.items()})

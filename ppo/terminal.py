@@ -1,0 +1,66 @@
+"""The terminal: a progress bar where there is one, plain lines where there is not."""
+
+import math
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+SHOWN = {
+    "return": ("charts/episodic_return", ".1f"),
+    "kl": ("losses/approx_kl", ".4f"),
+    "entropy": ("losses/entropy", ".2f"),
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a reporter is told after each iteration; `row` holds the scalars by their TensorBoard tags."""
+
+    row: dict[str, float]
+    iteration: int
+    global_step: int
+    total_timesteps: int
+
+
+class Reporter:
+    """Show steps, SPS, ETA, episode return, KL and entropy while a run goes on.
+
+    Values are those of the newest iteration that had any; SPS is the speed since the start. Lines, where there is no
+    terminal, come at every tenth of the budget and at each evaluation.
+    """
+
+    def __init__(self, console: Console, begun_at: int = 0) -> None:
+        self.console, self.begun_at, self.begin, self.tenths = console, begun_at, time.monotonic(), 0
+        self.latest: dict[str, float] = {}
+        self.bar = Bar(
+            TextColumn("{task.fields[done]}"), BarColumn(None), TextColumn("{task.fields[text]}"),
+            TextColumn("ETA"), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=None, done="", text="")
+
+    def __enter__(self) -> "Reporter":
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take in an iteration."""
+        self.latest |= {name: value for name, value in progress.row.items() if not math.isnan(value)}
+        speed = (progress.global_step - self.begun_at) / (time.monotonic() - self.begin)
+        done = f"{progress.global_step:,}/{progress.total_timesteps:,}"
+        parts = [f"{name} {self.latest[tag]:{fmt}}" for name, (tag, fmt) in SHOWN.items() if tag in self.latest]
+        text = "  ".join([f"{speed:,.0f} SPS", *parts])
+        if "eval/episodic_return" in self.latest:
+            text += f"  eval {self.latest['eval/episodic_return']:.1f}"
+        self.bar.update(self.task, total=progress.total_timesteps, completed=progress.global_step, done=done, text=text)
+        tenths = 10 * progress.global_step // progress.total_timesteps
+        evaluated = not math.isnan(progress.row["eval/episodic_return"])
+        if not self.console.is_terminal and (tenths > self.tenths or evaluated):
+            left = (progress.total_timesteps - progress.global_step) / speed
+            print(f"{done} steps  {text}  ETA {left:.0f} s", flush=True)
+        self.tenths = tenths

@@ -1,0 +1,250 @@
+"""The trainer: the one loop that wires environments, policy, collector, learner and logger together."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from gymnasium.vector import VectorEnv
+from safetensors.torch import save_file
+
+from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_atomically, write_checkpoint
+from ppo.collector import Collector, Episode, play
+from ppo.config import Config
+from ppo.envs import autoreset_mode, check_envs, make_envs
+from ppo.envs.spaces import to_json
+from ppo.errors import NonFiniteError, UsageError
+from ppo.learner import Learner
+from ppo.logger import Logger
+from ppo.policies import OPTIONS, build_policy, resolve_policy
+from ppo.process import resolve_device, seed_everything, stopped_by_signal
+from ppo.rollout import Rollout
+from ppo.terminal import Progress
+
+RANK = 0  # of this process; the place where data parallelism will put its own
+EVALUATION_SEED = 1_000_003  # added to the run's seed, so that no training episode is played again
+
+
+class Trainer:
+    """Train a policy as `config` says.
+
+    Args:
+        config: the settings; `ppo.presets.preset` gives those of an environment.
+        envs: a VectorEnv of your own instead of `config.env_id`'s; it sets `num_envs`.
+
+    Raises:
+        UsageError: a setting, a space or an environment that cannot be trained, before anything is written.
+    """
+
+    def __init__(self, config: Config, envs: VectorEnv | None = None) -> None:
+        if envs is not None:
+            config = config.replace({"num_envs": envs.num_envs})
+        config.validate()
+        self.config = config
+        torch.set_num_threads(config.threads)
+        made = envs or make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs)
+        self.envs = check_envs(made)
+        obs_space, action_space = self.envs.single_observation_space, self.envs.single_action_space
+        self.policy_name = resolve_policy(config.policy, obs_space)
+        self.device = resolve_device(config.device, convolutional=self.policy_name == "cnn")
+        seed_everything(config.seed, RANK, 0)
+        options = {name: getattr(config, name) for name in OPTIONS}
+        self.policy = build_policy(self.policy_name, obs_space, action_space, options).to(self.device)
+        self.learner = Learner(self.policy, config)
+        self.collector = Collector(self.envs, self.policy, config.num_steps)
+        self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
+        self.last_evaluation = math.nan
+        self.run_dir: Path | None = None
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Iterations between checkpoints."""
+        return self.config.checkpoint_every or math.ceil(self.config.total_timesteps / self.config.batch_size / 10)
+
+    @property
+    def finished(self) -> bool:
+        """Whether another rollout would exceed the budget."""
+        return self.global_step + self.config.batch_size > self.config.total_timesteps
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return (name, text) pairs that say what was resolved."""
+        config, envs = self.config, self.envs
+        mode = autoreset_mode(envs).value
+        parameters = sum(p.numel() for p in self.policy.parameters())
+        length = self.learner.length
+        return [
+            ("environment", f"{config.env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {mode}"),
+            ("observation", str(envs.single_observation_space)),
+            ("action", str(envs.single_action_space)),
+            ("policy", f"{self.policy_name}, {parameters:,} parameters, on {self.device} ({config.device})"),
+            ("threads", str(config.threads)),
+            ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
+            ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of "
+                       f"B {config.batch_size // length // config.num_minibatches} x L {length}, {config.optimizer}"),
+            ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {self.checkpoint_every} iterations"),
+        ]  # fmt: skip
+
+    def train(self, report: Callable[[Progress], None] | None = None) -> Path:
+        """Train until the budget is spent or the process is told to stop, and return the run's folder.
+
+        Args:
+            report: called after each iteration.
+
+        Raises:
+            NonFiniteError: see `ppo.errors`; the last checkpoint stays, the minibatch is in `nonfinite.safetensors`.
+        """
+        run_dir = self.run_dir = self.run_dir or new_run_dir(self.config)
+        logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
+        self._begin_segment()
+        with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as stop:
+            while not self.finished and not stop.is_set():
+                rollout, episodes = self.collector.collect()
+                stats = self.learner.update(rollout, self.global_step / self.config.total_timesteps)
+                self.policy.absorb(rollout.obs, rollout.valid)
+                self.iteration += 1
+                self.global_step += int(rollout.valid.sum())
+
+                due = self.iteration % self.checkpoint_every == 0 or self.finished
+                row = self._row(rollout, episodes, stats) | self._evaluate(due)
+                logger.write(row, self.iteration, self.global_step)
+                if due or stop.is_set():
+                    logger.flush()
+                    self._checkpoint(run_dir / "checkpoints", row["eval/episodic_return"])
+                    self._begin_segment()
+                if report is not None:
+                    report(Progress(row, self.iteration, self.global_step, self.config.total_timesteps))
+        return run_dir
+
+    @classmethod
+    def resume(cls, run_dir: Path, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None) -> "Trainer":
+        """Return a trainer that goes on where the run's latest checkpoint stands, bit for bit.
+
+        Args:
+            run_dir: the run's folder.
+            settings: settings to change, by name; a larger `total_timesteps`, for example.
+            envs: the VectorEnv, where the run was given one.
+
+        Raises:
+            UsageError: the folder is no run, its checkpoint is damaged, or it does not fit the environment.
+        """
+        path = checkpoint_path(run_dir, "latest")
+        tensors, meta = read_checkpoint(path)
+        config = Config().replace(meta["config"], str(path)).replace(settings or {})
+        trainer = cls(dataclasses.replace(config, run_dir=run_dir.parent), envs)
+        trainer.run_dir, trainer.iteration, trainer.global_step = run_dir, meta["iteration"], meta["global_step"]
+        trainer.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
+        if meta["spaces"] != trainer._spaces():
+            raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the environment it had")
+        load_exactly(trainer.policy, tensors, "policy.", path)
+        trainer.learner.load_state_dict(tensors)
+        return trainer
+
+    def _begin_segment(self) -> None:
+        """Begin new episodes with every generator and environment seeded from (seed, rank, iteration).
+
+        It happens at the start and after each checkpoint. The running job and one that resumes there go on alike, and no
+        random state and no simulator needs to be on disk.
+        """
+        self.collector.reset(seed_everything(self.config.seed, RANK, self.iteration))
+        if self.learner.scaler is not None:
+            self.learner.scaler.reset()
+
+    def _row(self, rollout: Rollout, episodes: list[Episode], stats: dict[str, float]) -> dict[str, float]:
+        """Return an iteration's scalars by their TensorBoard tags; NaN where there was nothing to measure."""
+        clipped = self.policy.head.clipped_fraction(rollout.actions[rollout.valid])
+        seconds = self.collector.seconds + self.learner.seconds
+        return {
+            "charts/episodic_return": _mean([episode.episode_return for episode in episodes]),
+            "charts/episodic_length": _mean([episode.length for episode in episodes]),
+            "charts/SPS": float(rollout.valid.sum()) / seconds,
+            "charts/learning_rate": stats.pop("learning_rate"),
+            "charts/clipped_actions": math.nan if clipped is None else float(clipped),
+            **{f"losses/{name}": value for name, value in stats.items()},
+            "time/environment": self.collector.env_seconds,
+            "time/inference": self.collector.seconds - self.collector.env_seconds,
+            "time/update": self.learner.seconds,
+        }
+
+    def _evaluate(self, due: bool) -> dict[str, float]:
+        """Play deterministic episodes in the training environments, which begin anew afterwards anyway."""
+        played = self.config.eval_episodes if due else 0
+        episodes = play(self.envs, self.policy, played, self.config.seed + EVALUATION_SEED) if played else []
+        return {
+            "eval/episodic_return": _mean([episode.episode_return for episode in episodes]),
+            "eval/episodic_length": _mean([episode.length for episode in episodes]),
+        }
+
+    def _checkpoint(self, folder: Path, evaluated: float) -> None:
+        folder.mkdir(exist_ok=True)
+        self.last_evaluation = evaluated
+        best = evaluated > self.best_return  # False for NaN, when nothing was evaluated
+        if best:
+            self.best_return = evaluated
+        names = ["latest"] + ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
+        for name in names:
+            write_checkpoint(folder / f"{name}.safetensors", self._tensors(), self._meta())
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return {f"policy.{name}": x for name, x in self.policy.state_dict().items()} | self.learner.state_dict()
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_json(),
+            "policy": self.policy_name,
+            "spaces": self._spaces(),
+            "iteration": self.iteration,
+            "global_step": self.global_step,
+            "best_return": None if math.isinf(self.best_return) else self.best_return,
+            "versions": {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, gymnasium)}},
+        }
+
+    def _spaces(self) -> dict[str, Any]:
+        single = {"obs": self.envs.single_observation_space, "action": self.envs.single_action_space}
+        return {name: to_json(space) for name, space in single.items()}
+
+
+def new_run_dir(config: Config) -> Path:
+    """Make the run's folder, under a name that no earlier run has, and write config.json.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    env = config.env_id.rpartition(":")[2].replace("/", "_")
+    name = f"{env}__{config.exp_name or config.algorithm}__s{config.seed}"
+    for attempt in itertools.count(1):
+        run_dir = config.run_dir / (name if attempt == 1 else f"{name}__{attempt}")
+        try:
+            run_dir.mkdir(parents=True)
+        except FileExistsError:
+            if not config.run_dir.is_dir():
+                raise UsageError(f"run_dir = {config.run_dir} is no folder; choose another --run-dir") from None
+        except OSError as error:
+            raise UsageError(f"cannot make {run_dir}: {error.strerror}; choose another --run-dir") from error
+        else:
+            write_atomically(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
+            return run_dir
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def forensics(run_dir: Path) -> Iterator[None]:
+    """Write the minibatch of a NonFiniteError to the run folder before passing it on."""
+    try:
+        yield
+    except NonFiniteError as error:
+        if not error.tensors:
+            raise
+        path = run_dir / "nonfinite.safetensors"
+        save_file({name: x.contiguous() for name, x in error.tensors.items()}, path)
+        raise NonFiniteError(f"{error}; the minibatch is in {path}", error.tensors) from error
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
