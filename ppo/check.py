@@ -1,6 +1,5 @@
 """Check an environment before training on it, and list the families there are."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,22 +39,29 @@ def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[s
         raise UsageError(f"{env_id} gives numbers that cannot be trained on: {error}") from error
     yield "finite", f"observations and rewards of {int(rollout.valid.sum()):,} random steps are all finite"
     ended, cut = int(rollout.terminated.sum()), int(rollout.truncated.sum())
-    yield "episodes", (
-        f"{len(lengths)} ended in {steps} steps of {num_envs} environments: {ended} terminated, {cut} truncated"
-        + (f"; mean length {np.mean(lengths):.0f}" if lengths else "; none that short")
+    yield (
+        "episodes",
+        (
+            f"{len(lengths)} ended in {steps} steps of {num_envs} environments: {ended} terminated, {cut} truncated"
+            + (f"; mean length {np.mean(lengths):.0f}" if lengths else "; none that short")
+        ),
     )
     rewards = rollout.rewards[rollout.valid]
     yield "rewards", f"from {rewards.min():.3g} to {rewards.max():.3g}, mean {rewards.mean():.3g}"
     again, _, _ = _roll(envs, policy, steps)
     same = torch.equal(rollout.obs, again.obs) and torch.equal(rollout.rewards, again.rewards)
-    yield "determinism", (
-        "the same seed gives the same episodes" if same else "NO: the same seed gives other episodes; runs will not repeat"
+    yield (
+        "determinism",
+        ("the same seed gives the same episodes" if same else "NO: the same seed gives other episodes"),
     )
     yield "speed", f"{int(rollout.valid.sum()) / seconds:,.0f} steps/s of the environments alone, on this machine"
-    yield "would train", (
-        f"{resolve_policy(config.policy, obs_space)} policy, preset {name}: {config.num_envs} environments x "
-        f"{config.num_steps} steps, {config.update_epochs} epochs x {config.num_minibatches} minibatches, "
-        f"{config.total_timesteps:,} steps in all"
+    yield (
+        "would train",
+        (
+            f"{resolve_policy(config.policy, obs_space)} policy, preset {name}: {config.num_envs} environments x "
+            f"{config.num_steps} steps, {config.update_epochs} epochs x {config.num_minibatches} minibatches, "
+            f"{config.total_timesteps:,} steps in all"
+        ),
     )
     envs.close()
 

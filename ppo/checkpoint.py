@@ -1,8 +1,8 @@
 """Checkpoints: one safetensors file each, its header holding JSON; written whole or not at all, and never a pickle.
 
-The file holds tensors by name (policy, optimizer, statistics) and, in the header, the schema version, the settings, the
-spaces and the counters. There are no random states: a checkpoint is an episode boundary, at which the trainer seeds every
-generator and environment anew from (seed, iteration), in the run that goes on exactly as in the run that resumes.
+The file holds tensors by name (policy, optimizer, statistics) and, in the header, the schema version, the settings,
+the spaces and the counters. There are no random states: a checkpoint is an episode boundary, at which the trainer seeds
+every generator and environment anew from (seed, iteration), in the run that goes on as in the run that resumes.
 """
 
 import json
@@ -43,7 +43,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}; free some space or choose another --run-dir") from error
+        raise UsageError(f"cannot write {path}: {error.strerror}; make room or choose another --run-dir") from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -64,9 +64,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         meta = json.loads(header["ppo"])
         schema = meta["schema"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path} is a safetensors file but no checkpoint of ppo; give one that `ppo train` wrote") from error
+        raise UsageError(f"{path} is no checkpoint of ppo; give one that `ppo train` wrote") from error
     if schema != SCHEMA:
-        raise UsageError(f"{path} has schema {schema}, this version of ppo reads {SCHEMA}; install the ppo that wrote it")
+        raise UsageError(f"{path} has schema {schema}, this ppo reads {SCHEMA}; install the ppo that wrote it")
     return tensors, meta
 
 

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -167,7 +167,7 @@ def parse(args: list[str]) -> Train | Resume | Eval | Check | Envs:
 
 def _parse(args: list[str], default: Config) -> Train | Resume | Eval | Check | Envs:
     train = subcommand("train", default=Train(default), description=Train.__doc__)
-    union = Annotated[Train, train]
+    union: Any = Annotated[Train, train]
     for name, command in list(COMMANDS.items())[1:]:
-        union = union | Annotated[command, subcommand(name)]  # type: ignore[assignment,operator]
-    return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args)  # type: ignore[return-value,arg-type]
+        union = union | Annotated[command, subcommand(name)]
+    return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args)

@@ -12,10 +12,12 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
 from ppo.envs import autoreset_mode
-from ppo.envs.spaces import mask_columns, pack, packed_dtype, packed_shape
+from ppo.envs.spaces import mask_columns, pack
 from ppo.errors import NonFiniteError, UsageError
 from ppo.policies import Policy
 from ppo.rollout import Rollout
+
+CHECKED = ("obs", "values", "log_probs", "rewards")  # columns that must be finite, in the order they arise
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Collector:
     """Step N environments T times and return what came of it.
 
     The three autoreset modes become one stream of rows here and nowhere else. NEXT_STEP inserts a dead row after each
-    episode (`valid` is False); its observation is the true successor of the row before it. SAME_STEP and DISABLED have no
-    dead rows; the true successor of a truncated row goes to the rollout's `bootstrap_obs`.
+    episode (`valid` is False); its observation is the true successor of the row before it. SAME_STEP and DISABLED have
+    no dead rows; the true successor of a truncated row goes to the rollout's `bootstrap_obs`.
 
     Args:
         envs: from `ppo.envs.check_envs`.
@@ -70,91 +72,97 @@ class Collector:
             NonFiniteError: an observation, reward, value or log-probability is NaN or infinite.
             UsageError: an action mask allows nothing.
         """
-        steps, n, device = self.num_steps, self.envs.num_envs, self.device
-        begin, self.env_seconds = time.perf_counter(), 0.0
-        obs = torch.empty(steps, n, *packed_shape(self.space), dtype=packed_dtype(self.space), device=device)
-        states = torch.empty(steps, n, self.state.shape[-1], device=device)
-        actions, log_probs, values = [], [], []
-        flags = {name: np.empty((steps, n), bool) for name in ("starts", "valid", "terminated", "truncated")}
-        rewards: list[Any] = []
-        cut: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, successors' observations, states before them
-        for t in range(steps):
-            obs[t], states[t] = self.obs, self.state
-            flags["starts"][t], flags["valid"][t] = self.starts, self.valid
-            self._check_mask()
-            starts = torch.from_numpy(self.starts).to(device).unsqueeze(0)  # (1, N)
-            dist, value, self.state = self.policy(self.obs.unsqueeze(0), self.state, starts)
-            action = dist.mode() if self.deterministic else dist.sample()  # (1, N, *action)
-            actions.append(action)
-            log_probs.append(dist.log_prob(action))
-            values.append(value)
-            try:
-                reward, terminated, truncated, final = self._step(action[0])
-            except Exception as error:
-                _check_finite({"observation": obs[: t + 1], "value": torch.cat(values)}, self.step - t)
-                error.add_note(f"(raised while stepping the environments, vector step {self.step} of this segment)")
-                raise
-            rewards.append(reward)
-            flags["terminated"][t], flags["truncated"][t] = terminated, truncated
-            if final is not None:
-                where = torch.from_numpy(np.flatnonzero(truncated & ~terminated)).to(device)
-                cut.append((where + t * n, pack(self.space, final, device), self.state[where]))
-        last = torch.arange(n, device=device) + (steps - 1) * n
-        known = torch.cat([rows for rows, _, _ in cut]) if cut else last[:0]
-        rest = ~torch.isin(last, known)
-        cut.append((last[rest], self.obs[rest], self.state[rest]))
+        begin, first, self.env_seconds = time.perf_counter(), self.step, 0.0
+        columns: dict[str, list[Any]] = {}
+        cut: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, their successors' observations, the states before those
+        try:
+            for t in range(self.num_steps):
+                self._check_mask()
+                for name, value in self._act().items():
+                    columns.setdefault(name, []).append(value)
+                outcome, final = self._step(columns["actions"][-1])
+                for name, value in outcome.items():
+                    columns.setdefault(name, []).append(value)
+                if final is not None:
+                    index, successors = final
+                    where = torch.from_numpy(index).to(self.device)
+                    cut.append((where + t * self.envs.num_envs, successors, self.state[where]))
+        except Exception as error:
+            # A number that is not finite, if there was one before, is the cause; else the environment's own error is.
+            _check_finite({name: _stack(columns[name]) for name in CHECKED if name in columns}, first)
+            error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
+            raise
+        rollout = self._rollout(columns, cut)
+        _check_finite({name: getattr(rollout, name) for name in CHECKED}, first)
+        episodes = self._episodes(columns)
+        self.seconds = time.perf_counter() - begin
+        return rollout, episodes
 
-        tensors = {name: torch.from_numpy(flag).to(device) for name, flag in flags.items()}
-        raw = torch.stack([torch.as_tensor(r) for r in rewards]).to(device, torch.float32)  # (T, N)
-        rows, successors, before = (torch.cat(column) for column in zip(*cut, strict=True))
+    def _act(self) -> dict[str, Any]:
+        """Take one decision for every environment -> the columns of the row that are known before the step."""
+        starts = torch.from_numpy(self.starts).to(self.device)  # (N,)
+        row = {"obs": self.obs, "states": self.state, "starts": self.starts, "valid": self.valid}
+        dist, values, self.state = self.policy(self.obs.unsqueeze(0), self.state, starts.unsqueeze(0))
+        actions = dist.mode() if self.deterministic else dist.sample()  # (1, N, *action)
+        return row | {"actions": actions[0], "log_probs": dist.log_prob(actions)[0], "values": values[0]}
+
+    def _rollout(self, columns: dict[str, list[Any]], cut: list[tuple[Tensor, Tensor, Tensor]]) -> Rollout:
+        """Stack the rows, and find each row's successor: the next row, a final observation, or what comes after T."""
+        stacked = {name: _stack(rows).to(self.device) for name, rows in columns.items()}
+        last = torch.arange(self.envs.num_envs, device=self.device) + (self.num_steps - 1) * self.envs.num_envs
+        rest = ~torch.isin(last, torch.cat([last[:0]] + [rows for rows, _, _ in cut]))
+        cut = [*cut, (last[rest], self.obs[rest], self.state[rest])]
+        rows, successors, states = (torch.cat(column) for column in zip(*cut, strict=True))
         rollout = Rollout(
-            obs=obs, states=states, actions=torch.cat(actions), log_probs=torch.cat(log_probs), rewards=raw,
-            values=torch.cat(values), next_values=torch.empty(0), bootstrap_rows=rows, bootstrap_obs=successors,
-            bootstrap_states=before, **tensors,
+            **stacked, next_values=stacked["values"], bootstrap_rows=rows, bootstrap_obs=successors,
+            bootstrap_states=states,
         )  # fmt: skip
         rollout.next_values = rollout.successor_values(rollout.values, self.policy)
-        named = {"observation": obs, "reward": raw, "value": rollout.values, "log_prob": rollout.log_probs}
-        _check_finite(named, self.step - steps)
-        self.seconds = time.perf_counter() - begin
-        return rollout, self._episodes(np.asarray(raw.cpu(), np.float64), flags)
+        return rollout
 
-    def _step(self, action: Tensor) -> tuple[Any, np.ndarray, np.ndarray, Any]:
-        """Step the environments and move on to the next row -> reward, terminated, truncated (N,), final observations."""
+    def _step(self, actions: Tensor) -> tuple[dict[str, Any], tuple[np.ndarray, Tensor] | None]:
+        """Step the environments and move on to the next row.
+
+        Returns:
+            The columns that the step fills in; and (index, observations) of environments that were truncated and are in
+            their next episode already, None where there are none.
+        """
         begin = time.perf_counter()
-        obs, reward, terminated, truncated, infos = self.envs.step(self.policy.head.to_env(action))
+        obs, rewards, terminated, truncated, infos = self.envs.step(self.policy.head.to_env(actions))
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
         terminated, truncated = _to_numpy(terminated), _to_numpy(truncated)
-        done = terminated | truncated
-        final = None
-        if self.mode is AutoresetMode.NEXT_STEP:
-            done &= self.valid  # a dead row ends nothing
-            self.starts, self.valid = ~self.valid, ~done
-        else:
-            self.starts = done
-            cut = np.flatnonzero(truncated & ~terminated)
-            if self.mode is AutoresetMode.SAME_STEP and len(cut):
-                final = _gather(infos["final_obs"], cut, self.space)
-            elif self.mode is AutoresetMode.DISABLED and done.any():
-                final = _take(obs, cut) if len(cut) else None
-                fresh, _ = self.envs.reset(options={"reset_mask": done.copy()})
-                packed, again = pack(self.space, obs, self.device), pack(self.space, fresh, self.device)
-                ended = torch.from_numpy(done).to(self.device)
-                self.obs = torch.where(ended.view(-1, *[1] * (packed.dim() - 1)), again, packed)
-                return reward, terminated, truncated, final
+        rewards = rewards.clone() if isinstance(rewards, Tensor) else np.array(rewards, dtype=np.float64)
+        outcome = {"rewards": rewards, "terminated": terminated, "truncated": truncated}
+        done = (terminated | truncated) & self.valid  # a dead row ends nothing
         self.obs = pack(self.space, obs, self.device)
-        return reward, terminated, truncated, final
+        if self.mode is AutoresetMode.NEXT_STEP:
+            self.starts, self.valid = ~self.valid, ~done
+            return outcome, None
+        self.starts = done
+        index = np.flatnonzero(truncated & ~terminated)
+        final = self.obs[torch.from_numpy(index).to(self.device)]
+        if self.mode is AutoresetMode.SAME_STEP and len(index):
+            final = pack(self.space, _gather(infos["final_obs"], index, self.space), self.device)
+        elif self.mode is AutoresetMode.DISABLED and done.any():
+            fresh, _ = self.envs.reset(options={"reset_mask": done.copy()})
+            ended = torch.from_numpy(done).to(self.device)
+            self.obs[ended] = pack(self.space, fresh, self.device)[ended]
+        return outcome, (index, final) if len(index) else None
 
-    def _episodes(self, rewards: np.ndarray, flags: dict[str, np.ndarray]) -> list[Episode]:
+    def _episodes(self, columns: dict[str, list[Any]]) -> list[Episode]:
         """Return the episodes that ended, in the order of their ends, and carry on those under way."""
-        found = []
-        done = (flags["terminated"] | flags["truncated"]) & flags["valid"]
-        for reward, valid, ended in zip(rewards, flags["valid"], done, strict=True):
+        found: list[Episode] = []
+        rewards = columns["rewards"]
+        if isinstance(rewards[0], Tensor):
+            rewards = list(torch.stack(rewards).cpu().numpy())
+        for t, reward in enumerate(rewards):
+            valid = columns["valid"][t]
+            ended = (columns["terminated"][t] | columns["truncated"][t]) & valid
             self.returns += reward * valid
             self.lengths += valid
             if ended.any():
-                for n in np.flatnonzero(ended):
-                    found.append(Episode(int(n), float(self.returns[n]), int(self.lengths[n])))
+                found += [Episode(int(n), float(self.returns[n]), int(self.lengths[n])) for n in np.flatnonzero(ended)]
                 self.returns[ended], self.lengths[ended] = 0.0, 0
         return found
 
@@ -189,18 +197,25 @@ def play(envs: VectorEnv, policy: Policy, episodes: int, seed: int, deterministi
 
 
 def _check_finite(tensors: dict[str, Tensor], first_step: int) -> None:
-    for name, x in tensors.items():
-        bad = ~torch.isfinite(x)
-        if bad.any():
-            at = bad.nonzero()[0].tolist()
-            raise NonFiniteError(
-                f"{name} is not finite ({x[tuple(at)].item()}) in environment {at[1]} at step {first_step + at[0]}"
-                + (f", entry {at[2:]}" if at[2:] else "")
-            )
+    """Raise NonFiniteError for the earliest entry of the tensors (T, N, …) that is not finite."""
+    bad = {name: (~torch.isfinite(x)).nonzero() for name, x in tensors.items()}
+    found = {name: rows[0].tolist() for name, rows in bad.items() if len(rows)}
+    if found:
+        name, at = min(found.items(), key=lambda item: item[1][0])
+        value, entry = tensors[name][tuple(at)].item(), f", entry {at[2:]}" if at[2:] else ""
+        raise NonFiniteError(
+            f"{name} is not finite ({value}) in environment {at[1]} at step {first_step + at[0]}{entry}"
+        )
 
 
 def _to_numpy(x: Any) -> np.ndarray:
-    return np.asarray(x.cpu() if isinstance(x, Tensor) else x, dtype=bool)
+    return np.array(x.cpu() if isinstance(x, Tensor) else x, dtype=bool)  # a copy: environments reuse their arrays
+
+
+def _stack(rows: list[Any]) -> Tensor:
+    """Stack T rows (N, …) of NumPy or torch into a tensor (T, N, …), float32 where they are float64."""
+    stacked = torch.stack(rows) if isinstance(rows[0], Tensor) else torch.from_numpy(np.stack(rows))
+    return stacked.float() if stacked.dtype == torch.float64 else stacked
 
 
 def _take(obs: Any, index: np.ndarray) -> Any:
@@ -216,4 +231,4 @@ def _gather(final: Any, index: np.ndarray, space: Any) -> Any:
     """Batch the final observations at index, given one by one in an object array or as a batch already."""
     if not (isinstance(final, np.ndarray) and final.dtype == object):
         return _take(final, index)
-    return concatenate(space, [final[n] for n in index], create_empty_array(space, len(index)))
+    return concatenate(space, [final[n] for n in index], create_empty_array(space, len(index)))  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tyro.conf import Positional
+
 from ppo.errors import UsageError
 
 EnvKwarg = bool | int | float | str
@@ -15,7 +17,7 @@ EnvKwarg = bool | int | float | str
 class Config:
     """What is trained, where, and how. Names follow Gymnasium and CleanRL; a preset fills in what is not given."""
 
-    env_id: str = "CartPole-v1"
+    env_id: Positional[str] = "CartPole-v1"
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
     algorithm: Literal["ppo", "a2c", "reinforce"] = "ppo"
     """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by returns (no baseline)."""

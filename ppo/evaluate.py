@@ -53,7 +53,7 @@ class Player:
         """
         if mask is not None:
             obs = {"obs": obs, MASK_KEY: flat_mask(mask)}
-        batch = concatenate(self.obs_space, [obs], create_empty_array(self.obs_space, 1))
+        batch = concatenate(self.obs_space, [obs], create_empty_array(self.obs_space, 1))  # type: ignore[arg-type]
         packed = pack(self.obs_space, batch, next(self.policy.parameters()).device)  # (1, *obs)
         starts = torch.full((1, 1), state is None)
         state = self.policy.initial_state(1) if state is None else state
@@ -106,9 +106,9 @@ class Report:
         returns = [episode.episode_return for episode in self.episodes]
         spread = statistics.pstdev(returns)
         return (
-            f"{self.env_id}, {self.checkpoint} checkpoint, {'deterministic' if self.deterministic else 'sampled'} policy, "
-            f"{len(returns)} episodes: return {self.mean:.2f} ± {spread:.2f} (lowest {min(returns):.2f}, highest "
-            f"{max(returns):.2f}), length {statistics.fmean(episode.length for episode in self.episodes):.1f}"
+            f"{self.env_id}, {self.checkpoint} checkpoint, {'deterministic' if self.deterministic else 'sampled'} "
+            f"policy, {len(returns)} episodes: return {self.mean:.2f} ± {spread:.2f} (lowest {min(returns):.2f}, "
+            f"highest {max(returns):.2f}), length {statistics.fmean(e.length for e in self.episodes):.1f}"
         )
 
 
@@ -149,13 +149,14 @@ def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True
     try:
         import imageio.v2 as imageio
     except ImportError as error:
-        raise UsageError('a video needs imageio: pip install "ppo[video]"') from error
+        raise UsageError("a video needs imageio: pip install imageio imageio-ffmpeg") from error
     player = load_policy(run, checkpoint)
     envs = _envs_for(player, 1, "rgb_array")
     torch.manual_seed(seed)
     collector = Collector(envs, player.policy, num_steps=1, deterministic=deterministic)
     collector.reset(seed)
-    frames, ended = [], []
+    frames: list[np.ndarray] = []
+    ended: list[Episode] = []
     while not ended:
         frame = envs.render()
         if frame is None or len(frame) == 0 or frame[0] is None:
@@ -165,6 +166,6 @@ def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True
     folder = Path(run) / "videos"
     folder.mkdir(exist_ok=True)
     path = folder / f"{checkpoint}__s{seed}.mp4"
-    imageio.mimsave(path, frames, fps=envs.metadata.get("render_fps", 30), macro_block_size=2)
+    imageio.mimsave(path, [*frames], fps=envs.metadata.get("render_fps", 30), macro_block_size=2)
     envs.close()
     return path

@@ -96,14 +96,15 @@ class Learner:
         """Estimate advantages and fold: the weights are returns instead where there is no baseline."""
         config = self.config
         columns = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated)
-        found = gae(rewards, *(x.cpu().numpy() for x in columns), config.gamma, config.gae_lambda)
-        advantages = torch.from_numpy(found).to(rollout.values)
+        values, next_values, terminated, truncated = (x.cpu().numpy() for x in columns)
+        found = gae(rewards, values, next_values, terminated, truncated, config.gamma, config.gae_lambda)
+        advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
         return Batch.from_rollout(rollout, weights, returns, self.length)
 
     def _check(self, stats: Tensor, indices: list[Tensor], batch: Batch) -> None:
-        """Find the first minibatch whose statistics are not finite, once an iteration to spare the device a round trip."""
+        """Find the first minibatch whose statistics are not finite; once an iteration, to spare round trips."""
         bad = (~torch.isfinite(stats)).nonzero()
         if len(bad) == 0:
             return
@@ -122,7 +123,7 @@ class Learner:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the optimizer's state and the reward statistics, flat, by name."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for index, state in self.optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
         if self.scaler is not None:
@@ -145,7 +146,7 @@ class Learner:
 
 
 def explained_variance(batch: Batch) -> float:
-    """Return 1 − Var[R − V] / Var[R] over valid rows: 1 is perfect, 0 no better than a constant, NaN if R is constant."""
+    """Return 1 − Var[R − V] / Var[R] over valid rows: 1 is perfect, 0 as good as a constant, NaN if R is constant."""
     values, returns = batch.values[batch.valid], batch.returns[batch.valid]
     variance = returns.var(correction=0)
     return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else float("nan")

@@ -35,8 +35,9 @@ class Logger:
             table = "\n".join(f"|{name}|{value}|" for name, value in settings.items())
             self.writer.add_text("config", f"|setting|value|\n|-|-|\n{table}")
             plain = {name: v if isinstance(v, bool | int | float | str) else str(v) for name, v in settings.items()}
+            assert self.writer.file_writer is not None
             for summary in hparams(plain, {"charts/episodic_return": 0.0, "eval/episodic_return": 0.0}):
-                self.writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+                self.writer.file_writer.add_summary(summary)
 
     def write(self, row: dict[str, float], iteration: int, global_step: int) -> None:
         """Write one row; every row of a run has the same names, which are TensorBoard's tags."""

@@ -37,14 +37,14 @@ def ppo_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its statistics (in the order of STATS, detached).
 
-    L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] with r = π(a|s) / π_old(a|s) (Schulman et al. 2017,
-    equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
+    L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] with r = π(a|s) / π_old(a|s) (Schulman et al.
+    2017, equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
     """
     if terms.norm_adv:
         mean = valid_mean(advantages, valid)
         advantages = (advantages - mean) / (valid_mean((advantages - mean) ** 2, valid).sqrt() + 1e-8)
 
-    log_ratio = torch.where(valid, log_probs - old_log_probs, 0.0)  # a dead row's ratio could overflow, and inf · 0 is NaN
+    log_ratio = torch.where(valid, log_probs - old_log_probs, 0.0)  # a dead row's ratio could overflow; inf · 0 is NaN
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - terms.clip_coef, 1 + terms.clip_coef)
     policy_loss = -valid_mean(torch.minimum(ratio * advantages, clipped * advantages), valid)

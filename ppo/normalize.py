@@ -43,8 +43,8 @@ class RunningMeanStd(nn.Module):
 class RewardScaler:
     """Divide rewards by the standard deviation of the discounted return, without centring them.
 
-    The return Rₜ = γ Rₜ₋₁ + rₜ runs over the rows of each environment and restarts with its episode (Engstrom et al. 2020,
-    section 2, reward scaling). Statistics take in a rollout before it is scaled.
+    The return Rₜ = γ Rₜ₋₁ + rₜ runs over the rows of each environment and restarts with its episode (Engstrom et al.
+    2020, section 2, reward scaling). Statistics take in a rollout before it is scaled.
     """
 
     def __init__(self, gamma: float, num_envs: int) -> None:

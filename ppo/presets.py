@@ -1,7 +1,7 @@
 """Presets: what an algorithm and an environment family change in `Config`, with the reason beside it.
 
-They are applied in this order, later ones winning: the algorithm's, the family's, the environment's. Settings of a family or
-an environment are tuned for PPO, so A2C and REINFORCE take only those that describe the problem (PROBLEM).
+The algorithm's settings come first, then those of the environment or, where it has none, of its family. The latter are
+tuned for PPO; A2C and REINFORCE take only those that describe the problem (PROBLEM).
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ PROBLEM = ("gamma", "total_timesteps", "normalize_obs", "scale_rewards", "env_kw
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "ppo": {},
-    # One gradient step on each short rollout; with one epoch PPO's clip is idle and its gradient is A2C's (Mnih et al. 2016).
+    # One gradient step on each short rollout: PPO's clip is idle, and its gradient is A2C's (Mnih et al. 2016).
     "a2c": {
         "num_steps": 8, "update_epochs": 1, "num_minibatches": 1, "learning_rate": 7e-4, "optimizer": "rmsprop",
         "norm_adv": False, "gae_lambda": 1.0,

@@ -141,7 +141,7 @@ class Trainer:
         trainer.run_dir, trainer.iteration, trainer.global_step = run_dir, meta["iteration"], meta["global_step"]
         trainer.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
         if meta["spaces"] != trainer._spaces():
-            raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the environment it had")
+            raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the same environment")
         load_exactly(trainer.policy, tensors, "policy.", path)
         trainer.learner.load_state_dict(tensors)
         return trainer
@@ -149,8 +149,8 @@ class Trainer:
     def _begin_segment(self) -> None:
         """Begin new episodes with every generator and environment seeded from (seed, rank, iteration).
 
-        It happens at the start and after each checkpoint. The running job and one that resumes there go on alike, and no
-        random state and no simulator needs to be on disk.
+        It happens at the start and after each checkpoint. The running job and one that resumes there go on alike, and
+        no random state and no simulator needs to be on disk.
         """
         self.collector.reset(seed_everything(self.config.seed, RANK, self.iteration))
         if self.learner.scaler is not None:
@@ -202,7 +202,11 @@ class Trainer:
             "iteration": self.iteration,
             "global_step": self.global_step,
             "best_return": None if math.isinf(self.best_return) else self.best_return,
-            "versions": {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, gymnasium)}},
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "gymnasium": gymnasium.__version__,
+            },
         }
 
     def _spaces(self) -> dict[str, Any]:

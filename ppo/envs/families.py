@@ -21,23 +21,23 @@ class Family:
 
 
 FAMILIES = (
-    Family("Classic control", "gymnasium.envs.classic_control", (), "gymnasium", "pip install ppo"),
-    Family("Toy text", "gymnasium.envs.toy_text", (), "gymnasium", "pip install ppo"),
-    Family("Box2D", "gymnasium.envs.box2d", (), "Box2D", 'pip install "ppo[box2d]"'),
-    Family("MuJoCo", "gymnasium.envs.mujoco", (), "mujoco", 'pip install "ppo[mujoco]"'),
-    Family("Atari", "ale_py", ("ALE/",), "ale_py", 'pip install "ppo[atari]"'),
+    Family("Classic control", "gymnasium.envs.classic_control", (), "gymnasium", "pip install gymnasium"),
+    Family("Toy text", "gymnasium.envs.toy_text", (), "gymnasium", "pip install gymnasium"),
+    Family("Box2D", "gymnasium.envs.box2d", (), "Box2D", 'pip install "gymnasium[box2d]"'),
+    Family("MuJoCo", "gymnasium.envs.mujoco", (), "mujoco", 'pip install "gymnasium[mujoco]"'),
+    Family("Atari", "ale_py", ("ALE/",), "ale_py", 'pip install ale-py'),
     Family("JAX physics", "gymnasium.envs.phys2d", (), "jax", 'pip install "gymnasium[jax]"'),
     Family("JAX tabular", "gymnasium.envs.tabular", (), "jax", 'pip install "gymnasium[jax]"'),
     Family("MiniGrid", "minigrid", ("MiniGrid-", "BabyAI-"), "minigrid", "pip install minigrid"),
     Family("Highway", "highway_env", ("highway-", "merge-", "roundabout-"), "highway_env", "pip install highway-env"),
-    Family("Gymnasium-Robotics", "gymnasium_robotics", ("Fetch", "AdroitHand"), "gymnasium_robotics", "pip install gymnasium-robotics"),
+    Family("Robotics", "gymnasium_robotics", ("Fetch",), "gymnasium_robotics", "pip install gymnasium-robotics"),
 )  # fmt: skip
 
 
 def missing_family(env_id: str, entry_point: str = "") -> Family | None:
     """Return the family an environment belongs to if that family is not installed."""
     for family in FAMILIES:
-        belongs = entry_point.startswith(family.entry_points) or (family.prefixes and env_id.startswith(family.prefixes))
+        belongs = entry_point.startswith(family.entry_points) or env_id.startswith(family.prefixes)
         if belongs and not family.installed:
             return family
     return None

@@ -2,7 +2,9 @@
 
 import contextlib
 import difflib
+import functools
 import importlib
+import itertools
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -45,12 +47,15 @@ def make_envs(
     if mode == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
     # Without dead rows where we can choose; an environment's own vector entry point brings the mode it has.
-    vector_kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP} if mode in ("sync", "async") else {}
+    vector_kwargs: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP} if mode in ("sync", "async") else {}
     if mode == "async":
         vector_kwargs["context"] = "spawn"  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
+    wrappers: list[Any] = (
+        [] if mode in (None, "vector_entry_point") else [functools.partial(_number, itertools.count())]
+    )
     try:
         with _ignored_interrupts() if mode == "async" else contextlib.nullcontext():
-            return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, **kwargs)
+            return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, wrappers, **kwargs)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"{env_id} needs a package that is not installed: {error}") from error
     except (gymnasium.error.Error, TypeError, ValueError, ImportError, AttributeError) as error:
@@ -118,6 +123,25 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
         ) from error
 
 
+def _number(indices: Iterator[int], env: gymnasium.Env) -> gymnasium.Env:
+    return _Numbered(env, next(indices))
+
+
+class _Numbered(gymnasium.Wrapper):
+    """Say which copy of an environment raised; its own traceback stays as it is."""
+
+    def __init__(self, env: gymnasium.Env, index: int) -> None:
+        super().__init__(env)
+        self.index = index
+
+    def step(self, action: Any) -> Any:
+        try:
+            return self.env.step(action)
+        except Exception as error:
+            error.add_note(f"(raised by environment {self.index})")
+            raise
+
+
 class MaskInObservation(VectorWrapper):
     """Move `info["action_mask"]` into the observation: Dict(obs=…, action_mask=…)."""
 
@@ -125,9 +149,7 @@ class MaskInObservation(VectorWrapper):
         super().__init__(env)
         self.mask_size = mask_size
         single = env.single_observation_space
-        self.single_observation_space = spaces.Dict(
-            [("obs", single), (MASK_KEY, spaces.MultiBinary(mask_size))]
-        )
+        self.single_observation_space = spaces.Dict([("obs", single), (MASK_KEY, spaces.MultiBinary(mask_size))])
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Spaces: any observation as one tensor, any action from one tensor, and both spaces as JSON.
 
-An observation is *packed*: one leaf keeps its shape; a Dict or Tuple becomes one vector, leaf after leaf in the order of
-the space. So the rollout, the fold and the checkpoint know one tensor, and only a policy's features know what is in it.
+An observation is *packed*: one leaf keeps its shape; a Dict or Tuple becomes one vector, leaf after leaf in the order
+of the space. So the rollout and the fold know one tensor, and only a policy's features know what is in it.
 """
 
 from collections import OrderedDict
@@ -16,6 +16,7 @@ from torch import Tensor
 from ppo.errors import UsageError
 
 LEAVES = (Box, Discrete, MultiDiscrete, MultiBinary)
+SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
 MASK_KEY = "action_mask"
 
 
@@ -52,7 +53,7 @@ def check_observation_space(space: Space[Any]) -> None:
         if not isinstance(leaf, LEAVES):
             raise UsageError(
                 f"observation space{_at(path)} is {type(leaf).__name__}, which is not supported; "
-                "wrap the environment so that it gives Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
+                f"wrap the environment so that it gives {SUPPORTED}"
             )
         if leaf_size(leaf) == 0:
             raise UsageError(f"observation space{_at(path)} is empty: {leaf}; remove it from the observation")
@@ -68,7 +69,7 @@ def check_action_space(space: Space[Any], action_bound: str = "clip") -> None:
         if not isinstance(leaf, LEAVES):
             raise UsageError(
                 f"action space{_at(path)} is {type(leaf).__name__}, which is not supported; "
-                "wrap the environment so that it takes Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
+                f"wrap the environment so that it takes {SUPPORTED}"
             )
         if isinstance(leaf, Box) and not np.issubdtype(leaf.dtype, np.floating):
             raise UsageError(
@@ -123,12 +124,11 @@ def pack(space: Space[Any], obs: Any, device: torch.device | None = None) -> Ten
 
 
 def _leaf_tensor(leaf: Space[Any], value: Any, dtype: torch.dtype, device: torch.device | None) -> Tensor:
-    tensor = torch.as_tensor(value, device=device)
-    if isinstance(leaf, Discrete):
-        tensor = tensor - int(leaf.start)
-    elif isinstance(leaf, MultiDiscrete) and leaf.start.any():
-        tensor = tensor - torch.as_tensor(leaf.start, device=tensor.device)
-    return tensor.to(dtype)
+    # A copy, because an environment may write its next observation into the same array.
+    tensor = torch.as_tensor(value, device=device).to(dtype, copy=True)
+    if isinstance(leaf, Discrete | MultiDiscrete) and np.any(leaf.start):
+        tensor -= torch.as_tensor(leaf.start, device=tensor.device)
+    return tensor
 
 
 def unpack(space: Space[Any], packed: Tensor) -> list[tuple[str, Space[Any], Tensor]]:
@@ -154,7 +154,8 @@ def mask_columns(space: Space[Any]) -> slice | None:
 
 def flat_mask(mask: Any) -> np.ndarray:
     """Return an action mask, one array or a tuple of one a part, as one flat array of int8."""
-    return np.concatenate([np.ravel(part) for part in (mask if isinstance(mask, tuple | list) else [mask])]).astype(np.int8)
+    columns = mask if isinstance(mask, tuple | list) else [mask]
+    return np.concatenate([np.ravel(column) for column in columns]).astype(np.int8)
 
 
 def to_json(space: Space[Any]) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def to_json(space: Space[Any]) -> dict[str, Any]:
 
 
 def _numbers(bound: np.ndarray) -> Any:
-    # One number where all are equal, so that an image's bounds are no page of zeros; as text, because JSON has no infinity.
+    # One number where all are equal, so that an image's bounds are no page of zeros; text, for JSON has no infinity.
     texts = [str(x) for x in bound.ravel()]
     return texts[0] if len(set(texts)) == 1 else texts
 

@@ -9,9 +9,10 @@ from ppo.envs.spaces import check_observation_space, leaves
 from ppo.errors import UsageError
 from ppo.policies.base import Policy, orthogonal, tower
 from ppo.policies.cnn import CNNPolicy
+from ppo.policies.distributions import Distribution
 from ppo.policies.features import Features, is_image
 from ppo.policies.gru import GRUPolicy
-from ppo.policies.heads import Distribution, Head
+from ppo.policies.heads import Head
 from ppo.policies.mlp import MLPPolicy
 
 __all__ = ["OPTIONS", "POLICIES", "Distribution", "Features", "Head", "Policy", "build_policy", "orthogonal", "tower"]

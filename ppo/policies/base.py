@@ -4,10 +4,9 @@ import math
 from typing import Any, TypeVar
 
 import torch
-from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from ppo.policies.heads import Distribution
+from ppo.policies.distributions import Distribution
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
@@ -25,8 +24,8 @@ class Policy(nn.Module):
     -> state    (N, H)          recurrent state after the last step
     ==========  ==============  ==================================================
 
-    A subclass is built as `Class(obs_space, action_space, **options)`, the options being the fields of `Config` named in
-    `ppo.policies.OPTIONS`. It assigns `features` (`ppo.policies.Features`, which reads observations) and `head`
+    A subclass is built as `Class(obs_space, action_space, **options)`, the options being the fields of `Config` named
+    in `ppo.policies.OPTIONS`. It assigns `features` (`ppo.policies.Features`, which reads observations) and `head`
     (`ppo.policies.Head`, which turns outputs into a distribution and samples into actions).
     """
 
@@ -43,7 +42,7 @@ class Policy(nn.Module):
         raise NotImplementedError
 
     def absorb(self, obs: Tensor, valid: Tensor) -> None:
-        """Take the valid rows of obs (T, N, *obs) into the observation statistics, once an iteration, after the update."""
+        """Take the valid rows of obs (T, N, *obs) into the observation statistics; called after each update."""
         self.features.absorb(obs, valid)
 
 

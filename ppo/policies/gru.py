@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from ppo.envs.spaces import leaves
 from ppo.policies.base import ACTIVATIONS, Policy, orthogonal
+from ppo.policies.distributions import Distribution
 from ppo.policies.features import Features, is_image
-from ppo.policies.heads import Distribution, Head
+from ppo.policies.heads import Head
 
 
 class GRUPolicy(Policy):
@@ -48,10 +49,10 @@ class GRUPolicy(Policy):
 
 
 def run_segments(gru: nn.GRU, x: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a one-layer GRU over x (T, N, F) from state (N, H), reset at starts (T, N) -> outputs (T, N, H), state (N, H).
+    """Run a GRU over x (T, N, F) from state (N, H), reset at starts (T, N) -> outputs (T, N, H), state (N, H).
 
-    Every stretch between two resets is laid out as a sequence of its own, so that one call of the fused GRU runs them all
-    side by side, instead of a Python loop over T that resets rows as it goes.
+    Every stretch between two resets is laid out as a sequence of its own, so that one call of the fused GRU runs them
+    all side by side, instead of a Python loop over T that resets rows as it goes.
     """
     state = state.masked_fill(starts[0].unsqueeze(-1), 0.0)
     if not starts[1:].any():
@@ -60,7 +61,7 @@ def run_segments(gru: nn.GRU, x: Tensor, state: Tensor, starts: Tensor) -> tuple
     steps, envs = starts.shape
     cuts = starts.clone()
     cuts[0] = True  # the first stretch of every environment, which carries on from `state`
-    order = cuts.t().flatten().cumsum(0).view(envs, steps).t() - 1  # (T, N) which stretch a row is in, environment by environment
+    order = cuts.t().flatten().cumsum(0).view(envs, steps).t() - 1  # (T, N) which stretch a row is in
     time = torch.arange(steps, device=x.device).unsqueeze(-1).expand(steps, envs)
     position = time - torch.where(cuts, time, 0).cummax(0).values  # (T, N) step within the stretch
     longest, count = int(position.max()) + 1, int(order[-1, -1]) + 1

@@ -6,8 +6,9 @@ from gymnasium.spaces import Space
 from torch import Tensor
 
 from ppo.policies.base import Policy, tower
+from ppo.policies.distributions import Distribution
 from ppo.policies.features import Features
-from ppo.policies.heads import Distribution, Head
+from ppo.policies.heads import Head
 
 
 class MLPPolicy(Policy):

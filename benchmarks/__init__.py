@@ -1,0 +1,1 @@
+"""Benchmarks: what the project claims, as commands that anyone can run."""
