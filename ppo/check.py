@@ -13,7 +13,7 @@ from ppo.config import Config
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs
 from ppo.envs.spaces import mask_columns
 from ppo.errors import NonFiniteError, UsageError
-from ppo.policies import OPTIONS, Policy, build_policy, resolve_policy
+from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.presets import preset
 from ppo.rollout import Rollout
 
@@ -68,8 +68,8 @@ def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[s
 
 def _random_policy(envs: VectorEnv, config: Config) -> Policy:
     torch.manual_seed(0)
-    options = {name: getattr(config, name) for name in OPTIONS}
-    return build_policy(config.policy, envs.single_observation_space, envs.single_action_space, options)
+    spaces = envs.single_observation_space, envs.single_action_space
+    return build_policy(config.policy, *spaces, config.policy_options())
 
 
 def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[int], float]:

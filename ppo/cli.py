@@ -1,5 +1,6 @@
 """The command line: train, resume, eval, check, envs; a dataclass each, which tyro turns into flags."""
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def _train(trainer: "Trainer", origin: str) -> None:
 
     for name, value in [("settings", origin), *trainer.describe()]:
         console.print(f"{name:>13}  {value}", markup=False)
-    with Reporter(console, trainer.global_step) as reporter:
+    with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = trainer.train(reporter)
     if not trainer.finished:
         console.print(f"stopped at step {trainer.global_step:,}; go on with: ppo resume {run_dir}", markup=False)

@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from ppo.errors import UsageError
 
+POLICY_OPTIONS = ("hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init")
 EnvKwarg = bool | int | float | str
 
 
@@ -81,8 +82,8 @@ class Config:
     """Normalise observations by running statistics, which are kept inside the policy."""
     scale_rewards: bool = False
     """Divide rewards by the running deviation of the discounted return (logged returns stay raw)."""
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    """Widths of the hidden layers of the mlp policy; the last one is the feature width of cnn and gru."""
+    hidden_sizes: tuple[int, ...] = ()
+    """Widths of the hidden layers (cnn and gru use the last one); empty: mlp 64 64, cnn 512, gru 64."""
     activation: Literal["tanh", "relu", "silu"] = "tanh"
     """Activation of the hidden layers."""
     state_size: int = 64
@@ -129,8 +130,8 @@ class Config:
         for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
-        if any(size < 1 for size in self.hidden_sizes) or not self.hidden_sizes:
-            raise UsageError(f"hidden_sizes = {self.hidden_sizes} has no usable layer; give widths of at least 1")
+        if any(size < 1 for size in self.hidden_sizes):
+            raise UsageError(f"hidden_sizes = {self.hidden_sizes} is out of range; give widths of at least 1")
         if self.total_timesteps < self.batch_size:
             raise UsageError(
                 f"total_timesteps = {self.total_timesteps} is less than one rollout of num_envs * num_steps = "
@@ -163,6 +164,11 @@ class Config:
 
     def _divides(self, length: int) -> bool:
         return self.num_steps % length == 0 and (self.batch_size // length) % self.num_minibatches == 0
+
+    def policy_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of a policy's class; those left to the policy are missing."""
+        options = {name: getattr(self, name) for name in POLICY_OPTIONS}
+        return {name: value for name, value in options.items() if value != ()}
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""

@@ -16,7 +16,7 @@ from ppo.config import Config
 from ppo.envs import check_envs, make_envs
 from ppo.envs.spaces import MASK_KEY, flat_mask, from_json, pack, to_json
 from ppo.errors import UsageError
-from ppo.policies import OPTIONS, build_policy
+from ppo.policies import build_policy
 
 MAX_ENVS = 16  # environments that play side by side in an evaluation
 
@@ -82,8 +82,7 @@ def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
     tensors, meta = read_checkpoint(path)
     config = Config().replace(meta["config"], str(path))
     obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
-    options = {name: getattr(config, name) for name in OPTIONS}
-    policy = build_policy(meta["policy"], obs_space, action_space, options)
+    policy = build_policy(meta["policy"], obs_space, action_space, config.policy_options())
     load_exactly(policy, tensors, "policy.", path)
     return Player(policy.eval(), obs_space, action_space, config)
 

@@ -40,14 +40,23 @@ class Logger:
                 self.writer.file_writer.add_summary(summary)
 
     def write(self, row: dict[str, float], iteration: int, global_step: int) -> None:
-        """Write one row; every row of a run has the same names, which are TensorBoard's tags."""
+        """Write one row; every row of a run has the same names, which are TensorBoard's tags.
+
+        Raises:
+            UsageError: the disk is full, or the folder can no longer be written.
+        """
         if not self.names:
             self.names = ["iteration", "global_step", *row]
             csv.writer(self.file).writerow(self.names)
         shown = {name: "" if math.isnan(value) else repr(value) for name, value in row.items()}
         shown |= {"iteration": str(iteration), "global_step": str(global_step)}
-        csv.DictWriter(self.file, self.names).writerow(shown)
-        self.file.flush()
+        try:
+            csv.DictWriter(self.file, self.names).writerow(shown)
+            self.file.flush()
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {self.file.name}: {error.strerror}; the last checkpoint is whole"
+            ) from error
         for name, value in row.items():
             if not math.isnan(value):
                 self.writer.add_scalar(name, value, global_step)

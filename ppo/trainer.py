@@ -23,7 +23,7 @@ from ppo.envs.spaces import to_json
 from ppo.errors import NonFiniteError, UsageError
 from ppo.learner import Learner
 from ppo.logger import Logger
-from ppo.policies import OPTIONS, build_policy, resolve_policy
+from ppo.policies import build_policy, resolve_policy
 from ppo.process import resolve_device, seed_everything, stopped_by_signal
 from ppo.rollout import Rollout
 from ppo.terminal import Progress
@@ -55,8 +55,8 @@ class Trainer:
         self.policy_name = resolve_policy(config.policy, obs_space)
         self.device = resolve_device(config.device, convolutional=self.policy_name == "cnn")
         seed_everything(config.seed, RANK, 0)
-        options = {name: getattr(config, name) for name in OPTIONS}
-        self.policy = build_policy(self.policy_name, obs_space, action_space, options).to(self.device)
+        policy = build_policy(self.policy_name, obs_space, action_space, config.policy_options())
+        self.policy = policy.to(self.device)
         self.learner = Learner(self.policy, config)
         self.collector = Collector(self.envs, self.policy, config.num_steps)
         self.iteration, self.global_step, self.best_return = 0, 0, -math.inf

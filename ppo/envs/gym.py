@@ -50,9 +50,7 @@ def make_envs(
     vector_kwargs: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP} if mode in ("sync", "async") else {}
     if mode == "async":
         vector_kwargs["context"] = "spawn"  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
-    wrappers: list[Any] = (
-        [] if mode in (None, "vector_entry_point") else [functools.partial(_number, itertools.count())]
-    )
+    wrappers: list[Any] = [functools.partial(_number, itertools.count())] if mode == "sync" else []
     try:
         with _ignored_interrupts() if mode == "async" else contextlib.nullcontext():
             return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, wrappers, **kwargs)

@@ -15,10 +15,9 @@ from ppo.policies.gru import GRUPolicy
 from ppo.policies.heads import Head
 from ppo.policies.mlp import MLPPolicy
 
-__all__ = ["OPTIONS", "POLICIES", "Distribution", "Features", "Head", "Policy", "build_policy", "orthogonal", "tower"]
+__all__ = ["POLICIES", "Distribution", "Features", "Head", "Policy", "build_policy", "orthogonal", "tower"]
 
 POLICIES: dict[str, type[Policy]] = {"mlp": MLPPolicy, "cnn": CNNPolicy, "gru": GRUPolicy}
-OPTIONS = ("hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init")
 
 
 def resolve_policy(name: str, obs_space: Space[Any]) -> str:

@@ -24,8 +24,8 @@ class Policy(nn.Module):
     -> state    (N, H)          recurrent state after the last step
     ==========  ==============  ==================================================
 
-    A subclass is built as `Class(obs_space, action_space, **options)`, the options being the fields of `Config` named
-    in `ppo.policies.OPTIONS`. It assigns `features` (`ppo.policies.Features`, which reads observations) and `head`
+    A subclass is built as `Class(obs_space, action_space, **options)`, the options being those of
+    `Config.policy_options`. It assigns `features` (`ppo.policies.Features`, which reads observations) and `head`
     (`ppo.policies.Head`, which turns outputs into a distribution and samples into actions).
     """
 

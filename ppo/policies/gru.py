@@ -21,7 +21,7 @@ class GRUPolicy(Policy):
         obs_space: Space[Any],
         action_space: Space[Any],
         *,
-        hidden_sizes: tuple[int, ...] = (64, 64),
+        hidden_sizes: tuple[int, ...] = (64,),
         activation: str = "tanh",
         state_size: int = 64,
         normalize_obs: bool = False,

@@ -1,0 +1,47 @@
+"""The README's code runs as it is written."""
+
+import re
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+from ppo import cli
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_the_five_lines_train_and_the_loaded_policy_plays(folder, capsys):
+    train, play = BLOCKS[0], BLOCKS[1]
+    exec(train + play, {})
+    assert float(capsys.readouterr().out.splitlines()[-1]) > 50  # a random policy balances for about 22 steps
+
+
+def test_an_environment_of_ones_own_is_learnt(folder, capsys):
+    (folder / "corridor.py").write_text(BLOCKS[2])
+    cli.main(["train", "corridor:Corridor-v0", "--total-timesteps", "20000"])
+    out = capsys.readouterr().out
+    del gymnasium.registry["Corridor-v0"]
+    assert re.search(r"evaluation  return 0\.2 over", out)  # eight steps at -0.1, then 1: nothing is better
+
+
+def test_a_policy_of_ones_own_trains(folder, capsys):
+    (folder / "residual.py").write_text(BLOCKS[3])
+    cli.main(["train", "CartPole-v1", "--policy", "residual:Residual", "--total-timesteps", "5000"])
+    assert "residual:Residual" in capsys.readouterr().out
+    cli.main(["eval", "runs/CartPole-v1__ppo__s1"])
+
+
+def test_the_documents_name_every_metric_that_a_run_writes(folder):
+    cli.main(["train", "--total-timesteps", "1000"])
+    header = (folder / "runs/CartPole-v1__ppo__s1/progress.csv").read_text().splitlines()[0].split(",")
+    docs = (Path(__file__).parents[1] / "docs/metrics.md").read_text(encoding="utf-8")
+    assert [name for name in header if name not in ("iteration", "global_step") and f"`{name}`" not in docs] == []
