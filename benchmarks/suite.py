@@ -108,8 +108,8 @@ def write(suite: str, results: list[Result], command: str) -> None:
     ordered = sorted(results, key=lambda r: (r.task, r.seed))
     (RESULTS / f"{suite}.json").write_text(json.dumps([asdict(r) for r in ordered], indent=1) + "\n")
     protocol = (
-        f"Deterministic policy of the last checkpoint, {results[0].episodes} episodes a seed; ± is the standard deviation "
-        f"over seeds of each seed's mean. Made by `{command}`."
+        f"Deterministic policy of the last checkpoint, {results[0].episodes} episodes a seed; ± is the standard "
+        f"deviation over seeds of each seed's mean. Made by `{command}`."
     )
     (RESULTS / f"{suite}.md").write_text(f"# {suite}\n\n{protocol}\n\n{table(suite, results)}")
 

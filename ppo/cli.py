@@ -1,6 +1,8 @@
 """The command line: train, resume, eval, check, envs; a dataclass each, which tyro turns into flags."""
 
 import contextlib
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +123,7 @@ def _train(trainer: "Trainer", origin: str) -> None:
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = trainer.train(reporter)
     if not trainer.finished:
-        console.print(f"stopped at step {trainer.global_step:,}; go on with: ppo resume {run_dir}", markup=False)
+        console.print(f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {run_dir}", markup=False)
         return
     if trainer.config.eval_episodes:
         console.print(
@@ -129,8 +131,14 @@ def _train(trainer: "Trainer", origin: str) -> None:
             f"episodes (best of the run {trainer.best_return:.1f})"
         )
     console.print(f"   run folder  {run_dir}", markup=False)
-    console.print(f"  evaluate it  ppo eval {run_dir}", markup=False)
-    console.print(f"       curves  tensorboard --logdir {trainer.config.run_dir}", markup=False)
+    console.print(f"  evaluate it  {_command('ppo')} eval {run_dir}", markup=False)
+    console.print(f"       curves  {_command('tensorboard')} --logdir {trainer.config.run_dir}", markup=False)
+
+
+def _command(name: str) -> str:
+    """Return how to call an installed command from here: by its name, or by its path where the PATH does not find it."""
+    beside = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) or not beside.exists() else os.path.relpath(beside)
 
 
 COMMANDS = {"train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs}
