@@ -123,7 +123,9 @@ def _train(trainer: "Trainer", origin: str) -> None:
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = trainer.train(reporter)
     if not trainer.finished:
-        console.print(f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {run_dir}", markup=False)
+        console.print(
+            f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {run_dir}", markup=False
+        )
         return
     if trainer.config.eval_episodes:
         console.print(
