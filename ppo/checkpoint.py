@@ -1,18 +1,18 @@
 """Checkpoints: one safetensors file each, its header holding JSON; written whole or not at all, and never a pickle.
 
 The file holds tensors by name (policy, optimizer, statistics) and, in the header, the schema version, the settings,
-the spaces and the counters. There are no random states: a checkpoint is an episode boundary, at which the trainer seeds
+the spaces, the counters and a checksum. There are no random states: a checkpoint is an episode boundary, at which the trainer seeds
 every generator and environment anew from (seed, iteration), in the run that goes on as in the run that resumes.
 """
 
+import hashlib
 import json
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -27,9 +27,19 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any
     Raises:
         UsageError: the folder cannot be written or the disk is full; a checkpoint already at `path` is untouched.
     """
-    header = {"ppo": json.dumps({"schema": SCHEMA, **meta})}
-    data = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()}, metadata=header)
-    write_atomically(path, data)
+    stored = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+    text = json.dumps({"schema": SCHEMA, **meta})
+    write_atomically(path, save(stored, metadata={"ppo": text, "sha256": _digest(stored, text)}))
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of everything that a checkpoint says, so that a flipped bit is noticed."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        x = tensors[name]
+        digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -57,16 +67,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
+            meta = json.loads(header.get("ppo", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError, struct.error) as error:
-        raise UsageError(f"{path} is damaged or no checkpoint of ppo ({error}); use another checkpoint") from error
-    try:
-        meta = json.loads(header["ppo"])
-        schema = meta["schema"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path} is no checkpoint of ppo; give one that `ppo train` wrote") from error
-    if schema != SCHEMA:
-        raise UsageError(f"{path} has schema {schema}, this ppo reads {SCHEMA}; install the ppo that wrote it")
+    except Exception as error:  # whatever the parser stumbles over, the file is at fault
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path} is damaged or no checkpoint of ppo ({reason}); use another checkpoint") from error
+    if not isinstance(meta, dict) or "schema" not in meta:
+        raise UsageError(f"{path} is no checkpoint of ppo; give one that `ppo train` wrote")
+    if meta["schema"] != SCHEMA:
+        raise UsageError(f"{path} has schema {meta['schema']}, this ppo reads {SCHEMA}; install the ppo that wrote it")
+    if header.get("sha256") != _digest(tensors, header["ppo"]):
+        raise UsageError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
     return tensors, meta
 
 

@@ -94,6 +94,7 @@ class Collector:
             raise
         rollout = self._rollout(columns, cut)
         _check_finite({name: getattr(rollout, name) for name in CHECKED}, first)
+        _check_successors(rollout, first)
         episodes = self._episodes(columns)
         self.seconds = time.perf_counter() - begin
         return rollout, episodes
@@ -185,15 +186,16 @@ def play(envs: VectorEnv, policy: Policy, episodes: int, seed: int, deterministi
 
     Each environment plays its share, so that short episodes are not counted more often because they end sooner.
     """
-    share = -(-episodes // envs.num_envs)
+    share, extra = divmod(episodes, envs.num_envs)
+    shares = {n: share + (n < extra) for n in range(envs.num_envs)}
     collector = Collector(envs, policy, num_steps=32, deterministic=deterministic)
     collector.reset(seed)
-    played: dict[int, list[Episode]] = {n: [] for n in range(min(envs.num_envs, episodes))}
-    while any(len(found) < share for found in played.values()):
+    played: dict[int, list[Episode]] = {n: [] for n in shares}
+    while any(len(played[n]) < shares[n] for n in shares):
         for episode in collector.collect()[1]:
-            if episode.env in played and len(played[episode.env]) < share:
+            if len(played[episode.env]) < shares[episode.env]:
                 played[episode.env].append(episode)
-    return [episode for found in played.values() for episode in found][:episodes]
+    return [episode for found in played.values() for episode in found]
 
 
 def _check_finite(tensors: dict[str, Tensor], first_step: int) -> None:
@@ -206,6 +208,15 @@ def _check_finite(tensors: dict[str, Tensor], first_step: int) -> None:
         raise NonFiniteError(
             f"{name} is not finite ({value}) in environment {at[1]} at step {first_step + at[0]}{entry}"
         )
+
+
+def _check_successors(rollout: Rollout, first_step: int) -> None:
+    """Raise NonFiniteError for an observation that follows a cut row, or its value, if it is not finite."""
+    bad = ~torch.isfinite(rollout.bootstrap_obs.flatten(1)).all(1)
+    if bad.any():
+        step, env = divmod(int(rollout.bootstrap_rows[bad][0]), rollout.valid.shape[1])
+        raise NonFiniteError(f"obs after the last is not finite in environment {env} at step {first_step + step}")
+    _check_finite({"next_values": rollout.next_values}, first_step)
 
 
 def _to_numpy(x: Any) -> np.ndarray:

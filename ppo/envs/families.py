@@ -1,5 +1,6 @@
 """Environment families: what they are called, what they need, and the line that installs them."""
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -10,7 +11,7 @@ class Family:
 
     name: str
     entry_points: str  # prefix of the modules that hold its environments
-    prefixes: tuple[str, ...]  # of the ids, where Gymnasium does not know them until the package is imported
+    ids: str  # regular expression for its ids, where Gymnasium does not know them until the package is imported
     requires: str  # the module that must be importable
     install: str
 
@@ -21,23 +22,23 @@ class Family:
 
 
 FAMILIES = (
-    Family("Classic control", "gymnasium.envs.classic_control", (), "gymnasium", "pip install gymnasium"),
-    Family("Toy text", "gymnasium.envs.toy_text", (), "gymnasium", "pip install gymnasium"),
-    Family("Box2D", "gymnasium.envs.box2d", (), "Box2D", 'pip install "gymnasium[box2d]"'),
-    Family("MuJoCo", "gymnasium.envs.mujoco", (), "mujoco", 'pip install "gymnasium[mujoco]"'),
-    Family("Atari", "ale_py", ("ALE/",), "ale_py", 'pip install ale-py'),
-    Family("JAX physics", "gymnasium.envs.phys2d", (), "jax", 'pip install "gymnasium[jax]"'),
-    Family("JAX tabular", "gymnasium.envs.tabular", (), "jax", 'pip install "gymnasium[jax]"'),
-    Family("MiniGrid", "minigrid", ("MiniGrid-", "BabyAI-"), "minigrid", "pip install minigrid"),
-    Family("Highway", "highway_env", ("highway-", "merge-", "roundabout-"), "highway_env", "pip install highway-env"),
-    Family("Robotics", "gymnasium_robotics", ("Fetch",), "gymnasium_robotics", "pip install gymnasium-robotics"),
+    Family("Classic control", "gymnasium.envs.classic_control", "", "gymnasium", "pip install gymnasium"),
+    Family("Toy text", "gymnasium.envs.toy_text", "", "gymnasium", "pip install gymnasium"),
+    Family("Box2D", "gymnasium.envs.box2d", "", "Box2D", 'pip install "gymnasium[box2d]"'),
+    Family("MuJoCo", "gymnasium.envs.mujoco", "", "mujoco", 'pip install "gymnasium[mujoco]"'),
+    Family("Atari", "ale_py", r"ALE/|\w+(NoFrameskip|Deterministic|-ram)", "ale_py", 'pip install ale-py'),
+    Family("JAX physics", "gymnasium.envs.phys2d", "", "jax", 'pip install "gymnasium[jax]"'),
+    Family("JAX tabular", "gymnasium.envs.tabular", "", "jax", 'pip install "gymnasium[jax]"'),
+    Family("MiniGrid", "minigrid", "MiniGrid-|BabyAI-", "minigrid", "pip install minigrid"),
+    Family("Highway", "highway_env", "highway-|merge-|roundabout-", "highway_env", "pip install highway-env"),
+    Family("Robotics", "gymnasium_robotics", "Fetch|Adroit", "gymnasium_robotics", "pip install gymnasium-robotics"),
 )  # fmt: skip
 
 
 def missing_family(env_id: str, entry_point: str = "") -> Family | None:
     """Return the family an environment belongs to if that family is not installed."""
     for family in FAMILIES:
-        belongs = entry_point.startswith(family.entry_points) or env_id.startswith(family.prefixes)
+        belongs = entry_point.startswith(family.entry_points) or (family.ids and re.match(family.ids, env_id))
         if belongs and not family.installed:
             return family
     return None

@@ -56,8 +56,12 @@ def make_envs(
             return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, wrappers, **kwargs)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"{env_id} needs a package that is not installed: {error}") from error
-    except (gymnasium.error.Error, TypeError, ValueError, ImportError, AttributeError) as error:
-        raise UsageError(f"{env_id} cannot be made with {kwargs or 'its defaults'}: {_one_line(error)}") from error
+    except (gymnasium.error.Error, ImportError) as error:
+        raise UsageError(f"{env_id} cannot be made: {_one_line(error)}") from error
+    except Exception as error:
+        if not kwargs:
+            raise
+        raise UsageError(f"{env_id} cannot be made with {kwargs}: {_one_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -85,7 +89,7 @@ def _find_spec(env_id: str) -> Any:
     try:
         return gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
         newest = [n for n in near if n.split("-v")[0] == name.split("-v")[0]]
         hint = f"did you mean {', '.join(newest or near)}?" if near else "`ppo envs` lists what is installed"
         raise UsageError(f"env_id = {env_id!r} is unknown; {hint}") from error
@@ -133,8 +137,17 @@ class _Numbered(gymnasium.Wrapper):
         self.index = index
 
     def step(self, action: Any) -> Any:
-        try:
+        with self._noted():
             return self.env.step(action)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        with self._noted():
+            return self.env.reset(seed=seed, options=options)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             error.add_note(f"(raised by environment {self.index})")
             raise
@@ -158,7 +171,7 @@ class MaskInObservation(VectorWrapper):
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
         if "final_obs" in infos:  # V(final_obs) needs no mask, only its place in the observation
             final = np.empty(self.num_envs, dtype=object)
-            for n in np.flatnonzero(infos["_final_obs"]):
+            for n in np.flatnonzero(np.logical_or(terminated, truncated)):
                 final[n] = {"obs": infos["final_obs"][n], MASK_KEY: np.ones(self.mask_size, np.int8)}
             infos = infos | {"final_obs": final}
         return self._join(obs, infos), rewards, terminated, truncated, infos
@@ -179,4 +192,5 @@ def expose_mask(envs: VectorEnv) -> VectorEnv:
     _, infos = envs.reset(seed=0)
     if MASK_KEY not in infos:
         return envs
-    return MaskInObservation(envs, len(flat_mask(infos[MASK_KEY][0])))
+    first = np.flatnonzero(infos.get(f"_{MASK_KEY}", np.ones(envs.num_envs)))[0]
+    return MaskInObservation(envs, len(flat_mask(infos[MASK_KEY][first])))

@@ -16,6 +16,7 @@ from torch import Tensor
 from ppo.errors import UsageError
 
 LEAVES = (Box, Discrete, MultiDiscrete, MultiBinary)
+NUMPY_DTYPES = {torch.uint8: np.uint8, torch.int64: np.int64, torch.float32: np.float32}
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
 MASK_KEY = "action_mask"
 
@@ -124,11 +125,13 @@ def pack(space: Space[Any], obs: Any, device: torch.device | None = None) -> Ten
 
 
 def _leaf_tensor(leaf: Space[Any], value: Any, dtype: torch.dtype, device: torch.device | None) -> Tensor:
+    start = leaf.start if isinstance(leaf, Discrete | MultiDiscrete) else 0
+    if isinstance(value, Tensor):
+        shifted = value - torch.as_tensor(start, device=value.device) if np.any(start) else value
+        return shifted.to(device or value.device, dtype, copy=True)
+    shifted = value - start if np.any(start) else value
     # A copy, because an environment may write its next observation into the same array.
-    tensor = torch.as_tensor(value, device=device).to(dtype, copy=True)
-    if isinstance(leaf, Discrete | MultiDiscrete) and np.any(leaf.start):
-        tensor -= torch.as_tensor(leaf.start, device=tensor.device)
-    return tensor
+    return torch.from_numpy(np.array(shifted, dtype=NUMPY_DTYPES[dtype], order="C")).to(device or "cpu")
 
 
 def unpack(space: Space[Any], packed: Tensor) -> list[tuple[str, Space[Any], Tensor]]:
@@ -166,11 +169,12 @@ def to_json(space: Space[Any]) -> dict[str, Any]:
         bounds = {name: _numbers(getattr(space, name)) for name in ("low", "high")}
         return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
     if isinstance(space, Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
     if isinstance(space, MultiDiscrete):
-        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        numbers = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return {"type": "MultiDiscrete", "dtype": str(space.dtype), **numbers}
     assert isinstance(space, MultiBinary)
-    return {"type": "MultiBinary", "shape": list(space.shape)}
+    return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
 
 
 def _numbers(bound: np.ndarray) -> Any:
@@ -190,10 +194,11 @@ def from_json(data: dict[str, Any]) -> Space[Any]:
         dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
         return Box(_bound(data["low"], shape, dtype), _bound(data["high"], shape, dtype), shape, dtype)
     if kind == "Discrete":
-        return Discrete(data["n"], start=data["start"])
+        return Discrete(data["n"], start=data["start"], dtype=np.dtype(data["dtype"]).type)
     if kind == "MultiDiscrete":
-        return MultiDiscrete(np.array(data["nvec"]), start=np.array(data["start"]))
-    return MultiBinary(data["shape"])
+        dtype = np.dtype(data["dtype"])
+        return MultiDiscrete(np.array(data["nvec"]), dtype.type, start=np.array(data["start"]))
+    return MultiBinary(data["n"])
 
 
 def _bound(texts: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

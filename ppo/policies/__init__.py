@@ -40,16 +40,16 @@ def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], opt
 
 def _load_class(name: str) -> type[Policy]:
     module, _, attribute = name.partition(":")
-    if not attribute:
+    if not (module and attribute):
         raise UsageError(f"policy = {name!r} is unknown; choose auto, {', '.join(POLICIES)}, or package.module:Class")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise
         raise UsageError(f"policy = {name!r}: there is no module {error.name}; is it on PYTHONPATH?") from error
-    except AttributeError as error:
-        raise UsageError(f"policy = {name!r}: module {module} has no {attribute}") from error
+    if found is None:
+        raise UsageError(f"policy = {name!r}: module {module} has no {attribute}")
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise UsageError(f"policy = {name!r} is no subclass of ppo.Policy")
     return found

@@ -78,7 +78,7 @@ class Head(nn.Module):
         if mask is not None:
             allowed = torch.cat([m | ~m.any(-1, keepdim=True) for m in mask.split(sizes, dim=-1)], dim=-1)
             outputs = outputs.masked_fill(~allowed, MASKED)
-        if len(self.parts) == 1:
+        if len(self.parts) == 1 and (isinstance(self.space, Discrete) or self.parts[0][0] is not Categorical):
             return self._part(self.parts[0][0], outputs, 0)
         dists, offset = [], 0
         for (kind, size), column in zip(self.parts, outputs.split(sizes, dim=-1), strict=True):
@@ -98,24 +98,26 @@ class Head(nn.Module):
 
     def to_env(self, actions: Tensor) -> Any:
         """Turn packed actions (N, …) into what `VectorEnv.step` takes, with offsets, bounds and dtypes applied."""
+        packed = actions.cpu().numpy()
         if isinstance(self.space, Discrete):
-            return actions.cpu().numpy() + self.space.start
-        bounded = self._bound(actions)
-        columns = iter(bounded.split([leaf_size(leaf) for _, leaf in leaves(self.space)], dim=-1))
-        return _rebuild(self.space, columns)
+            return packed + self.space.start
+        ends = np.cumsum([leaf_size(leaf) for _, leaf in leaves(self.space)])
+        return self._rebuild(self.space, iter(np.split(packed, ends[:-1], axis=-1)))
 
-    def _bound(self, actions: Tensor) -> Tensor:
-        if self.log_std is None:
-            return actions
-        kinds = [kind is Gaussian for kind, _ in self.parts]
-        columns, offset = list(actions.split(self.widths, dim=-1)), 0
-        for i, column in enumerate(columns):
-            if kinds[i]:
-                low, high = (b[offset : offset + column.shape[-1]] for b in (self.low, self.high))
-                squashed = low + (high - low) * (column.tanh() + 1) / 2 if self.squash else column
-                columns[i] = torch.clamp(squashed, low, high)
-                offset += column.shape[-1]
-        return torch.cat(columns, dim=-1)
+    def _rebuild(self, space: Space[Any], columns: Iterator[np.ndarray]) -> Any:
+        if isinstance(space, Dict):
+            return {key: self._rebuild(part, columns) for key, part in parts(space)}
+        if isinstance(space, Tuple):
+            return tuple(self._rebuild(part, columns) for _, part in parts(space))
+        column = next(columns)
+        if isinstance(space, Discrete):
+            return column[:, 0].astype(space.dtype) + space.start
+        column = column.reshape(-1, *(space.shape or ())).astype(space.dtype)
+        if isinstance(space, Box):
+            if self.squash:
+                column = space.low + (space.high - space.low) * (np.tanh(column) + 1) / 2
+            return np.clip(column, space.low, space.high)
+        return column + space.start if isinstance(space, MultiDiscrete) else column
 
     def clipped_fraction(self, actions: Tensor) -> Tensor | None:
         """Return the share of Box numbers out of bounds in packed actions (…, D); None where nothing is clipped."""
@@ -124,15 +126,3 @@ class Head(nn.Module):
         columns = actions.split(self.widths, dim=-1)
         box = torch.cat([c for (kind, _), c in zip(self.parts, columns, strict=True) if kind is Gaussian], dim=-1)
         return ((box < self.low) | (box > self.high)).float().mean()
-
-
-def _rebuild(space: Space[Any], columns: Iterator[Tensor]) -> Any:
-    if isinstance(space, Dict):
-        return {key: _rebuild(part, columns) for key, part in parts(space)}
-    if isinstance(space, Tuple):
-        return tuple(_rebuild(part, columns) for _, part in parts(space))
-    column = next(columns).cpu().numpy()
-    if isinstance(space, Discrete):
-        return column[:, 0].astype(space.dtype) + space.start
-    start = space.start if isinstance(space, MultiDiscrete) else 0
-    return (column.reshape(-1, *space.shape) + start).astype(space.dtype)  # type: ignore[misc]
