@@ -10,7 +10,10 @@ STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
 
 @dataclass(frozen=True)
 class LossTerms:
-    """Coefficients of the loss; the names are the flags'."""
+    """Coefficients of the loss; the names are the flags'.
+
+    Advantages are normalised by the population's deviation over the minibatch's valid rows.
+    """
 
     clip_coef: float = 0.2
     clip_vloss: bool = False
@@ -21,7 +24,7 @@ class LossTerms:
 
 def valid_mean(x: Tensor, valid: Tensor) -> Tensor:
     """Return the mean of x over the rows where valid holds; 0 when there are none."""
-    return (x * valid).sum() / valid.sum().clamp(min=1)
+    return torch.where(valid, x, 0.0).sum() / valid.sum().clamp(min=1)
 
 
 def ppo_loss(
@@ -58,6 +61,6 @@ def ppo_loss(
     mean_entropy = valid_mean(entropy, valid)
     loss = policy_loss + terms.vf_coef * value_loss - terms.ent_coef * mean_entropy
     with torch.no_grad():
-        approx_kl = valid_mean(ratio - 1 - log_ratio, valid)
+        approx_kl = valid_mean(log_ratio.expm1() - log_ratio, valid)  # expm1: r − 1 would lose the digits that count
         clipfrac = valid_mean(((ratio - 1).abs() > terms.clip_coef).float(), valid)
     return loss, torch.stack([policy_loss.detach(), value_loss.detach(), mean_entropy.detach(), approx_kl, clipfrac])

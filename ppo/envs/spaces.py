@@ -76,8 +76,10 @@ def check_action_space(space: Space[Any], action_bound: str = "clip") -> None:
             raise UsageError(
                 f"action space{_at(path)} is a Box of {leaf.dtype}; use Discrete or MultiDiscrete for whole numbers"
             )
-        if isinstance(leaf, Box) and action_bound == "tanh" and not leaf.is_bounded():
-            raise UsageError(f"action space{_at(path)} has no bounds to squash into; use --action-bound clip")
+        if isinstance(leaf, Box) and action_bound == "tanh":
+            spread = np.float32(leaf.high) - np.float32(leaf.low)
+            if not (np.isfinite(spread) & (spread > 0)).all():
+                raise UsageError(f"action space{_at(path)} has no finite range to squash into; use --action-bound clip")
         if leaf_size(leaf) == 0:
             raise UsageError(f"action space{_at(path)} is empty: {leaf}; there is nothing to decide")
 

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-HERMITE_NODES = 32  # the squashed Gaussian's entropy, within 1e-3 for deviations up to 2
+HERMITE_NODES = 32  # the squashed Gaussian's entropy, within 1e-3 for deviations up to 2, within 0.1 up to 7
 
 
 class Distribution(Protocol):
     """A distribution over packed actions; every result has the batch dimensions of what it was built from."""
 
     def sample(self) -> Tensor:
-        """Draw one packed action for each row."""
+        """Draw one packed action for each row, without a gradient."""
 
     def mode(self) -> Tensor:
-        """Return the most probable packed action of each row."""
+        """Return the packed action to take without chance: the most probable one, or the Gaussian's mean."""
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Return log π(a) of packed actions, without the action's dimension."""
@@ -72,6 +72,7 @@ class Gaussian:
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean, self.log_std = mean, log_std
 
+    @torch.no_grad()
     def sample(self) -> Tensor:
         return self.mean + self.log_std.exp() * torch.randn_like(self.mean)
 
@@ -123,8 +124,7 @@ class Product:
             draw.unsqueeze(-1) if isinstance(dist, Categorical) else draw
             for dist, draw in zip(self.dists, draws, strict=True)
         ]
-        same = all(isinstance(dist, Categorical) for dist in self.dists)
-        return torch.cat(columns if same else [column.float() for column in columns], dim=-1)
+        return torch.cat(columns, dim=-1)
 
     def sample(self) -> Tensor:
         return self._join([dist.sample() for dist in self.dists])

@@ -1,0 +1,96 @@
+"""gae is its definition: a discounted sum of one-step errors that ends with the episode."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ppo.advantages import gae
+
+checked = settings(max_examples=60, deadline=None, derandomize=True)
+shares = st.floats(0, 1)
+
+
+@st.composite
+def rollouts(draw):
+    """Draw rewards, values, next_values, terminated and truncated, all (T, N)."""
+    shape = draw(st.integers(1, 8)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    flags = (rng.random((2, *shape)) < draw(st.sampled_from([0.0, 0.2, 0.6]))).astype(bool)
+    return *rng.normal(0, 3, (3, *shape)), *flags
+
+
+def gae_by_definition(rewards, values, next_values, terminated, truncated, gamma, lam):
+    """Sum (γλ)ᵏ δₜ₊ₖ from each row to the end of its episode or of the rollout, in O(T²)."""
+    found = np.zeros(rewards.shape)
+    for t, n in np.ndindex(rewards.shape):
+        for k in range(t, len(rewards)):
+            bootstrap = 0.0 if terminated[k, n] else gamma * next_values[k, n]
+            found[t, n] += (gamma * lam) ** (k - t) * (rewards[k, n] + bootstrap - values[k, n])
+            if terminated[k, n] or truncated[k, n]:
+                break
+    return found
+
+
+@checked
+@given(rollouts(), shares, shares)
+def test_gae_is_the_discounted_sum_of_one_step_errors_up_to_done(rollout, gamma, lam):
+    np.testing.assert_allclose(gae(*rollout, gamma, lam), gae_by_definition(*rollout, gamma, lam), atol=1e-9)
+
+
+@checked
+@given(rollouts(), shares)
+def test_lambda_one_is_the_monte_carlo_return_with_a_bootstrap_where_it_is_cut(rollout, gamma):
+    rewards, values, next_values, terminated, truncated = rollout
+    done = terminated | truncated
+    next_values[:-1] = np.where(done[:-1], next_values[:-1], values[1:])  # within an episode, the next row's value
+    found = gae(*rollout, gamma, 1.0) + values
+    for t, n in np.ndindex(rewards.shape):
+        ends = np.flatnonzero(done[t:, n])
+        last = t + ends[0] if len(ends) else len(rewards) - 1
+        tail = 0.0 if terminated[last, n] else next_values[last, n]
+        expected = sum(gamma**k * x for k, x in enumerate([*rewards[t : last + 1, n], tail]))
+        assert found[t, n] == pytest.approx(expected, abs=1e-9)
+
+
+@checked
+@given(rollouts(), shares)
+def test_lambda_zero_is_the_one_step_temporal_difference(rollout, gamma):
+    rewards, values, next_values, terminated, _ = rollout
+    expected = rewards + gamma * np.where(terminated, 0.0, next_values) - values
+    np.testing.assert_allclose(gae(*rollout, gamma, 0.0), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("terminated", "truncated", "first"),
+    [
+        (False, False, 53.5),  # 1 + 0.5 · 10 − 2 = 4, and 0.5 · 99 from the next row
+        (True, False, -1.0),  # 1 − 2
+        (False, True, 4.0),  # 1 + 0.5 · 10 − 2
+        (True, True, -1.0),  # counts as terminated
+    ],
+    ids=["goes on", "terminated", "truncated", "both"],
+)
+def test_truncation_bootstraps_but_termination_does_not(terminated, truncated, first):
+    column = np.array([[1.0], [100.0]]), np.array([[2.0], [1.0]]), np.array([[10.0], [0.0]])
+    flags = np.array([[terminated], [False]]), np.array([[truncated], [False]])
+    np.testing.assert_allclose(gae(*column, *flags, 0.5, 1.0), [[first], [99.0]])
+
+
+@checked
+@given(st.floats(0, 0.99), shares, st.integers(1, 20))
+def test_constant_reward_valued_at_its_true_sum_has_no_advantage(gamma, lam, steps):
+    rewards, value = np.ones((steps, 2)), np.full((steps, 2), 1 / (1 - gamma))
+    never = np.zeros((steps, 2), bool)
+    truncated = np.arange(2 * steps).reshape(steps, 2) % 3 == 0
+    for cut in (never, truncated):
+        np.testing.assert_allclose(gae(rewards, value, value, never, cut, gamma, lam), 0.0, atol=1e-9)
+
+
+def test_float32_rollouts_give_float32_advantages_close_to_the_definition():
+    rng = np.random.default_rng(0)
+    columns = rng.normal(0, 1, (3, 200, 2)).astype(np.float32)
+    flags = rng.random((2, 200, 2)) < 0.01
+    found = gae(*columns, *flags, 0.99, 0.95)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, gae_by_definition(*columns.astype(float), *flags, 0.99, 0.95), atol=1e-4)

@@ -1,0 +1,248 @@
+"""Heads: whatever the action space, samples lie in it, log-probabilities add, and masked choices are never taken."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
+from gymnasium.vector.utils import iterate
+from gymnasium.vector.utils.space_utils import batch_space
+from torch import distributions as td
+from torch import tensor
+
+from ppo.errors import UsageError
+from ppo.policies import Head
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*Casting input x to numpy array")  # a row of a Box of rank 0
+N = 64
+UNEVEN = Box(np.array([-2.0, 0.0, -0.5], np.float32), np.array([1.0, 10.0, 0.5], np.float32))
+ROBOT = Dict(
+    arm=Box(-1, 1, (2, 2)),
+    grip=Discrete(3, start=5),
+    legs=Tuple([MultiDiscrete([2, 4]), MultiBinary(3), Box(-2, 0, ())]),
+)
+SPACES = {
+    "discrete": Discrete(4),
+    "discrete from 3": Discrete(4, start=3),
+    "discrete from -1": Discrete(2, start=-1),
+    "multidiscrete": MultiDiscrete([2, 5, 3]),
+    "multidiscrete from 1": MultiDiscrete([2, 5], start=[1, -3]),
+    "multidiscrete 2-D": MultiDiscrete([[2, 3], [4, 5]], start=[[0, 1], [2, 3]]),
+    "multidiscrete int32": MultiDiscrete([2, 5], dtype=np.int32),
+    "multibinary": MultiBinary(5),
+    "multibinary 2-D": MultiBinary([2, 3]),
+    "box": UNEVEN,
+    "box 2-D": Box(-1, 1, (2, 3)),
+    "box rank 0": Box(-1, 1, ()),
+    "box float64": Box(-0.1, 0.1, (3,), np.float64),
+    "dict": ROBOT,
+    "tuple": Tuple([Discrete(2, start=1), Box(-0.5, 0.25, (3,))]),
+    # one choice in all, which is still packed as a vector
+    "multidiscrete of one": MultiDiscrete([3]),
+    "tuple of one": Tuple([Discrete(3, start=1)]),
+    "dict of one": Dict(only=Discrete(3)),
+    "dict of one box": Dict(only=Box(-1, 1, (2,))),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def unflattened(space: gymnasium.Space) -> int:
+    """Count the columns of a packed action of a composite or vector space."""
+    if isinstance(space, Dict | Tuple):
+        return sum(unflattened(part) for part in (space.values() if isinstance(space, Dict) else space))
+    return 1 if isinstance(space, Discrete) else int(np.prod(space.shape))
+
+
+@pytest.mark.parametrize("bound", ["clip", "tanh"])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@torch.no_grad()
+def test_every_sample_and_mode_lies_in_the_space(space, bound):
+    head = Head(space, bound, log_std_init=1.0)  # wide, so that many numbers fall out of bounds
+    dist = head(3 * torch.randn(2, N, head.num_outputs))
+    packed = () if isinstance(space, Discrete) else (unflattened(space),)
+    for actions in (dist.sample(), dist.mode()):
+        assert actions.shape == (2, N, *packed)
+        rows = list(iterate(batch_space(space, N), head.to_env(actions[0])))
+        assert len(rows) == N
+        assert all(space.contains(row) for row in rows)
+    assert dist.log_prob(actions).shape == dist.entropy().shape == (2, N)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@torch.no_grad()
+def test_the_head_reaches_every_choice_of_the_space(space):
+    head = Head(space, "clip", log_std_init=2.0)
+    rows = list(iterate(batch_space(space, 500), head.to_env(head(torch.zeros(500, head.num_outputs)).sample())))
+
+    def check(space, rows):
+        if isinstance(space, Dict | Tuple):
+            for key in space if isinstance(space, Dict) else range(len(space)):
+                check(space[key], [row[key] for row in rows])
+            return
+        found = np.stack(rows)
+        low, high = found.min(0), found.max(0)
+        if isinstance(space, Box):  # clipped on both sides
+            np.testing.assert_allclose((low, high), (space.low, space.high), rtol=1e-6)
+        elif isinstance(space, MultiBinary):
+            assert (low == 0).all()
+            assert (high == 1).all()
+        else:
+            assert (low == space.start).all()
+            assert (high == space.start + (space.n if isinstance(space, Discrete) else space.nvec) - 1).all()
+
+    check(space, rows)
+
+
+def test_to_env_gives_each_number_its_place_offset_and_type():
+    head = Head(ROBOT)
+    # arm (4 numbers, clipped), grip (index), legs: two indices, three bits, one number
+    packed = tensor([[0.5, -3.0, 7.0, 0.25, 2.0, 1.0, 3.0, 1.0, 0.0, 1.0, -5.0]])
+    actions = head.to_env(packed)
+    assert list(actions) == ["arm", "grip", "legs"]
+    assert actions["arm"].tolist() == [[[0.5, -1.0], [1.0, 0.25]]]
+    assert actions["grip"].tolist() == [7]
+    pair, bits, number = actions["legs"]
+    assert pair.tolist() == [[1, 3]]
+    assert bits.tolist() == [[1, 0, 1]]
+    assert number.tolist() == [-2.0]
+    assert [x.dtype for x in (actions["arm"], actions["grip"], pair, bits)] == [np.float32, np.int64, np.int64, np.int8]
+
+
+def test_to_env_of_tanh_is_the_squashed_number():
+    # Bounds −2…1, 0…10, −0.5…0.5; tanh 0 = 0 is the middle, tanh 0.5 = 0.46212, tanh ∓20 = ∓1 are the bounds.
+    found = Head(UNEVEN, "tanh").to_env(tensor([[0.0, 0.5, 0.0], [-20.0, 20.0, 0.5]]))
+    np.testing.assert_allclose(found, [[-0.5, 7.310586, 0.0], [-2.0, 10.0, 0.2310586]], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bound", ["clip", "tanh"])
+def test_log_probs_and_entropies_of_the_parts_add(bound):
+    space = Dict(a=Discrete(3), b=Box(-1, 1, (2,)), c=MultiBinary(2), d=MultiDiscrete([2, 3]))
+    head = Head(space, bound, log_std_init=-0.5)
+    outputs = torch.randn(5, 4, 12)
+    dist = head(outputs)
+    actions = dist.sample()
+    a, b, c, d, e = outputs.split([3, 2, 2, 2, 3], dim=-1)
+    normal = td.Normal(b, tensor(-0.5).exp())
+    numbers = td.TransformedDistribution(normal, [td.TanhTransform()]) if bound == "tanh" else normal
+    taken = actions[..., 1:3].tanh() if bound == "tanh" else actions[..., 1:3]
+    expected = (
+        td.Categorical(logits=a).log_prob(actions[..., 0])
+        + numbers.log_prob(taken).sum(-1)
+        + td.Bernoulli(logits=c).log_prob(actions[..., 3:5]).sum(-1)
+        + td.Categorical(logits=d).log_prob(actions[..., 5])
+        + td.Categorical(logits=e).log_prob(actions[..., 6])
+    )
+    torch.testing.assert_close(dist.log_prob(actions), expected, rtol=1e-4, atol=1e-4)
+    if bound == "clip":
+        parts = [td.Categorical(logits=x).entropy() for x in (a, d, e)]
+        parts += [x.entropy().sum(-1) for x in (normal, td.Bernoulli(logits=c))]
+        torch.testing.assert_close(dist.entropy(), sum(parts))
+
+
+def test_each_box_of_a_composite_has_its_own_deviations_and_bounds():
+    head = Head(Tuple([Box(-1, 1, (1,)), Discrete(2), Box(0, 8, (2,))]), "tanh")
+    with torch.no_grad():
+        head.log_std.copy_(tensor([-1.0, 0.0, 1.0]))
+    dist, u = head(torch.zeros(1, 5)), tensor([[0.3, 1.0, -0.4, 0.9]])
+    # The change of variables with the ranges 2, 8 and 8; a choice between two equals costs log 2.
+    normal = td.Normal(torch.zeros(3), tensor([-1.0, 0.0, 1.0]).exp())
+    numbers, half = u[0, [0, 2, 3]], tensor([1.0, 4.0, 4.0])
+    expected = (normal.log_prob(numbers) - (half * (1 - numbers.tanh() ** 2)).log()).sum() - tensor(2.0).log()
+    torch.testing.assert_close(dist.log_prob(u)[0], expected)
+    np.testing.assert_allclose(head.to_env(u)[2], [[4 * (1 - np.tanh(0.4)), 4 * (1 + np.tanh(0.9))]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("raw", "kept"), [(-50.0, -10.0), (50.0, 2.0)])
+def test_deviations_are_kept_where_float32_can_follow(raw, kept):
+    head = Head(Box(-1, 1, (1,)), log_std_init=raw)
+    assert head(torch.zeros(1, 1)).entropy().item() == pytest.approx(1.4189385 + kept)  # ½ log 2πe + log σ
+
+
+MASKS = {
+    "discrete": (Discrete(4, start=2), [[1, 0, 1, 0]], [[{2, 4}]]),
+    "multidiscrete": (MultiDiscrete([3, 2], start=[0, 5]), [[0, 1, 1, 1, 0]], [[{1, 2}, {5}]]),
+    "none allowed": (Discrete(3), [[0, 0, 0]], [[{0, 1, 2}]]),
+    "none allowed in a part": (MultiDiscrete([2, 3]), [[0, 0, 0, 1, 0]], [[{0, 1}, {1}]]),
+    "row by row": (Discrete(3), [[1, 0, 0], [0, 1, 1]], [[{0}], [{1, 2}]]),
+}
+
+
+@pytest.mark.parametrize(("space", "mask", "allowed"), MASKS.values(), ids=MASKS)
+def test_masked_choices_are_never_taken(space, mask, allowed):
+    head, mask = Head(space, mask_size=len(mask[0])), tensor(mask) > 0
+    outputs = (
+        (mask.float() * -5).expand(400, *mask.shape).clone().requires_grad_()
+    )  # the network favours what is masked
+    dist = head(outputs, mask.expand_as(outputs))
+    drawn, best = ([head.to_env(x) for x in draws] for draws in (dist.sample(), dist.mode()))
+    for row, choices in enumerate(allowed):
+        for part, expected in enumerate(choices):
+            found = {int(np.reshape(step[row], -1)[part]) for step in drawn}
+            assert found == expected
+            assert {int(np.reshape(step[row], -1)[part]) for step in best} <= expected
+    log_prob, entropy = dist.log_prob(dist.sample()), dist.entropy()
+    (log_prob + entropy).sum().backward()
+    assert all(torch.isfinite(x).all() for x in (log_prob, entropy, outputs.grad))
+
+
+def test_entropy_under_a_mask_is_that_of_the_allowed_choices():
+    dist = Head(Discrete(4), mask_size=4)(torch.zeros(1, 4), tensor([[True, False, True, True]]))
+    assert dist.entropy().item() == pytest.approx(1.0986123)  # log 3
+    assert dist.log_prob(tensor([2])).item() == pytest.approx(-1.0986123)
+
+
+def test_a_part_with_nothing_allowed_keeps_the_networks_own_probabilities():
+    outputs = torch.randn(1, 5)
+    dist = Head(MultiDiscrete([2, 3]), mask_size=5)(outputs, tensor([[False, False, False, True, False]]))
+    expected = outputs[:, :2].log_softmax(-1)  # of the first part; the second has one choice, of probability 1
+    found = torch.cat([dist.log_prob(tensor([[choice, 1]])) for choice in range(2)])
+    torch.testing.assert_close(found, expected[0])
+
+
+@pytest.mark.parametrize(
+    ("space", "size", "choices"),
+    [(Discrete(4), 3, "4"), (MultiDiscrete([2, 3]), 6, "5"), (Box(-1, 1, (2,)), 2, "no"), (ROBOT, 3, "no")],
+)
+def test_a_mask_that_does_not_fit_is_a_usage_error_with_both_sizes(space, size, choices):
+    with pytest.raises(UsageError, match=rf"action_mask has {size} entries .* has {choices} choices"):
+        Head(space, mask_size=size)
+
+
+node = Box(-1, 1, (2,))
+REFUSED = {
+    "text": (Dict(say=Text(5)), "clip", r"'say' is Text"),
+    "graph": (Tuple([Discrete(2), Graph(node, None)]), "clip", r"'1' is Graph"),
+    "sequence": (Sequence(node), "clip", r"action space is Sequence"),
+    "integers": (Dict(a=Dict(b=Box(0, 5, (2,), np.int32))), "clip", r"'a\.b' is a Box of int32"),
+    "unbounded": (Dict(arm=Box(-np.inf, np.inf, (2,))), "tanh", r"'arm' has no finite range"),
+    "half bounded": (Box(0, np.inf, (2,)), "tanh", r"action space has no finite range"),
+    "empty": (Dict(arm=Box(-1, 1, (0,))), "clip", r"'arm' is empty"),
+}
+
+
+@pytest.mark.parametrize(("space", "bound", "message"), REFUSED.values(), ids=REFUSED)
+def test_an_unsupported_space_is_a_usage_error_that_names_the_part(space, bound, message):
+    with pytest.raises(UsageError, match=message):
+        Head(space, bound)
+
+
+def test_unbounded_numbers_pass_through_when_clipped():
+    found = Head(Box(-np.inf, np.inf, (2,))).to_env(tensor([[1e6, -1e6]]))
+    assert found.tolist() == [[1e6, -1e6]]
+
+
+def test_clipped_fraction_counts_the_box_numbers_out_of_bounds():
+    head = Head(Tuple([Discrete(9), Box(-1, 1, (2,)), MultiBinary(1), Box(0, 3, ())]))
+    # index 8 and bit 1 do not count; out of bounds are 2, −3 and 3.5 of six numbers
+    actions = tensor([[8.0, 0.0, 2.0, 1.0, 2.0], [8.0, -3.0, 0.5, 1.0, 3.5]])
+    assert head.clipped_fraction(actions).item() == pytest.approx(0.5)
+    assert Head(Box(-1, 1, (2,))).clipped_fraction(tensor([[1.0, -1.0]])).item() == 0.0
+
+
+@pytest.mark.parametrize(("space", "bound"), [(Discrete(3), "clip"), (MultiBinary(2), "clip"), (node, "tanh")])
+def test_clipped_fraction_is_none_where_nothing_is_clipped(space, bound):
+    assert Head(space, bound).clipped_fraction(torch.zeros(3, 2)) is None

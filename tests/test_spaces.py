@@ -1,0 +1,260 @@
+"""Any observation is one tensor and back, whatever its space; and a space is JSON and back."""
+
+import json
+from collections import OrderedDict
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
+from gymnasium.vector.utils import concatenate, create_empty_array
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ppo.envs.spaces import (
+    check_observation_space,
+    flat_mask,
+    from_json,
+    leaves,
+    mask_columns,
+    pack,
+    packed_dtype,
+    packed_shape,
+    to_json,
+    unpack,
+)
+from ppo.errors import UsageError
+
+N = 3
+checked = settings(max_examples=60, deadline=None, derandomize=True)
+IMAGE = Box(0, 255, (4, 5, 3), np.uint8)
+ENDS = np.array([-np.inf, -1.5, 0.1], np.float32), np.array([1e-20, np.inf, 1 / 3], np.float32)
+
+shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+starts = st.integers(-3, 3)
+
+
+@st.composite
+def multi_discretes(draw):
+    shape = draw(shapes.filter(len))
+    nvec, start = (draw(st.lists(x, min_size=27, max_size=27)) for x in (st.integers(1, 5), starts))
+    size = int(np.prod(shape))
+    return MultiDiscrete(np.reshape(nvec[:size], shape), start=np.reshape(start[:size], shape))
+
+
+leaf_spaces = st.one_of(
+    st.builds(lambda n, start: Discrete(n, start=start), st.integers(1, 5), starts),
+    multi_discretes(),
+    st.builds(lambda shape: MultiBinary(shape), shapes.filter(len)),
+    st.builds(lambda shape, high: Box(-high, np.inf, shape), shapes, st.sampled_from([0.1, 2.5, np.inf])),
+    st.builds(lambda shape: Box(-0.1, 1 / 3, shape, np.float64), shapes),
+    st.builds(lambda shape: Box(-7, 7, shape, np.int32), shapes),
+    st.just(Box(*ENDS)),
+    st.just(IMAGE),
+)
+keys = st.lists(st.text("zyxabc_", min_size=1, max_size=3), min_size=1, max_size=3, unique=True)
+any_space = st.recursive(
+    leaf_spaces,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(Tuple),
+        st.builds(
+            lambda names, parts: Dict(OrderedDict(zip(names, parts, strict=False))),
+            keys,
+            st.lists(inner, min_size=3, max_size=3),
+        ),
+    ),
+    max_leaves=5,
+)
+
+
+def batch(space: gymnasium.Space, seed: int = 0) -> tuple[list, object]:
+    """Return N samples, one by one and batched as a vector environment does."""
+    space.seed(seed)
+    samples = [space.sample() for _ in range(N)]
+    return samples, concatenate(space, samples, create_empty_array(space, N))
+
+
+def mapped(change, obs):
+    """Apply a function to each array of a batch."""
+    if isinstance(obs, dict):
+        return {key: mapped(change, part) for key, part in obs.items()}
+    return tuple(mapped(change, part) for part in obs) if isinstance(obs, tuple) else change(obs)
+
+
+def flat_leaves(space: gymnasium.Space, value: object) -> list[np.ndarray]:
+    """Return the leaves of one observation, indices counted from 0, in the order of the space."""
+    if isinstance(space, Dict | Tuple):
+        named = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
+        return [leaf for key, part in named for leaf in flat_leaves(part, value[key])]
+    return [np.asarray(value) - space.start if isinstance(space, Discrete | MultiDiscrete) else np.asarray(value)]
+
+
+@checked
+@given(any_space, st.integers(0, 1000))
+def test_unpack_gives_back_what_was_packed(space, seed):
+    samples, obs = batch(space, seed)
+    packed = pack(space, obs)
+    assert packed.shape == (N, *packed_shape(space))
+    assert packed.dtype == packed_dtype(space)
+    assert torch.equal(pack(space, mapped(torch.as_tensor, obs)), packed)
+    expected = [np.stack(column) for column in zip(*(flat_leaves(space, x) for x in samples), strict=True)]
+    for lead in (packed, packed.unsqueeze(0)):  # (N, …) and (T, N, …)
+        found = unpack(space, lead)
+        assert [(path, leaf) for path, leaf, _ in found] == list(leaves(space))
+        for (_, leaf, x), column in zip(found, expected, strict=True):
+            assert x.shape == (*lead.shape[: lead.dim() - len(packed_shape(space))], *leaf.shape)
+            np.testing.assert_allclose(x.numpy().reshape(column.shape), column, rtol=1e-6)
+
+
+def test_paths_name_the_parts_in_packing_order():
+    space = Dict(OrderedDict(z=Discrete(2), a=Tuple([Box(-1, 1, (2,)), Dict(k=MultiBinary(1))])))
+    assert [path for path, _ in leaves(space)] == ["z", "a.0", "a.1.k"]
+    assert [path for path, _ in leaves(Discrete(2))] == [""]
+
+
+def test_packed_numbers_stand_in_the_order_of_the_space():
+    space = Dict(OrderedDict(z=Discrete(3, start=-1), a=Box(-9, 9, (2, 2)), m=MultiDiscrete([4, 4], start=[1, 2])))
+    obs = {"z": np.array([1]), "a": np.array([[[1.5, 2], [3, 4]]], np.float32), "m": np.array([[1, 5]])}
+    assert pack(space, obs).tolist() == [[2, 1.5, 2, 3, 4, 0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("space", "dtype"),
+    [
+        (IMAGE, torch.uint8),
+        (MultiBinary(3), torch.uint8),
+        (Dict(image=IMAGE, bits=MultiBinary(3)), torch.uint8),
+        (Dict(image=IMAGE, number=Box(-1, 1, ())), torch.float32),
+        (Discrete(3, start=-2), torch.int64),
+        (MultiDiscrete([2, 3]), torch.int64),
+        (Tuple([Discrete(3)]), torch.int64),
+        (Tuple([Discrete(3), Discrete(3)]), torch.float32),
+        (Box(-1, 1, (2,), np.float64), torch.float32),
+    ],
+    ids=str,
+)
+def test_an_observation_takes_no_more_memory_than_it_needs(space, dtype):
+    assert pack(space, batch(space)[1]).dtype == dtype
+
+
+ALIASED = {
+    "floats": Box(-1, 1, (2,)),
+    "image": IMAGE,
+    "index": Discrete(4),
+    "offset index": Discrete(4, start=2),
+    "offset indices": MultiDiscrete([3, 3], start=[1, 1]),
+    "bits": MultiBinary(4),
+    "dict of one": Dict(only=Box(-1, 1, (2,))),
+    "dict of one image": Dict(only=IMAGE),
+    "tuple": Tuple([Box(-1, 1, (2,)), Discrete(3, start=1)]),
+}
+
+
+@pytest.mark.parametrize("space", ALIASED.values(), ids=ALIASED)
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_pack_neither_aliases_nor_changes_what_the_environment_gave(space, kind):
+    arrays: list[np.ndarray] = []
+    mapped(arrays.append, obs := batch(space)[1])
+    before = [x.copy() for x in arrays]
+    packed = pack(space, mapped(kind, obs))  # a tensor that shares the array's memory, or the array itself
+    kept = packed.clone()
+    assert all(np.array_equal(x, was) for x, was in zip(arrays, before, strict=True))
+    for x in arrays:
+        x[...] = 1 - x  # the environment writes its next observation
+    assert torch.equal(packed, kept)
+
+
+@pytest.mark.parametrize("flip", [np.s_[:, ::-1], np.s_[:, :, ::-1]], ids=["rows", "columns"])
+def test_pack_reads_a_flipped_view(flip):
+    images = np.arange(N * 60, dtype=np.uint8).reshape(N, 4, 5, 3)[flip]
+    assert np.array_equal(pack(IMAGE, images), images)
+
+
+def test_an_offset_that_float32_cannot_hold_is_still_taken_off():
+    space = Tuple([Discrete(3, start=20_000_001), Box(-1, 1, (1,))])
+    obs = np.array([20_000_001, 20_000_002, 20_000_003]), np.zeros((3, 1), np.float32)
+    assert pack(space, obs)[:, 0].tolist() == [0, 1, 2]
+
+
+def assert_same(found: gymnasium.Space, space: gymnasium.Space) -> None:
+    """Compare spaces more strictly than Gymnasium's == does: bounds to the bit, and the order of keys."""
+    assert found == space
+    assert type(found) is type(space)
+    if isinstance(space, Box):
+        assert np.array_equal(found.low, space.low)
+        assert np.array_equal(found.high, space.high)
+        assert found.low.dtype == space.low.dtype
+    elif isinstance(space, Dict | Tuple):
+        assert [path for path, _ in leaves(found)] == [path for path, _ in leaves(space)]
+        for (_, ours), (_, theirs) in zip(leaves(found), leaves(space), strict=True):
+            assert_same(ours, theirs)
+
+
+@checked
+@given(any_space)
+def test_a_space_goes_through_strict_json_and_back(space):
+    assert_same(from_json(json.loads(json.dumps(to_json(space), allow_nan=False))), space)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        MultiBinary(3),
+        MultiBinary([3]),
+        Discrete(3, start=-1, dtype=np.int32),
+        MultiDiscrete([3, 4], dtype=np.int8, start=[-1, 2]),
+        Box(-np.inf, np.inf, (2,), np.float64),
+        Box(0, 1, (), np.float16),
+        Box(-(2**40), 2**40 + 1, (1,), np.int64),
+        Dict(OrderedDict(z=Discrete(2), a=IMAGE)),
+        Dict(a=IMAGE, z=Discrete(2)),
+    ],
+    ids=repr,
+)
+def test_nothing_of_a_space_is_lost_in_json(space):
+    assert_same(from_json(json.loads(json.dumps(to_json(space), allow_nan=False))), space)
+
+
+def test_bounds_that_are_all_equal_are_written_once():
+    assert to_json(IMAGE) == {"type": "Box", "shape": [4, 5, 3], "dtype": "uint8", "low": "0", "high": "255"}
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (Discrete(3), None),
+        (Dict(a=Discrete(3), b=MultiBinary(3)), None),
+        (Dict(outer=Dict(action_mask=MultiBinary(3))), None),
+        (Dict(OrderedDict(action_mask=MultiBinary(3), obs=Discrete(2))), slice(0, 3)),
+        (Dict(OrderedDict(board=Box(0, 1, (2, 2)), action_mask=MultiBinary(3), turn=Discrete(2))), slice(4, 7)),
+        (Dict(OrderedDict(obs=Discrete(9), action_mask=Tuple([MultiBinary(2), MultiBinary(4)]))), slice(1, 7)),
+    ],
+    ids=["no dict", "no mask", "nested elsewhere", "first", "in the middle", "one a part"],
+)
+def test_mask_columns_are_where_the_mask_is_packed(space, expected):
+    assert mask_columns(space) == expected
+    if expected is not None:
+        _, obs = batch(space, seed=1)
+        mask = obs["action_mask"]
+        columns = np.concatenate(mask if isinstance(mask, tuple) else [mask], axis=1)
+        assert np.array_equal(pack(space, obs)[:, expected], columns)
+
+
+def test_flat_mask_joins_the_masks_of_the_parts():
+    assert flat_mask((np.array([1, 0]), np.array([0, 1, 1]))).tolist() == [1, 0, 0, 1, 1]
+    assert flat_mask(np.array([[True, False], [False, True]])).tolist() == [1, 0, 0, 1]
+    assert flat_mask([1, 0]).dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (Dict(a=Tuple([Discrete(2), Text(3)])), r"'a\.1' is Text"),
+        (Text(3), "observation space is Text"),
+        (Dict(a=Box(0, 1, (0, 2))), "'a' is empty"),
+    ],
+)
+def test_an_unsupported_observation_is_a_usage_error_that_names_the_part(space, message):
+    with pytest.raises(UsageError, match=message):
+        check_observation_space(space)
