@@ -1,5 +1,6 @@
 """Check an environment before training on it, and list the families there are."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,11 @@ from gymnasium.vector import VectorEnv
 from ppo.collector import Collector
 from ppo.config import Config
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs
-from ppo.envs.spaces import mask_columns
+from ppo.envs.spaces import mask_columns, one_line
 from ppo.errors import NonFiniteError, UsageError
 from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.presets import preset
+from ppo.process import seed_everything
 from ppo.rollout import Rollout
 
 
@@ -25,12 +27,18 @@ def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[s
         UsageError: the one reason why it cannot be trained.
     """
     name, config = preset(env_id)
-    envs = check_envs(make_envs(env_id, num_envs))
+    torch.set_num_threads(config.threads)
+    with contextlib.closing(check_envs(make_envs(env_id, num_envs))) as envs:
+        yield from _findings(env_id, envs, steps, name, config)
+
+
+def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Config) -> Iterator[tuple[str, str]]:
+    num_envs = envs.num_envs
     obs_space, action_space = envs.single_observation_space, envs.single_action_space
     policy = _random_policy(envs, config)
     yield "environment", f"{env_id}: {num_envs} x {type(envs.unwrapped).__name__}"
-    yield "observation", str(obs_space)
-    yield "action", str(action_space)
+    yield "observation", one_line(obs_space)
+    yield "action", one_line(action_space)
     yield "action mask", "none" if mask_columns(obs_space) is None else "yes; masked actions are never sampled"
     yield "autoreset", autoreset_mode(envs).value
     try:
@@ -63,7 +71,6 @@ def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[s
             f"{config.total_timesteps:,} steps in all"
         ),
     )
-    envs.close()
 
 
 def _random_policy(envs: VectorEnv, config: Config) -> Policy:
@@ -73,9 +80,8 @@ def _random_policy(envs: VectorEnv, config: Config) -> Policy:
 
 
 def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[int], float]:
-    torch.manual_seed(0)
     collector = Collector(envs, policy, steps)
-    collector.reset(seed=0)
+    collector.reset(seed_everything(0, 0, 0))
     rollout, episodes = collector.collect()
     return rollout, [episode.length for episode in episodes], collector.env_seconds
 

@@ -12,12 +12,16 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
 from ppo.envs import autoreset_mode
-from ppo.envs.spaces import mask_columns, pack
+from ppo.envs.spaces import mask_columns, pack, take
 from ppo.errors import NonFiniteError, UsageError
 from ppo.policies import Policy
 from ppo.rollout import Rollout
 
-CHECKED = ("obs", "values", "log_probs", "rewards")  # columns that must be finite, in the order they arise
+# Columns that must be finite, in the order in which they arise.
+CHECKED = ("obs", "values", "log_probs", "rewards")
+
+
+MAX_STEPS = 27_000  # the longest episode that is usual anywhere: Atari's 108,000 frames
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,8 @@ class Collector:
             error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
             raise
         rollout = self._rollout(columns, cut)
-        _check_finite({name: getattr(rollout, name) for name in CHECKED}, first)
-        _check_successors(rollout, first)
+        _check_finite({name: getattr(rollout, name) for name in CHECKED} | {"final_obs": _final_obs(rollout)}, first)
+        _check_finite({"next_values": rollout.next_values}, first)
         episodes = self._episodes(columns)
         self.seconds = time.perf_counter() - begin
         return rollout, episodes
@@ -184,17 +188,21 @@ class Collector:
 def play(envs: VectorEnv, policy: Policy, episodes: int, seed: int, deterministic: bool = True) -> list[Episode]:
     """Play whole episodes and return them.
 
-    Each environment plays its share, so that short episodes are not counted more often because they end sooner.
+    Each environment plays its share, so that short episodes are not counted more often because they end sooner. Where
+    an environment might never end an episode, the one under way after MAX_STEPS a share is counted as it stands.
     """
     share, extra = divmod(episodes, envs.num_envs)
     shares = {n: share + (n < extra) for n in range(envs.num_envs)}
     collector = Collector(envs, policy, num_steps=32, deterministic=deterministic)
     collector.reset(seed)
     played: dict[int, list[Episode]] = {n: [] for n in shares}
-    while any(len(played[n]) < shares[n] for n in shares):
+    while any(len(played[n]) < shares[n] for n in shares) and collector.step < MAX_STEPS * (share + 1):
         for episode in collector.collect()[1]:
             if len(played[episode.env]) < shares[episode.env]:
                 played[episode.env].append(episode)
+    for n, found in played.items():
+        if len(found) < shares[n]:
+            found.append(Episode(n, float(collector.returns[n]), int(collector.lengths[n])))
     return [episode for found in played.values() for episode in found]
 
 
@@ -210,17 +218,19 @@ def _check_finite(tensors: dict[str, Tensor], first_step: int) -> None:
         )
 
 
-def _check_successors(rollout: Rollout, first_step: int) -> None:
-    """Raise NonFiniteError for an observation that follows a cut row, or its value, if it is not finite."""
-    bad = ~torch.isfinite(rollout.bootstrap_obs.flatten(1)).all(1)
-    if bad.any():
-        step, env = divmod(int(rollout.bootstrap_rows[bad][0]), rollout.valid.shape[1])
-        raise NonFiniteError(f"obs after the last is not finite in environment {env} at step {first_step + step}")
-    _check_finite({"next_values": rollout.next_values}, first_step)
+def _final_obs(rollout: Rollout) -> Tensor:
+    """Return (T, N): a number of each row's successor where it stands in bootstrap_obs, one not finite if there is any."""
+    rows = rollout.bootstrap_obs.reshape(len(rollout.bootstrap_rows), -1).float()
+    worst = rows.gather(1, (~rows.isfinite()).float().argmax(1, keepdim=True))[:, 0]
+    return (
+        torch.zeros(rollout.valid.numel()).to(worst).index_copy(0, rollout.bootstrap_rows, worst).view_as(rollout.valid)
+    )
 
 
 def _to_numpy(x: Any) -> np.ndarray:
-    return np.array(x.cpu() if isinstance(x, Tensor) else x, dtype=bool)  # a copy: environments reuse their arrays
+    return np.array(
+        x.cpu().numpy() if isinstance(x, Tensor) else x, dtype=bool
+    )  # a copy: environments reuse their arrays
 
 
 def _stack(rows: list[Any]) -> Tensor:
@@ -229,17 +239,8 @@ def _stack(rows: list[Any]) -> Tensor:
     return stacked.float() if stacked.dtype == torch.float64 else stacked
 
 
-def _take(obs: Any, index: np.ndarray) -> Any:
-    """Select rows of a batched observation of any structure."""
-    if isinstance(obs, dict):
-        return {key: _take(part, index) for key, part in obs.items()}
-    if isinstance(obs, tuple):
-        return tuple(_take(part, index) for part in obs)
-    return obs[index]
-
-
 def _gather(final: Any, index: np.ndarray, space: Any) -> Any:
     """Batch the final observations at index, given one by one in an object array or as a batch already."""
     if not (isinstance(final, np.ndarray) and final.dtype == object):
-        return _take(final, index)
+        return take(final, index)
     return concatenate(space, [final[n] for n in index], create_empty_array(space, len(index)))  # type: ignore[arg-type]

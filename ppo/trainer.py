@@ -19,7 +19,7 @@ from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write
 from ppo.collector import Collector, Episode, play
 from ppo.config import Config
 from ppo.envs import autoreset_mode, check_envs, make_envs
-from ppo.envs.spaces import to_json
+from ppo.envs.spaces import one_line, to_json
 from ppo.errors import NonFiniteError, UsageError
 from ppo.learner import Learner
 from ppo.logger import Logger
@@ -81,8 +81,8 @@ class Trainer:
         length = self.learner.length
         return [
             ("environment", f"{config.env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {mode}"),
-            ("observation", str(envs.single_observation_space)),
-            ("action", str(envs.single_action_space)),
+            ("observation", one_line(envs.single_observation_space)),
+            ("action", one_line(envs.single_action_space)),
             ("policy", f"{self.policy_name}, {parameters:,} parameters, on {self.device} ({config.device})"),
             ("threads", str(config.threads)),
             ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from ppo.envs.families import missing_family
-from ppo.envs.spaces import MASK_KEY, flat_mask
+from ppo.envs.spaces import MASK_KEY, flat_mask, take
 from ppo.errors import UsageError
 
 
@@ -121,7 +121,7 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
     except ValueError as error:
         raise UsageError(
             f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
-            "gymnasium.vector.AutoresetMode that its step() follows"
+            "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
         ) from error
 
 
@@ -172,7 +172,7 @@ class MaskInObservation(VectorWrapper):
         if "final_obs" in infos:  # V(final_obs) needs no mask, only its place in the observation
             final = np.empty(self.num_envs, dtype=object)
             for n in np.flatnonzero(np.logical_or(terminated, truncated)):
-                final[n] = {"obs": infos["final_obs"][n], MASK_KEY: np.ones(self.mask_size, np.int8)}
+                final[n] = {"obs": take(infos["final_obs"], n), MASK_KEY: np.ones(self.mask_size, np.int8)}
             infos = infos | {"final_obs": final}
         return self._join(obs, infos), rewards, terminated, truncated, infos
 

@@ -157,10 +157,22 @@ def mask_columns(space: Space[Any]) -> slice | None:
     return slice(begin, begin + sizes[MASK_KEY])
 
 
+def take(obs: Any, index: Any) -> Any:
+    """Select rows of a batched observation of any structure, or one row by its number."""
+    if isinstance(obs, dict):
+        return {key: take(part, index) for key, part in obs.items()}
+    return tuple(take(part, index) for part in obs) if isinstance(obs, tuple) else obs[index]
+
+
 def flat_mask(mask: Any) -> np.ndarray:
     """Return an action mask, one array or a tuple of one a part, as one flat array of int8."""
     columns = mask if isinstance(mask, tuple | list) else [mask]
     return np.concatenate([np.ravel(column) for column in columns]).astype(np.int8)
+
+
+def one_line(space: Space[Any]) -> str:
+    """Return the space's own text without line breaks."""
+    return " ".join(str(space).split())
 
 
 def to_json(space: Space[Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppo.envs.spaces import MASK_KEY, leaf_size, leaves, unpack
+from ppo.envs.spaces import MASK_KEY, leaf_size, leaves, one_line, unpack
 from ppo.errors import UsageError
 from ppo.normalize import RunningMeanStd
 from ppo.policies.base import orthogonal
@@ -75,7 +75,7 @@ class Features(nn.Module):
         if conv and not self.images:
             raise UsageError(
                 f"the cnn policy needs an image (uint8, rank 3, sides of at least {MIN_IMAGE}) in the observation "
-                f"space {obs_space}; use --policy mlp"
+                f"space {one_line(obs_space)}; use --policy mlp"
             )
         self.normalizer = RunningMeanStd(sizes["numbers"]) if normalize and sizes["numbers"] else None
         self.size = sum(sizes.values()) + sum(image.out_features for image in self.images)  # type: ignore[misc]

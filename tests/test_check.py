@@ -1,0 +1,179 @@
+"""The check of an environment before training on it, and the list of families."""
+
+import itertools
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Discrete
+
+from ppo.check import check, list_families
+from ppo.envs import families
+from ppo.errors import UsageError
+
+torch.set_num_threads(1)
+NAMES = (
+    "environment", "observation", "action", "action mask", "autoreset", "finite", "episodes", "rewards", "determinism",
+    "speed", "would train",
+)  # fmt: skip
+SAME = "the same seed gives the same episodes"
+
+
+class Blinking(gymnasium.Env):
+    """Episodes of `length` steps; what it shows and gives at a step is in the hands of the test."""
+
+    observation_space, action_space = Box(-9, 9, (1,), np.float32), Discrete(2)
+
+    def __init__(self, length=4, cut=False, shows=lambda time: 0.0, gives=lambda time: time):
+        self.length, self.cut, self.shows, self.gives = length, cut, shows, gives
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.array([self.shows(0)], np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        done = self.time == self.length
+        obs = np.array([self.shows(self.time)], np.float32)
+        return obs, float(self.gives(self.time)), done and not self.cut, done and self.cut, {}
+
+
+@pytest.fixture
+def blinking(monkeypatch):
+    """Register the environment with the arguments given and return the findings about it."""
+
+    def run(num_envs=2, steps=20, **kwargs):
+        monkeypatch.setitem(gymnasium.registry, "Blinking-v0", EnvSpec("Blinking-v0", Blinking, kwargs=kwargs))
+        return dict(check("Blinking-v0", num_envs, steps))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("env_id", "steps", "expected"),
+    [
+        (
+            "CartPole-v1",
+            60,
+            {"action": "Discrete(2)", "autoreset": "NextStep", "rewards": "from 1 to 1, mean 1", "action mask": "none"},
+        ),
+        (
+            "Pendulum-v1",
+            450,  # episodes of 200 steps, which nothing but the time limit ends
+            {
+                "observation": "Box([-1. -1. -8.], [1. 1. 8.], (3,), float32)",
+                "action": "Box(-2.0, 2.0, (1,), float32)",
+                "autoreset": "SameStep",
+                "finite": "observations and rewards of 900 random steps are all finite",
+                "episodes": "4 ended in 450 steps of 2 environments: 0 terminated, 4 truncated; mean length 200",
+            },
+        ),
+        ("LunarLander-v3", 40, {"action": "Discrete(4)", "autoreset": "SameStep"}),
+        ("FrozenLake-v1", 40, {"observation": "Discrete(16)", "action": "Discrete(4)"}),
+        (
+            "Blackjack-v1",
+            30,
+            {"observation": "Tuple(Discrete(32), Discrete(11), Discrete(2))", "action": "Discrete(2)"},
+        ),
+        (
+            "Taxi-v4",
+            30,
+            {"action": "Discrete(6)", "action mask": "yes; masked actions are never sampled"},
+        ),
+        (
+            "HalfCheetah-v5",
+            30,
+            {
+                "observation": "Box(-inf, inf, (17,), float64)",
+                "action": "Box(-1.0, 1.0, (6,), float32)",
+                "episodes": "0 ended in 30 steps of 2 environments: 0 terminated, 0 truncated; none that short",
+            },
+        ),
+    ],
+)
+def test_the_findings_about_known_environments_are_right(env_id, steps, expected):
+    found = dict(check(env_id, num_envs=2, steps=steps))
+    assert tuple(found) == NAMES
+    assert {name: found[name] for name in expected} == expected
+    assert found["environment"].startswith(f"{env_id}: 2 x ")
+    assert found["determinism"] == SAME
+    assert all(len(text.splitlines()) == 1 for text in found.values())
+
+
+@pytest.mark.parametrize(
+    ("cut", "counts"), [(False, "10 terminated, 0 truncated"), (True, "0 terminated, 10 truncated")]
+)
+def test_episodes_are_counted_by_how_they_end(blinking, cut, counts):
+    found = blinking(cut=cut)
+    assert found["episodes"] == f"10 ended in 20 steps of 2 environments: {counts}; mean length 4"
+    assert found["rewards"] == "from 1 to 4, mean 2.5"
+
+
+def test_the_dead_steps_of_next_step_environments_count_for_nothing():
+    found = dict(check("CartPole-v1", num_envs=1, steps=200))
+    ended = int(found["episodes"].split()[0])
+    assert ended > 3
+    assert f"{ended} terminated, 0 truncated" in found["episodes"]
+    valid = int(found["finite"].split()[4])
+    assert valid in (200 - ended, 200 - ended + 1)  # the last episode may have ended in the last step
+    assert found["rewards"] == "from 1 to 1, mean 1"  # a dead step's reward is 0
+
+
+@pytest.mark.parametrize("what", ["shows", "gives"])
+def test_an_environment_that_its_seed_does_not_determine_is_told(blinking, what):
+    spring = itertools.count()
+    assert blinking(**{what: lambda time: next(spring) / 1000})["determinism"].startswith("NO")
+    assert blinking(**{what: lambda time: time / 1000})["determinism"] == SAME
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"shows": lambda time: np.nan if time == 3 else 0.0}, "obs is not finite (nan) in environment 0 at step 3"),
+        (
+            {"gives": lambda time: np.inf if time == 2 else 0.0},
+            "rewards is not finite (inf) in environment 0 at step 1",
+        ),
+    ],
+)
+def test_an_environment_whose_numbers_are_not_finite_is_refused_with_where_they_arose(blinking, options, where):
+    with pytest.raises(UsageError) as caught:
+        blinking(**options)
+    assert "Blinking-v0 gives numbers that cannot be trained on" in str(caught.value)
+    assert where in str(caught.value)
+
+
+def test_what_would_be_trained_comes_from_the_preset():
+    found = dict(check("CartPole-v1", num_envs=1, steps=10))["would train"]
+    assert found.startswith("mlp policy, preset ppo + CartPole: 8 environments x 32 steps, 20 epochs x 1 minibatches")
+    assert "100,000 steps" in found
+    assert dict(check("FrozenLake-v1", num_envs=1, steps=10))["would train"].startswith("mlp policy, preset ppo + toy")
+
+
+def test_an_unknown_environment_is_refused():
+    with pytest.raises(UsageError, match="did you mean CartPole-v1"):
+        list(check("CartPol-v1"))
+
+
+def test_families_are_listed_with_their_presets():
+    lines = [" ".join(line.split()) for line in list_families()]
+    assert "Classic control preset ppo + CartPole: CartPole-v0, CartPole-v1" in lines
+    for start, env_id in [
+        ("Toy text preset ppo + toy_text:", "FrozenLake8x8-v1"),
+        ("Box2D preset ppo + box2d:", "BipedalWalker-v3"),
+        ("MuJoCo preset ppo + mujoco:", "HalfCheetah-v5"),
+    ]:
+        assert any(line.startswith(start) and env_id in line for line in lines), start
+    assert not any("HalfCheetah-v2" in line for line in lines)  # which cannot be made
+
+
+def test_families_that_are_missing_are_listed_with_the_line_that_installs_them(monkeypatch):
+    monkeypatch.setattr(families, "find_spec", lambda name: None if name in ("ale_py", "mujoco") else "found")
+    monkeypatch.setattr("ppo.check.FAMILIES", [f for f in families.FAMILIES if f.name in ("Atari", "MuJoCo", "Box2D")])
+    lines = [" ".join(line.split()) for line in list_families()]
+    assert "Atari not installed: pip install ale-py" in lines
+    assert 'MuJoCo not installed: pip install "gymnasium[mujoco]"' in lines
+    assert not any(line.startswith("Box2D not installed") for line in lines)
