@@ -1,6 +1,7 @@
 """Every setting of a run in one frozen dataclass; `tyro` turns it into command-line flags."""
 
 import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +131,8 @@ class Config:
         for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
+        if not math.isfinite(self.log_std_init):
+            raise UsageError(f"log_std_init = {self.log_std_init} is out of range; choose a finite number")
         if any(size < 1 for size in self.hidden_sizes):
             raise UsageError(f"hidden_sizes = {self.hidden_sizes} is out of range; give widths of at least 1")
         if self.total_timesteps < self.batch_size:

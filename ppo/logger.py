@@ -24,10 +24,9 @@ class Logger:
     """
 
     def __init__(self, run_dir: Path, settings: dict[str, Any], iteration: int = 0, global_step: int = 0) -> None:
-        path = run_dir / "progress.csv"
-        self.names = _keep_rows(path, iteration)
+        self.path = run_dir / "progress.csv"
+        self.names = _keep_rows(self.path, iteration)
         try:
-            self.file = path.open("a", newline="", encoding="utf-8")
             self.writer = SummaryWriter(str(run_dir), purge_step=global_step + 1 if iteration else None)
         except OSError as error:
             raise UsageError(f"cannot write to {run_dir}: {error.strerror}") from error
@@ -45,18 +44,16 @@ class Logger:
         Raises:
             UsageError: the disk is full, or the folder can no longer be written.
         """
-        if not self.names:
-            self.names = ["iteration", "global_step", *row]
-            csv.writer(self.file).writerow(self.names)
         shown = {name: "" if math.isnan(value) else repr(value) for name, value in row.items()}
         shown |= {"iteration": str(iteration), "global_step": str(global_step)}
         try:
-            csv.DictWriter(self.file, self.names).writerow(shown)
-            self.file.flush()
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                if not self.names:
+                    self.names = ["iteration", "global_step", *row]
+                    csv.writer(file).writerow(self.names)
+                csv.DictWriter(file, self.names).writerow(shown)
         except OSError as error:
-            raise UsageError(
-                f"cannot write {self.file.name}: {error.strerror}; the last checkpoint is whole"
-            ) from error
+            raise UsageError(f"cannot write {self.path}: {error.strerror}; make room and resume") from error
         for name, value in row.items():
             if not math.isnan(value):
                 self.writer.add_scalar(name, value, global_step)
@@ -66,9 +63,8 @@ class Logger:
         self.writer.flush()
 
     def close(self) -> None:
-        """Flush and close both files."""
+        """Flush and close TensorBoard's file."""
         self.writer.close()
-        self.file.close()
 
 
 def _keep_rows(path: Path, iteration: int) -> list[str]:
@@ -77,6 +73,9 @@ def _keep_rows(path: Path, iteration: int) -> list[str]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file)) or [[]]
+    if not header:
+        path.unlink()
+        return []
     kept = io.StringIO(newline="")
     csv.writer(kept).writerows([header] + [row for row in rows if len(row) == len(header) and int(row[0]) <= iteration])
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
