@@ -26,6 +26,9 @@ def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[s
     Raises:
         UsageError: the one reason why it cannot be trained.
     """
+    for what, value in (("num_envs", num_envs), ("steps", steps)):
+        if value < 1:
+            raise UsageError(f"{what} = {value} is too small; choose at least 1")
     name, config = preset(env_id)
     torch.set_num_threads(config.threads)
     with contextlib.closing(check_envs(make_envs(env_id, num_envs))) as envs:

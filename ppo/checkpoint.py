@@ -106,5 +106,6 @@ def checkpoint_path(run_dir: Path, name: str) -> Path:
         raise UsageError(f"{run_dir} is no run folder: it has no config.json; give a folder that `ppo train` made")
     path = run_dir / "checkpoints" / f"{name}.safetensors"
     if not path.is_file():
-        raise UsageError(f"{run_dir} has no checkpoint {name!r}; it stopped before the first one was written")
+        there = sorted(file.stem for file in path.parent.glob("*.safetensors"))
+        raise UsageError(f"{run_dir} has no checkpoint {name!r}; it has {', '.join(there) or 'none yet'}")
     return path

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -80,9 +81,10 @@ class Eval:
     def run(self) -> None:
         from ppo.evaluate import evaluate, film
 
-        console.print(str(evaluate(self.run_dir, self.episodes, not self.stochastic, self.checkpoint, self.seed)))
+        report = evaluate(self.run_dir, self.episodes, not self.stochastic, self.checkpoint, self.seed)
+        console.print(str(report), markup=False)
         if self.video:
-            console.print(f"video: {film(self.run_dir, self.checkpoint, not self.stochastic, self.seed)}")
+            console.print(f"video: {film(self.run_dir, self.checkpoint, not self.stochastic, self.seed)}", markup=False)
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,10 @@ def _train(trainer: "Trainer", origin: str) -> None:
         console.print(f"{name:>13}  {value}", markup=False)
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = trainer.train(reporter)
+    folder = shlex.quote(str(run_dir))
     if not trainer.finished:
         console.print(
-            f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {run_dir}", markup=False
+            f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {folder}", markup=False
         )
         return
     if trainer.config.eval_episodes:
@@ -133,8 +136,10 @@ def _train(trainer: "Trainer", origin: str) -> None:
             f"episodes (best of the run {trainer.best_return:.1f})"
         )
     console.print(f"   run folder  {run_dir}", markup=False)
-    console.print(f"  evaluate it  {_command('ppo')} eval {run_dir}", markup=False)
-    console.print(f"       curves  {_command('tensorboard')} --logdir {trainer.config.run_dir}", markup=False)
+    console.print(f"  evaluate it  {_command('ppo')} eval {folder}", markup=False)
+    console.print(
+        f"       curves  {_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.run_dir))}", markup=False
+    )
 
 
 def _command(name: str) -> str:
@@ -156,6 +161,9 @@ def main(args: list[str] | None = None) -> None:
         console.file.flush()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except NonFiniteError as error:
         print(f"stopped: {error}", file=sys.stderr)
         sys.exit(1)

@@ -189,14 +189,14 @@ def play(envs: VectorEnv, policy: Policy, episodes: int, seed: int, deterministi
     """Play whole episodes and return them.
 
     Each environment plays its share, so that short episodes are not counted more often because they end sooner. Where
-    an environment might never end an episode, the one under way after MAX_STEPS a share is counted as it stands.
+    an environment does not end an episode within MAX_STEPS, playing stops and those under way count as they stand.
     """
     share, extra = divmod(episodes, envs.num_envs)
     shares = {n: share + (n < extra) for n in range(envs.num_envs)}
     collector = Collector(envs, policy, num_steps=32, deterministic=deterministic)
     collector.reset(seed)
     played: dict[int, list[Episode]] = {n: [] for n in shares}
-    while any(len(played[n]) < shares[n] for n in shares) and collector.step < MAX_STEPS * (share + 1):
+    while any(len(played[n]) < shares[n] and collector.lengths[n] < MAX_STEPS for n in shares):
         for episode in collector.collect()[1]:
             if len(played[episode.env]) < shares[episode.env]:
                 played[episode.env].append(episode)

@@ -131,6 +131,10 @@ class Config:
         for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
+        if self.threads > 1024:
+            raise UsageError(f"threads = {self.threads} is too large; choose at most the number of cores")
+        if set(self.exp_name) & set("/\\:"):
+            raise UsageError(f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes and colons")
         if not math.isfinite(self.log_std_init):
             raise UsageError(f"log_std_init = {self.log_std_init} is out of range; choose a finite number")
         if any(size < 1 for size in self.hidden_sizes):
@@ -215,5 +219,7 @@ def _convert(name: str, value: Any, example: Any, source: str) -> Any:
     if isinstance(example, float) and type(value) is int:
         return float(value)
     if type(value) is not type(example):
-        raise UsageError(f"{name} = {value!r} in {source} is not of type {type(example).__name__}")
+        kinds = {Path: "text", tuple: "a list of whole numbers", dict: "a table", str: "text", bool: "true or false"}
+        kind = next((text for kind, text in kinds.items() if isinstance(example, kind)), "a number")
+        raise UsageError(f"{name} = {value!r} in {source} is not {'a whole number' if type(example) is int else kind}")
     return value

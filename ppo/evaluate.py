@@ -121,6 +121,7 @@ def evaluate(
     """
     if episodes < 1:
         raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
+    _check_seed(seed)
     player = load_policy(run, checkpoint)
     envs = _envs_for(player, min(MAX_ENVS, episodes))
     try:
@@ -129,6 +130,11 @@ def evaluate(
     finally:
         envs.close()
     return Report(player.config.env_id, checkpoint, deterministic, played)
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise UsageError(f"seed = {seed} is too small; choose at least 0")
 
 
 def _envs_for(player: Player, num_envs: int, render_mode: str | None = None) -> VectorEnv:
@@ -149,6 +155,7 @@ def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True
         import imageio.v2 as imageio
     except ImportError as error:
         raise UsageError("a video needs imageio: pip install imageio imageio-ffmpeg") from error
+    _check_seed(seed)
     player = load_policy(run, checkpoint)
     envs = _envs_for(player, 1, "rgb_array")
     torch.manual_seed(seed)

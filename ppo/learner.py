@@ -9,11 +9,13 @@ from torch import Tensor
 
 from ppo.advantages import gae
 from ppo.config import Config
-from ppo.errors import NonFiniteError
+from ppo.errors import NonFiniteError, UsageError
 from ppo.losses import STATS, LossTerms, ppo_loss
 from ppo.normalize import RewardScaler
 from ppo.policies import Policy
 from ppo.rollout import Batch, Rollout
+
+OPTIMIZER_STATE = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}}
 
 
 class Learner:
@@ -131,7 +133,20 @@ class Learner:
         return found
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned.
+
+        Raises:
+            UsageError: the tensors are those of another optimizer, or of a run that scaled its rewards differently.
+        """
+        expected = OPTIMIZER_STATE[self.config.optimizer] | ({"scaler"} if self.scaler is not None else set())
+        found = {
+            name.rpartition(".")[2] if name.startswith("optimizer.") else name.partition(".")[0] for name in tensors
+        }
+        if found - {"policy"} != expected:
+            raise UsageError(
+                f"the checkpoint holds {', '.join(sorted(found - {'policy'}))} but optimizer = {self.config.optimizer!r} "
+                f"and scale_rewards = {self.config.scale_rewards} need {', '.join(sorted(expected))}; leave them as they were"
+            )
         state: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):

@@ -1,5 +1,6 @@
 """The logger: one row an iteration, to progress.csv and to TensorBoard, at global_step."""
 
+import contextlib
 import csv
 import io
 import math
@@ -52,19 +53,23 @@ class Logger:
                     self.names = ["iteration", "global_step", *row]
                     csv.writer(file).writerow(self.names)
                 csv.DictWriter(file, self.names).writerow(shown)
+            for name, value in row.items():
+                if not math.isnan(value):
+                    self.writer.add_scalar(name, value, global_step)
         except OSError as error:
-            raise UsageError(f"cannot write {self.path}: {error.strerror}; make room and resume") from error
-        for name, value in row.items():
-            if not math.isnan(value):
-                self.writer.add_scalar(name, value, global_step)
+            raise UsageError(f"cannot write {self.path.parent}: {error.strerror}; make room and resume") from error
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
-        self.writer.flush()
+        try:
+            self.writer.flush()
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path.parent}: {error.strerror}; make room and resume") from error
 
     def close(self) -> None:
-        """Flush and close TensorBoard's file."""
-        self.writer.close()
+        """Close TensorBoard's file."""
+        with contextlib.suppress(OSError):  # `write` or `flush` has told of it
+            self.writer.close()
 
 
 def _keep_rows(path: Path, iteration: int) -> list[str]:

@@ -52,10 +52,6 @@ class RewardScaler:
         self.stats = RunningMeanStd(1)
         self.running = np.zeros(num_envs)  # (N,) discounted return so far
 
-    def reset(self) -> None:
-        """Forget the returns under way: every environment starts an episode."""
-        self.running[:] = 0.0
-
     def scale(self, rewards: np.ndarray, starts: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Absorb a rollout's rewards and return them scaled, both (T, N); starts and valid are (T, N) bool."""
         returns = np.empty(rewards.shape)

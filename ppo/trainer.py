@@ -45,7 +45,8 @@ class Trainer:
 
     def __init__(self, config: Config, envs: VectorEnv | None = None) -> None:
         if envs is not None:
-            config = config.replace({"num_envs": envs.num_envs})
+            name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
+            config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
         config.validate()
         self.config = config
         torch.set_num_threads(config.threads)
@@ -103,8 +104,9 @@ class Trainer:
         run_dir = self.run_dir = self.run_dir or new_run_dir(self.config)
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self._begin_segment()
+        stopped = False
         with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as stop:
-            while not self.finished and not stop.is_set():
+            while not (self.finished or stopped):
                 rollout, episodes = self.collector.collect()
                 stats = self.learner.update(rollout, self.global_step / self.config.total_timesteps)
                 self.policy.absorb(rollout.obs, rollout.valid)
@@ -114,7 +116,8 @@ class Trainer:
                 due = self.iteration % self.checkpoint_every == 0 or self.finished
                 row = self._row(rollout, episodes, stats) | self._evaluate(due)
                 logger.write(row, self.iteration, self.global_step)
-                if due or stop.is_set():
+                stopped = stop.is_set()  # asked once: a signal from here on ends the next iteration
+                if due or stopped:
                     logger.flush()
                     self._checkpoint(run_dir / "checkpoints", row["eval/episodic_return"])
                     self._begin_segment()
@@ -123,7 +126,9 @@ class Trainer:
         return run_dir
 
     @classmethod
-    def resume(cls, run_dir: Path, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None) -> "Trainer":
+    def resume(
+        cls, run_dir: str | Path, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None
+    ) -> "Trainer":
         """Return a trainer that goes on where the run's latest checkpoint stands, bit for bit.
 
         Args:
@@ -134,6 +139,7 @@ class Trainer:
         Raises:
             UsageError: the folder is no run, its checkpoint is damaged, or it does not fit the environment.
         """
+        run_dir = Path(run_dir)
         path = checkpoint_path(run_dir, "latest")
         tensors, meta = read_checkpoint(path)
         config = Config().replace(meta["config"], str(path)).replace(settings or {})
@@ -153,8 +159,6 @@ class Trainer:
         no random state and no simulator needs to be on disk.
         """
         self.collector.reset(seed_everything(self.config.seed, RANK, self.iteration))
-        if self.learner.scaler is not None:
-            self.learner.scaler.reset()
 
     def _row(self, rollout: Rollout, episodes: list[Episode], stats: dict[str, float]) -> dict[str, float]:
         """Return an iteration's scalars by their TensorBoard tags; NaN where there was nothing to measure."""
@@ -187,8 +191,8 @@ class Trainer:
         best = evaluated > self.best_return  # False for NaN, when nothing was evaluated
         if best:
             self.best_return = evaluated
-        names = ["latest"] + ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
-        for name in names:
+        names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
+        for name in [*names, "latest"]:  # the latest last, since it tells which return is the best
             write_checkpoint(folder / f"{name}.safetensors", self._tensors(), self._meta())
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -232,7 +236,11 @@ def new_run_dir(config: Config) -> Path:
         except OSError as error:
             raise UsageError(f"cannot make {run_dir}: {error.strerror}; choose another --run-dir") from error
         else:
-            write_atomically(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
+            try:
+                write_atomically(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
+            except UsageError:
+                run_dir.rmdir()
+                raise
             return run_dir
     raise AssertionError("unreachable")
 

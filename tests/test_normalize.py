@@ -95,15 +95,6 @@ def test_the_return_restarts_with_the_episode(starts_again, deviation):
     assert scaler.stats.var.item() ** 0.5 == pytest.approx(deviation)
 
 
-def test_reset_forgets_the_returns_under_way_but_not_the_statistics():
-    scaler, valid, never = RewardScaler(0.5, 1), np.ones((1, 1), bool), np.zeros((1, 1), bool)
-    scaler.scale(np.array([[4.0]]), ~never, valid)
-    scaler.reset()
-    scaler.scale(np.array([[2.0]]), never, valid)  # a return of 2, where 4 · 0.5 + 2 would be 4 again
-    assert (scaler.stats.mean.item(), scaler.stats.var.item()) == (3.0, 1.0)
-    assert scaler.stats.count == 2
-
-
 def test_scaled_rewards_stay_within_ten_and_keep_their_sign():
     rewards = np.array([[1000.0], *[[1.0], [-1.0]] * 500])
     always = np.ones((1001, 1), bool)

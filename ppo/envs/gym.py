@@ -77,6 +77,10 @@ def _ignored_interrupts() -> Iterator[None]:
 def _find_spec(env_id: str) -> Any:
     module, _, name = env_id.rpartition(":")
     if module:
+        if module.startswith("."):
+            raise UsageError(
+                f"env_id = {env_id!r} names a relative module; give its full name, package.module:EnvId-v0"
+            )
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:

@@ -40,7 +40,7 @@ def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], opt
 
 def _load_class(name: str) -> type[Policy]:
     module, _, attribute = name.partition(":")
-    if not (module and attribute):
+    if not module or module.startswith(".") or not attribute:
         raise UsageError(f"policy = {name!r} is unknown; choose auto, {', '.join(POLICIES)}, or package.module:Class")
     try:
         found = getattr(importlib.import_module(module), attribute, None)

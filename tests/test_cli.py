@@ -1,0 +1,373 @@
+"""The command line: what the user can mend is one sentence and exit code 2 before anything is written."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import probes
+import pytest
+import torch
+
+from ppo import Config, cli
+from ppo.checkpoint import read_checkpoint
+from ppo.config import read_toml
+
+SIZES = {
+    "num-envs": 2,
+    "num-steps": 16,
+    "num-minibatches": 2,
+    "update-epochs": 1,
+    "hidden-sizes": 8,
+    "eval-episodes": 2,
+}
+TINY = [word for name, value in SIZES.items() for word in (f"--{name}", str(value))]
+SHORT = [*TINY, "--total-timesteps", "256"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Work in an empty folder; sys.path, to which the command line adds it, is afterwards as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return tmp_path
+
+
+def refused(capsys: Any, *args: str) -> str:
+    """Return the one sentence with which a command is refused."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(args))
+    captured = capsys.readouterr()
+    assert caught.value.code == 2
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.out + captured.err
+    return captured.err.removeprefix("error: ").rstrip("\n")
+
+
+def ran(capsys: Any, *args: str) -> str:
+    cli.main(list(args))
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+BAD_TRAIN = {
+    "CartPol-v1": "env_id = 'CartPol-v1' is unknown; did you mean CartPole-v1",
+    "CartPole-v9": "env_id = 'CartPole-v9' is unknown; did you mean CartPole-v1",
+    "CartPole": "env_id = 'CartPole' is unknown; did you mean CartPole-v1",
+    "Zzzzzzzzzz": "env_id = 'Zzzzzzzzzz' is unknown; `ppo envs` lists what is installed",
+    "no_such_module:X-v0": "there is no module no_such_module; is it on PYTHONPATH?",
+    ".relative:X-v0": "env_id = '.relative:X-v0'",
+    "probes:Absent-v0": "env_id = 'probes:Absent-v0' is unknown",
+    "probes:Wordy-v0": "observation space at 'word' is Text, which is not supported",
+    "CartPole-v1 --policy lstm": "policy = 'lstm' is unknown; choose auto, mlp, cnn, gru, or package.module:Class",
+    "CartPole-v1 --policy os:path": "policy = 'os:path' is no subclass of ppo.Policy",
+    "CartPole-v1 --policy os:absent": "module os has no absent",
+    "CartPole-v1 --policy absent:Net": "there is no module absent",
+    "CartPole-v1 --policy .relative:Net": "policy = '.relative:Net'",
+    "CartPole-v1 --policy cnn": "the cnn policy needs an image",
+    "CartPole-v1 --num-minibatches 7": "num_envs * num_steps = 256 does not divide into num_minibatches = 7",
+    "CartPole-v1 --policy gru --seq-len 5": "seq_len = 5 does not divide num_steps = 32",
+    "CartPole-v1 --num-envs 0": "num_envs = 0 is too small; choose at least 1",
+    "CartPole-v1 --total-timesteps 255": "total_timesteps = 255 is less than one rollout",
+    "CartPole-v1 --gamma 1.5": "gamma = 1.5 is out of range; choose a number from 0 to 1",
+    "CartPole-v1 --learning-rate nan": "learning_rate = nan is out of range",
+    "CartPole-v1 --ent-coef -1": "ent_coef = -1.0 is out of range",
+    "CartPole-v1 --seed -1": "seed = -1 is too small",
+    "Pendulum-v1 --log-std-init nan": "log_std_init = nan is out of range",
+    "Pendulum-v1 --env-kwargs gravity 1": "Pendulum-v1 cannot be made with {'gravity': 1}",
+    "Pendulum-v1 --vectorization vector_entry_point": "Pendulum-v1 has no vector entry point of its own",
+    "CartPole-v1 --config absent.toml": "cannot read settings from absent.toml",
+    "CartPole-v1 --config .": "cannot read settings from .",
+}
+
+
+@pytest.mark.parametrize("args", BAD_TRAIN)
+def test_training_what_cannot_be_trained_is_one_sentence_and_leaves_nothing(folder, capsys, args):
+    assert BAD_TRAIN[args] in refused(capsys, "train", *args.split())
+    assert list(folder.iterdir()) == []
+
+
+def test_a_family_that_is_not_installed_comes_with_its_install_line(folder, capsys, monkeypatch):
+    monkeypatch.setattr("ppo.envs.families.find_spec", lambda name: None)
+    assert refused(capsys, "train", "ALE/Pong-v5").endswith("is not installed: pip install ale-py")
+    assert refused(capsys, "train", "LunarLander-v3").endswith('not installed: pip install "gymnasium[box2d]"')
+    assert refused(capsys, "check", "HalfCheetah-v5").endswith('not installed: pip install "gymnasium[mujoco]"')
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("gama = 0.9", "unknown key gama in settings.toml"),
+        ('gamma = "x"', "gamma = 'x' in settings.toml is not a number"),
+        ('algorithm = "trpo"', "algorithm = 'trpo' in settings.toml is not one of ppo, a2c, reinforce"),
+        ("gamma = 2.0", "gamma = 2.0 is out of range"),
+        ("num_minibatches = 7", "does not divide into num_minibatches = 7"),
+        ("gamma: 0.9", "cannot read settings from settings.toml"),
+        ('env_id = "Absent-v0"', "env_id = 'Absent-v0' is unknown"),
+    ],
+)
+def test_a_toml_file_that_cannot_be_followed_is_one_sentence(folder, capsys, text, sentence):
+    (folder / "settings.toml").write_text(text)
+    assert sentence in refused(capsys, "train", "--config", "settings.toml")
+    assert [path.name for path in folder.iterdir()] == ["settings.toml"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_asked_for_and_absent_is_one_sentence(folder, capsys):
+    assert "device = 'cuda' is asked for" in refused(capsys, "train", "--device", "cuda")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_run_dir_that_is_a_file_is_one_sentence(folder, capsys):
+    (folder / "runs").write_text("mine")
+    for run_dir in ("runs", "runs/deeper"):
+        assert "choose another --run-dir" in refused(capsys, "train", *SHORT, "--run-dir", run_dir)
+    assert (folder / "runs").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_is_one_sentence(folder, capsys):
+    (folder / "locked").mkdir(mode=0o500)
+    assert "Permission denied" in refused(capsys, "train", *SHORT, "--run-dir", "locked")
+
+
+@pytest.mark.parametrize("size", [300, 1500])  # bytes: config.json does not fit; or the event file does not
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer thread dies
+def test_no_space_in_the_run_folder_is_one_sentence(capsys, size):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        assert refused(capsys, "train", *SHORT).startswith("cannot write ")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("command", ["resume", "eval"])
+def test_a_folder_that_is_no_run_is_one_sentence(folder, capsys, command):
+    (folder / "empty").mkdir()
+    for name in ("empty", "absent"):
+        assert f"{name} is no run folder: it has no config.json" in refused(capsys, command, name)
+    (folder / "empty" / "config.json").write_text("{}")
+    assert "empty has no checkpoint 'latest'" in refused(capsys, command, "empty")
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ("check CartPole-v1 --num-envs 0", "num_envs = 0 is too small"),
+        ("check CartPole-v1 --steps 0", "steps = 0 is too small"),
+        ("check Absent-v0", "env_id = 'Absent-v0' is unknown"),
+        ("check probes:Wordy-v0", "observation space at 'word' is Text"),
+        ("check probes:Faulty-v0", "gives numbers that cannot be trained on: rewards is not finite (nan)"),
+    ],
+)
+def test_checking_what_cannot_be_checked_is_one_sentence(capsys, args, sentence):
+    assert sentence in refused(capsys, *args.split())
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["", "train --gama 0.9", "train --num-envs four", "train --algorithm trpo", "fly", "eval", "train A-v1 B-v1"],
+)
+def test_flags_that_do_not_exist_exit_with_2(folder, capsys, args):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(args.split())
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+def test_an_environment_that_raises_shows_its_own_error_its_index_and_its_step(monkeypatch):
+    monkeypatch.setattr(probes.Raising, "calls", 0)
+    with pytest.raises(ValueError, match="the environment broke") as caught:  # the sixth step: of 1, in the third row
+        cli.main(["train", "probes:Raising-v0", *SHORT])
+    notes = " ".join(caught.value.__notes__)
+    assert "environment 1" in notes
+    assert "vector step 2 " in notes
+
+
+def test_numbers_that_are_not_finite_stop_with_exit_code_1(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["train", "probes:Faulty-v0", *SHORT, "--eval-episodes", "0"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "stopped: rewards is not finite (nan) in environment 0 at step 4\n"
+
+
+# ---- what works -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_trained_evaluated_and_resumed(folder, capsys):
+    out = ran(capsys, "train", "CartPole-v1", *SHORT, "--gamma", "0.5")
+    for said in ("preset ppo + CartPole", "Discrete(2)", "mlp, ", "on cpu", "threads  1", "T 16 x N 2 = 32 steps"):
+        assert said in out
+    assert re.search(r"^\d+/256 steps .* SPS .*entropy 0\.69 .*ETA \d+ s$", out, re.MULTILINE)
+    assert re.search(r"evaluation  return [\d.]+ over 2 deterministic episodes", out)
+    assert "run folder  runs/CartPole-v1__ppo__s1\n" in out
+    assert re.search(r"tensorboard --logdir runs\n", out)
+    run = folder / "runs" / "CartPole-v1__ppo__s1"
+    assert {path.name.split(".")[0] for path in run.iterdir()} == {"config", "progress", "checkpoints", "events"}
+    settings = json.loads((run / "config.json").read_text())
+    assert (settings["gamma"], settings["gae_lambda"], settings["num_envs"]) == (0.5, 0.8, 2)  # flag, preset, flag
+
+    assert re.search(
+        r"CartPole-v1, latest checkpoint, deterministic .* 3 episodes", ran(capsys, "eval", str(run), "--episodes", "3")
+    )
+    sampled = ran(capsys, "eval", str(run), "--stochastic", "--checkpoint", "best", "--seed", "4")
+    assert re.search(r"best checkpoint, sampled policy, 10 episodes: return [\d.]+ ± ", sampled)
+    assert "has spent its budget of 256 steps" in refused(capsys, "resume", str(run))
+    assert "has no checkpoint 'iteration_000009'" in refused(
+        capsys, "eval", str(run), "--checkpoint", "iteration_000009"
+    )
+    assert "episodes = 0 is too few" in refused(capsys, "eval", str(run), "--episodes", "0")
+    assert "total_timesteps = 8 is less than one rollout" in refused(
+        capsys, "resume", str(run), "--total-timesteps", "8"
+    )
+
+    before = read_checkpoint(run / "checkpoints" / "latest.safetensors")[1]["global_step"]
+    assert f"resumed at step {before}" in ran(capsys, "resume", str(run), "--total-timesteps", "512")
+    assert before < read_checkpoint(run / "checkpoints" / "latest.safetensors")[1]["global_step"] <= 512
+    assert [path.name for path in (folder / "runs").iterdir()] == ["CartPole-v1__ppo__s1"]
+
+
+def test_a_negative_seed_of_an_evaluation_is_one_sentence(capsys):
+    ran(capsys, "train", *TINY, "--total-timesteps", "32")
+    assert "seed = -1" in refused(capsys, "eval", "runs/CartPole-v1__ppo__s1", "--seed", "-1")
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "reinforce"])
+def test_the_other_algorithms_train_too(folder, capsys, algorithm):
+    sizes = ["--num-envs", "2", "--num-steps", "16", "--total-timesteps", "64", "--eval-episodes", "1"]
+    assert f"preset {algorithm} + CartPole" in ran(capsys, "train", "--algorithm", algorithm, *sizes)
+    assert (folder / "runs" / f"CartPole-v1__{algorithm}__s1" / "checkpoints" / "latest.safetensors").is_file()
+
+
+def test_an_environment_and_a_policy_of_ones_own_are_found_where_one_stands(folder, capsys, monkeypatch):
+    (folder / "mine_env.py").write_text(
+        "import gymnasium, probes\ngymnasium.register('Mine-v0', entry_point=probes.Bandit)\n"
+    )
+    (folder / "mine_net.py").write_text("from ppo.policies.mlp import MLPPolicy\n\nclass Net(MLPPolicy):\n    pass\n")
+    monkeypatch.delitem(sys.modules, "mine_env", raising=False)
+    out = ran(
+        capsys, "train", "mine_env:Mine-v0", "--policy", "mine_net:Net", *SHORT, "--exp-name", "trial", "--seed", "3"
+    )
+    assert "preset ppo + general" in out
+    assert (folder / "runs" / "Mine-v0__trial__s3" / "config.json").is_file()
+    del gymnasium.registry["Mine-v0"]
+
+
+def settings(*args: str) -> Config:
+    command = cli.parse(["train", *args])
+    assert isinstance(command, cli.Train)
+    return command.settings
+
+
+def test_flags_go_over_the_file_and_the_file_goes_over_the_preset(folder):
+    (folder / "f.toml").write_text("gamma = 0.7\ngae_lambda = 0.6\n")
+    found = settings("CartPole-v1", "--config", "f.toml", "--gamma", "0.5")
+    assert (found.gamma, found.gae_lambda, found.num_steps, found.ent_coef) == (0.5, 0.6, 32, 0.0)
+    assert read_toml(folder / "f.toml") == {"gamma": 0.7, "gae_lambda": 0.6}
+
+
+def test_the_file_chooses_the_preset_unless_a_flag_does(folder):
+    (folder / "f.toml").write_text('env_id = "Pendulum-v1"\nalgorithm = "a2c"\n')
+    found = settings("--config", "f.toml")
+    assert (found.env_id, found.algorithm, found.optimizer, found.gamma) == ("Pendulum-v1", "a2c", "rmsprop", 0.9)
+    found = settings("CartPole-v1", "--config", "f.toml", "--algorithm", "ppo")
+    assert (found.env_id, found.algorithm, found.optimizer, found.gamma) == ("CartPole-v1", "ppo", "adam", 0.98)
+
+
+def test_a_flag_that_repeats_the_default_still_goes_over_the_preset(folder):
+    assert settings("CartPole-v1", "--gamma", "0.99", "--num-steps", "128").gamma == 0.99
+    assert settings("CartPole-v1", "--gamma", "0.99", "--num-steps", "128").num_steps == 128
+
+
+def test_environment_arguments_keep_their_types(folder):
+    found = settings("Pendulum-v1", "--env-kwargs", "g", "1.5", "max_episode_steps", "7")
+    assert found.env_kwargs == {"g": 1.5, "max_episode_steps": 7}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("train", ["--gamma FLOAT", "Discount factor. (default: 0.98)", "(default: CartPole-v1)"]),
+        ("train Pendulum-v1", ["Discount factor. (default: 0.9)", "(default: 200000)"]),
+        ("resume", ["--total-timesteps", "(required)"]),
+        ("eval", ["--episodes INT Episodes to play. (default: 10)", "--video"]),
+        ("check", ["--num-envs INT Environments stepped together. (default: 4)"]),
+        ("envs", ["List environment families"]),
+        ("", ["train", "resume", "eval", "check", "envs"]),
+    ],
+)
+def test_help_tells_every_default(capsys, command, said):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command.split(), "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert caught.value.code == 0
+    assert [phrase for phrase in said if phrase not in text] == []
+
+
+def test_every_setting_has_help_with_its_default(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    flags = ["--" + name.replace("_", "-") for name in Config().to_json() if name != "env_id"]
+    assert [flag for flag in flags if not re.search(rf"{flag}\b.*?\(default: ", text)] == []
+    assert text.count("(default: ") == len(flags) + 2  # env_id and --config
+
+
+@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of Box2D's bindings
+def test_the_families_are_listed_with_presets_or_install_lines(capsys):
+    lines = ran(capsys, "envs").splitlines()
+    assert any(re.search(r"Classic control  preset ppo \+ CartPole: .*CartPole-v1", line) for line in lines)
+    assert any(re.search(r"Toy text  .*FrozenLake-v1", line) for line in lines)
+    missing = [line for line in lines if "not installed" in line]
+    assert all("pip install" in line for line in missing)
+
+
+def test_a_check_says_what_would_be_trained(capsys):
+    out = ran(capsys, "check", "CartPole-v1", "--steps", "100")
+    assert re.search(r"determinism  the same seed gives the same episodes", out)
+    assert re.search(r"would train  mlp policy, preset ppo \+ CartPole: 8 environments x 32 steps", out)
+
+
+# ---- signals --------------------------------------------------------------------------------------------------------
+
+
+def test_interrupt_and_terminate_write_a_checkpoint_and_print_how_to_go_on(folder, capsys):
+    def start(name: str) -> subprocess.Popen[str]:
+        args = [sys.executable, "-m", "ppo", "train", *TINY, "--total-timesteps", "50_000_000", "--exp-name", name]
+        return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    running = {number: start(number.name) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, process in running.items():
+        run = Path("runs") / f"CartPole-v1__{number.name}__s1"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (
+            (run / "progress.csv").exists() and (run / "progress.csv").stat().st_size
+        ):
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        step = read_checkpoint(run / "checkpoints" / "latest.safetensors")[1]["global_step"]
+        assert re.search(rf"stopped at step {step:,}; go on with: \S*ppo resume {run}$", out, re.MULTILINE)
+        ran(capsys, "resume", str(run), "--total-timesteps", str(step + 64))
+        assert read_checkpoint(run / "checkpoints" / "latest.safetensors")[1]["global_step"] > step
+
+
+def test_the_module_runs_like_the_command(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "ppo", "train", "Nope-v0"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: env_id = 'Nope-v0' is unknown")

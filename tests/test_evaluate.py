@@ -1,0 +1,123 @@
+"""Evaluation: whole episodes of the policy that was trained, as many as were asked for, in raw rewards."""
+
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppo import Config, Trainer, UsageError, evaluate, load_policy
+from ppo.evaluate import film
+
+
+def trained(folder: Path, env_id: str, **settings: Any) -> Path:
+    sizes = {"num_envs": 2, "num_steps": 16, "num_minibatches": 2, "hidden_sizes": [8], "total_timesteps": 32}
+    return Trainer(Config(env_id=env_id, run_dir=folder, eval_episodes=0).replace(sizes | settings)).train()
+
+
+@pytest.fixture(scope="module")
+def cartpole(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("run"), "CartPole-v1")
+
+
+@pytest.mark.parametrize("episodes", [1, 5, 16, 17, 35])
+def test_as_many_episodes_are_played_as_were_asked_for(cartpole, episodes):
+    report = evaluate(cartpole, episodes)
+    assert len(report.episodes) == episodes
+    assert all(episode.episode_return == episode.length for episode in report.episodes)  # CartPole pays 1 a step
+
+
+def test_returns_are_raw_and_episodes_are_whole(tmp_path):
+    run = trained(tmp_path, "probes:Constant-v0", scale_rewards=True, env_kwargs={"length": 7})
+    assert {(e.episode_return, e.length) for e in evaluate(run, 20).episodes} == {(7.0, 7)}
+
+
+def test_every_environment_plays_its_share(cartpole):
+    # Short episodes end more often; taking the first 32 that end would count them more.
+    envs = [episode.env for episode in evaluate(cartpole, 32).episodes]
+    assert [envs.count(n) for n in range(16)] == [2] * 16
+
+
+def test_the_same_seed_plays_the_same_episodes(cartpole):
+    assert evaluate(cartpole, 8, seed=5).episodes == evaluate(cartpole, 8, seed=5).episodes
+    assert evaluate(cartpole, 8, seed=5).episodes != evaluate(cartpole, 8, seed=6).episodes
+    sampled = evaluate(cartpole, 8, deterministic=False, seed=5)
+    assert sampled.episodes == evaluate(cartpole, 8, deterministic=False, seed=5).episodes
+    assert sampled.episodes != evaluate(cartpole, 8, seed=5).episodes
+
+
+def test_a_report_says_what_was_played(tmp_path):
+    run = trained(tmp_path, "probes:Constant-v0", env_kwargs={"length": 3})
+    assert str(evaluate(run, 2)) == (
+        "probes:Constant-v0, latest checkpoint, deterministic policy, 2 episodes: "
+        "return 3.00 ± 0.00 (lowest 3.00, highest 3.00), length 3.0"
+    )
+
+
+def test_the_training_loops_evaluation_is_this_evaluation(tmp_path):
+    # Deterministic episodes from the seed that the trainer documents: the run's, plus 1,000,003.
+    run = trained(tmp_path, "probes:Sign-v0", num_envs=4, num_steps=8, eval_episodes=4)
+    logged = float((run / "progress.csv").read_text().splitlines()[-1].split(",")[_column(run, "eval/episodic_return")])
+    assert logged == evaluate(run, 4, seed=1_000_004).mean
+    assert not math.isnan(logged)
+
+
+def _column(run: Path, name: str) -> int:
+    return (run / "progress.csv").read_text().splitlines()[0].split(",").index(name)
+
+
+def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path, monkeypatch):
+    def late(*_: Any) -> None:
+        raise TimeoutError("the evaluation does not come back")
+
+    monkeypatch.setattr("ppo.collector.MAX_STEPS", 100)
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(20)
+    try:
+        run = trained(tmp_path, "probes:Endless-v0", eval_episodes=2)  # evaluates, too
+        episodes = evaluate(run, 3).episodes
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert [episode.env for episode in episodes] == [0, 1, 2]
+    assert all(episode.episode_return == episode.length >= 100 for episode in episodes)  # it pays 1 a step
+    assert load_policy(run).act(0)[0] in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda run: evaluate(run, 0), "episodes = 0 is too few; choose at least 1"),
+        (lambda run: evaluate(run, checkpoint="best"), "has no checkpoint 'best'"),
+        (lambda run: evaluate(run.parent), "is no run folder"),
+        (lambda run: load_policy(run, "iteration_000001"), "has no checkpoint 'iteration_000001'"),
+        (lambda run: film(run, "best"), "has no checkpoint 'best'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_named(cartpole, call, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        call(cartpole)
+
+
+def test_a_run_is_evaluated_by_its_path_as_text(cartpole):
+    assert len(evaluate(str(cartpole), 1).episodes) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode:UserWarning")
+def test_an_environment_that_cannot_be_filmed_says_so(tmp_path):
+    pytest.importorskip("imageio")
+    run = trained(tmp_path, "probes:Bandit-v0")
+    with pytest.raises(UsageError, match="probes:Bandit-v0"):
+        film(run)
+    assert not list(run.glob("videos/*"))
+
+
+def test_an_episode_is_filmed(cartpole):
+    pytest.importorskip("pygame")
+    imageio = pytest.importorskip("imageio.v2")
+    pytest.importorskip("imageio_ffmpeg")
+    path = film(cartpole, seed=3)
+    assert path == cartpole / "videos" / "latest__s3.mp4"
+    with imageio.get_reader(path) as reader:
+        assert reader.count_frames() == evaluate(cartpole, 1, seed=3).episodes[0].length

@@ -1,0 +1,62 @@
+"""Presets: each one is a configuration that can be trained, chosen by environment, algorithm and policy."""
+
+import gymnasium
+import pytest
+
+from ppo import preset
+from ppo.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
+
+ONE_OF_EACH = [
+    "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "FrozenLake-v1", "LunarLander-v3", "CarRacing-v3",
+    "HalfCheetah-v5", "MountainCarContinuous-v0", "some.module:Unheard-v0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("env_id", ONE_OF_EACH)
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "reinforce"])
+@pytest.mark.parametrize("policy", ["auto", "mlp", "gru"])
+def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
+    config = preset(env_id, algorithm, policy)[1]
+    config.validate()
+    length = config.sequence_length(recurrent=policy == "gru")
+    sequences = config.num_envs * config.num_steps // length
+    assert config.num_steps % length == 0
+    assert sequences % config.num_minibatches == 0
+    assert (config.env_id, config.algorithm, config.policy) == (env_id, algorithm, policy)
+    assert length >= 8 or policy != "gru", "a GRU learns nothing to remember from sequences that short"
+
+
+def test_the_list_above_reaches_every_preset():
+    names = {preset(env_id)[0] for env_id in ONE_OF_EACH}
+    families = {family.rpartition(".")[2] or "general" for family in FAMILIES}
+    assert names == {f"ppo + {name}" for name in families | set(ENVIRONMENTS)}
+    assert set(ALGORITHMS) == {"ppo", "a2c", "reinforce"}
+
+
+@pytest.mark.parametrize(
+    ("env_id", "algorithm", "name"),
+    [
+        ("CartPole-v1", "ppo", "ppo + CartPole"),
+        ("CartPole-v0", "a2c", "a2c + CartPole"),
+        ("LunarLander-v3", "ppo", "ppo + box2d"),
+        ("Hopper-v5", "reinforce", "reinforce + mujoco"),
+        ("FrozenLake-v1", "ppo", "ppo + toy_text"),
+        ("MountainCarContinuous-v0", "ppo", "ppo + general"),
+        ("no.module:Unheard-v0", "ppo", "ppo + general"),
+    ],
+)
+def test_the_preset_says_which_it_is(env_id, algorithm, name):
+    assert preset(env_id, algorithm)[0] == name
+
+
+def test_an_environment_has_its_own_preset_over_its_familys():
+    assert gymnasium.spec("CarRacing-v3").entry_point.startswith("gymnasium.envs.box2d")
+    assert preset("CarRacing-v3")[0] == "ppo + CarRacing"
+
+
+def test_other_algorithms_take_only_what_describes_the_problem():
+    config = preset("CartPole-v1", "a2c")[1]
+    assert (config.gamma, config.total_timesteps) == (0.98, 100_000)  # of CartPole
+    assert (config.update_epochs, config.gae_lambda, config.optimizer) == (1, 1.0, "rmsprop")  # of A2C, not of CartPole
+    config = preset("CartPole-v1", "reinforce")[1]
+    assert (config.baseline, config.gae_lambda, config.update_epochs, config.num_minibatches) == (False, 1.0, 1, 1)
