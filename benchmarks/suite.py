@@ -6,6 +6,7 @@ A run that was cut off is resumed, one that is done is not repeated; delete its 
 """
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from pathlib import Path
 import tyro
 from tyro.conf import Positional
 
+from ppo.checkpoint import read_checkpoint
+from ppo.config import Config
 from ppo.evaluate import evaluate
-from ppo.trainer import Trainer
 
 RUNS = Path("runs/suite")
 RESULTS = Path(__file__).parent / "results"
@@ -69,13 +71,14 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> Result:
     """Train one seed of a task, or go on where it was cut off, and evaluate its last checkpoint."""
     folder = RUNS / suite / "".join(c if c.isalnum() else "_" for c in task.name)
     folder.mkdir(parents=True, exist_ok=True)
-    runs = sorted(folder.glob(f"*__s{seed}/checkpoints/latest.safetensors"))
-    if not runs:
-        _ppo(["train", *task.arguments.split(), "--seed", str(seed), "--run-dir", str(folder)], folder / f"s{seed}.log")
-        runs = sorted(folder.glob(f"*__s{seed}/checkpoints/latest.safetensors"))
-    run = runs[-1].parents[1]
-    if not Trainer.resume(run).finished:
-        _ppo(["resume", str(run)], folder / f"s{seed}.log")
+    log, pattern = folder / f"s{seed}.log", f"*__s{seed}*/checkpoints/latest.safetensors"
+    if not list(folder.glob(pattern)):
+        _ppo(["train", *task.arguments.split(), "--seed", str(seed), "--runs-dir", str(folder)], log)
+    run = sorted(folder.glob(pattern))[-1].parents[1]
+    _, meta = read_checkpoint(run / "checkpoints" / "latest.safetensors")
+    config = Config().replace(meta["config"])
+    if meta["global_step"] + config.batch_size <= config.total_timesteps:
+        _ppo(["resume", str(run)], log)
     report = evaluate(run, episodes)
     returns = [episode.episode_return for episode in report.episodes]
     steps = int((run / "progress.csv").read_text().splitlines()[-1].split(",")[1])
@@ -96,7 +99,8 @@ def table(suite: str, results: list[Result]) -> str:
         if not found:
             continue
         means = [r.mean for r in found]
-        spread = f"{statistics.fmean(means):.2f} ± {statistics.pstdev(means):.2f}"
+        deviation = statistics.stdev(means) if len(means) > 1 else math.nan
+        spread = f"{statistics.fmean(means):.2f} ± {deviation:.2f}"
         each, steps = ", ".join(f"{mean:.2f}" for mean in means), f"{max(r.steps for r in found):,}"
         rows.append((task.name, f"`{task.arguments}`", steps, spread, each, task.target, task.published))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -108,8 +112,8 @@ def write(suite: str, results: list[Result], command: str) -> None:
     ordered = sorted(results, key=lambda r: (r.task, r.seed))
     (RESULTS / f"{suite}.json").write_text(json.dumps([asdict(r) for r in ordered], indent=1) + "\n")
     protocol = (
-        f"Deterministic policy of the last checkpoint, {results[0].episodes} episodes a seed; ± is the standard "
-        f"deviation over seeds of each seed's mean. Made by `{command}`."
+        f"Deterministic policy of the last checkpoint, {results[0].episodes} episodes a seed; ± is the sample "
+        f"standard deviation over seeds of each seed's mean. Made by `{command}`."
     )
     (RESULTS / f"{suite}.md").write_text(f"# {suite}\n\n{protocol}\n\n{table(suite, results)}")
 

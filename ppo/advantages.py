@@ -16,7 +16,7 @@ def gae(
 
     `terminated` stops the bootstrap: V(sₜ₊₁) counts as 0. Either flag stops the trace: the sum does not cross into the
     next episode. There is no case for the last row, because its successor's value is in `next_values` like any other's.
-    NumPy, because a loop over T in torch operations takes ten times as long. (Schulman et al. 2016, equation 16.)
+    NumPy, because a loop over T in torch operations spends its time on their overhead. (Schulman et al. 2016, eq. 16.)
     """
     deltas = rewards + gamma * next_values * ~terminated - values
     decay = (gamma * gae_lambda) * ~(terminated | truncated)

@@ -20,8 +20,20 @@ from ppo.process import seed_everything
 from ppo.rollout import Rollout
 
 
-def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[str, str]]:
+def check(
+    env_id: str,
+    num_envs: int = 4,
+    steps: int = 1000,
+    env_kwargs: dict[str, Any] | None = None,
+    algorithm: str = "ppo",
+    policy: str = "auto",
+) -> Iterator[tuple[str, str]]:
     """Yield (name, finding) pairs about an environment, from random steps in it.
+
+    Args:
+        env_id: as in `Config`, and so are `env_kwargs`, `algorithm` and `policy`, for what would be trained.
+        num_envs: environments stepped together.
+        steps: random steps of each.
 
     Raises:
         UsageError: the one reason why it cannot be trained.
@@ -29,9 +41,9 @@ def check(env_id: str, num_envs: int = 4, steps: int = 1000) -> Iterator[tuple[s
     for what, value in (("num_envs", num_envs), ("steps", steps)):
         if value < 1:
             raise UsageError(f"{what} = {value} is too small; choose at least 1")
-    name, config = preset(env_id)
+    name, config = preset(env_id, algorithm, policy)
     torch.set_num_threads(config.threads)
-    with contextlib.closing(check_envs(make_envs(env_id, num_envs))) as envs:
+    with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs))) as envs:
         yield from _findings(env_id, envs, steps, name, config)
 
 

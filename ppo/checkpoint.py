@@ -7,7 +7,6 @@ every generator and environment anew from (seed, iteration), in the run that goe
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ppo.errors import UsageError
+from ppo.files import write_atomically
 
 SCHEMA = 1
 
@@ -40,20 +40,6 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
         digest.update(x.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data`, so that a reader or a power cut sees the old or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}; make room or choose another --run-dir") from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

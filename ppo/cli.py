@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
-from ppo.config import Config, read_toml
+from ppo.config import Algorithm, Config, EnvKwarg, read_toml
 from ppo.errors import NonFiniteError, UsageError
 from ppo.presets import preset
 
@@ -97,11 +97,18 @@ class Check:
     """Environments stepped together."""
     steps: int = 1000
     """Random steps of each environment."""
+    env_kwargs: dict[str, EnvKwarg] = field(default_factory=dict)
+    """Keyword arguments of the environment, as in `ppo train`."""
+    algorithm: Algorithm = "ppo"
+    """Algorithm whose preset would train it."""
+    policy: str = "auto"
+    """Policy that would be trained, as in `ppo train`."""
 
     def run(self) -> None:
         from ppo.check import check
 
-        for name, finding in check(self.env_id, self.num_envs, self.steps):
+        preset = {"algorithm": self.algorithm, "policy": self.policy}
+        for name, finding in check(self.env_id, self.num_envs, self.steps, self.env_kwargs, **preset):
             console.print(f"{name:>13}  {finding}", markup=False)
 
 
@@ -138,7 +145,7 @@ def _train(trainer: "Trainer", origin: str) -> None:
     console.print(f"   run folder  {run_dir}", markup=False)
     console.print(f"  evaluate it  {_command('ppo')} eval {folder}", markup=False)
     console.print(
-        f"       curves  {_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.run_dir))}", markup=False
+        f"       curves  {_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}", markup=False
     )
 
 

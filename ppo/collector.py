@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import MultiDiscrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
 from ppo.envs import autoreset_mode
-from ppo.envs.spaces import mask_columns, pack, take
+from ppo.envs.spaces import leaf_values, mask_columns, pack, take
 from ppo.errors import NonFiniteError, UsageError
 from ppo.policies import Policy
 from ppo.rollout import Rollout
@@ -52,8 +51,6 @@ class Collector:
         self.space, self.mode = envs.single_observation_space, autoreset_mode(envs)
         self.device = next(policy.parameters()).device
         self.mask = mask_columns(self.space)
-        action_space = envs.single_action_space
-        self.choices = list(action_space.nvec.ravel()) if isinstance(action_space, MultiDiscrete) else None
         self.seconds = self.env_seconds = 0.0  # of the last collect, and of envs.step within it
         self.step = 0  # vector steps since the last reset
 
@@ -61,6 +58,8 @@ class Collector:
         """Begin new episodes in all environments, seeded."""
         obs, _ = self.envs.reset(seed=seed)
         n = self.envs.num_envs
+        first = next(value for _, value in leaf_values(self.space, obs))
+        self.torch = first.device if isinstance(first, Tensor) else None  # where an environment in torch wants actions
         self.obs = pack(self.space, obs, self.device)  # (N, *obs)
         self.state = self.policy.initial_state(n)  # (N, H)
         self.starts = np.ones(n, bool)  # (N,) the row to come begins an episode
@@ -133,7 +132,8 @@ class Collector:
             their next episode already, None where there are none.
         """
         begin = time.perf_counter()
-        obs, rewards, terminated, truncated, infos = self.envs.step(self.policy.head.to_env(actions))
+        raw = self.policy.head.to_env(actions)
+        obs, rewards, terminated, truncated, infos = self.envs.step(_to_torch(raw, self.torch) if self.torch else raw)
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
         terminated, truncated = _to_numpy(terminated), _to_numpy(truncated)
@@ -174,9 +174,7 @@ class Collector:
     def _check_mask(self) -> None:
         if self.mask is None:
             return
-        allowed = self.obs[:, self.mask] > 0  # (N, A)
-        sizes = [int(size) for size in self.choices] if self.choices else [allowed.shape[1]]
-        some = torch.stack([part.any(-1) for part in allowed.split(sizes, dim=-1)]).all(0).cpu().numpy()
+        some = self.policy.head.some_allowed(self.obs[:, self.mask] > 0).cpu().numpy()  # (N,)
         if (~some & self.valid).any():
             index = int(np.flatnonzero(~some & self.valid)[0])
             raise UsageError(
@@ -213,9 +211,8 @@ def _check_finite(tensors: dict[str, Tensor], first_step: int) -> None:
     if found:
         name, at = min(found.items(), key=lambda item: item[1][0])
         value, entry = tensors[name][tuple(at)].item(), f", entry {at[2:]}" if at[2:] else ""
-        raise NonFiniteError(
-            f"{name} is not finite ({value}) in environment {at[1]} at step {first_step + at[0]}{entry}"
-        )
+        message = f"{name} is not finite ({value}) in environment {at[1]} at step {first_step + at[0]}{entry}"
+        raise NonFiniteError(message, tensors)
 
 
 def _final_obs(rollout: Rollout) -> Tensor:
@@ -231,6 +228,15 @@ def _to_numpy(x: Any) -> np.ndarray:
     return np.array(
         x.cpu().numpy() if isinstance(x, Tensor) else x, dtype=bool
     )  # a copy: environments reuse their arrays
+
+
+def _to_torch(actions: Any, device: torch.device) -> Any:
+    """Turn actions of any structure into tensors."""
+    if isinstance(actions, dict):
+        return {key: _to_torch(part, device) for key, part in actions.items()}
+    if isinstance(actions, tuple):
+        return tuple(_to_torch(part, device) for part in actions)
+    return torch.as_tensor(actions, device=device)
 
 
 def _stack(rows: list[Any]) -> Tensor:

@@ -1,7 +1,6 @@
 """Every setting of a run in one frozen dataclass; `tyro` turns it into command-line flags."""
 
 import dataclasses
-import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from tyro.conf import Positional
 from ppo.errors import UsageError
 
 POLICY_OPTIONS = ("hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init")
+Algorithm = Literal["ppo", "a2c", "reinforce"]
 EnvKwarg = bool | int | float | str
 
 
@@ -21,15 +21,15 @@ class Config:
 
     env_id: Positional[str] = "CartPole-v1"
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
-    algorithm: Literal["ppo", "a2c", "reinforce"] = "ppo"
-    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by returns (no baseline)."""
+    algorithm: Algorithm = "ppo"
+    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by plain returns."""
     policy: str = "auto"
     """auto, mlp, cnn, gru, or `package.module:Class`; auto takes cnn for images and mlp for the rest."""
     seed: int = 1
     """Seed of environments, sampling, shuffling and initialisation."""
     exp_name: str = ""
     """Second part of the run folder's name; empty: the algorithm."""
-    run_dir: Path = Path("runs")
+    runs_dir: Path = Path("runs")
     """Folder in which the run's own folder is made."""
 
     total_timesteps: int = 500_000
@@ -95,7 +95,7 @@ class Config:
     """Initial log standard deviation of Box actions."""
 
     checkpoint_every: int = 0
-    """Iterations between checkpoints, each with an evaluation; 0: ten in a run."""
+    """Iterations between checkpoints, each with an evaluation and new episodes; 0: ten in a run, or fewer."""
     keep_checkpoints: bool = False
     """Keep every checkpoint by its iteration, not only the latest and the best."""
     eval_episodes: int = 10
@@ -104,7 +104,7 @@ class Config:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the policy lives; auto takes cuda for the cnn policy where there is one, else cpu."""
     threads: int = 1
-    """Threads of torch on the CPU; one is fastest for networks of this size."""
+    """Threads of torch on the CPU; more than one help only wide networks and images."""
 
     @property
     def batch_size(self) -> int:
@@ -135,8 +135,8 @@ class Config:
             raise UsageError(f"threads = {self.threads} is too large; choose at most the number of cores")
         if set(self.exp_name) & set("/\\:"):
             raise UsageError(f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes and colons")
-        if not math.isfinite(self.log_std_init):
-            raise UsageError(f"log_std_init = {self.log_std_init} is out of range; choose a finite number")
+        if not -10 <= self.log_std_init <= 2:
+            raise UsageError(f"log_std_init = {self.log_std_init} is out of range; choose a number from -10 to 2")
         if any(size < 1 for size in self.hidden_sizes):
             raise UsageError(f"hidden_sizes = {self.hidden_sizes} is out of range; give widths of at least 1")
         if self.total_timesteps < self.batch_size:
@@ -179,7 +179,7 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
-        return dataclasses.asdict(self) | {"run_dir": str(self.run_dir), "hidden_sizes": list(self.hidden_sizes)}
+        return dataclasses.asdict(self) | {"runs_dir": str(self.runs_dir), "hidden_sizes": list(self.hidden_sizes)}
 
     def replace(self, settings: dict[str, Any], source: str = "settings") -> "Config":
         """Return a copy with `settings` (JSON or TOML values) in place.

@@ -1,5 +1,6 @@
 """Evaluation: load a run, play episodes with it, report, film."""
 
+import contextlib
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint
-from ppo.collector import Collector, Episode, play
+from ppo.collector import MAX_STEPS, Collector, Episode, play
 from ppo.config import Config
 from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import MASK_KEY, flat_mask, from_json, pack, to_json
+from ppo.envs.spaces import MASK_KEY, flat_mask, from_json, mask_columns, pack, to_json
 from ppo.errors import UsageError
 from ppo.policies import build_policy
 
@@ -33,6 +34,7 @@ class Player:
     obs_space: Any
     action_space: Any
     config: Config
+    given_envs: bool = False
 
     @torch.no_grad()
     def act(
@@ -53,6 +55,8 @@ class Player:
         """
         if mask is not None:
             obs = {"obs": obs, MASK_KEY: flat_mask(mask)}
+        if mask_columns(self.obs_space) is not None and not (isinstance(obs, dict) and MASK_KEY in obs):
+            raise UsageError("this policy was trained with action masks; give mask=info['action_mask']")
         batch = concatenate(self.obs_space, [obs], create_empty_array(self.obs_space, 1))  # type: ignore[arg-type]
         packed = pack(self.obs_space, batch, next(self.policy.parameters()).device)  # (1, *obs)
         starts = torch.full((1, 1), state is None)
@@ -84,7 +88,7 @@ def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
     obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
     policy = build_policy(meta["policy"], obs_space, action_space, config.policy_options())
     load_exactly(policy, tensors, "policy.", path)
-    return Player(policy.eval(), obs_space, action_space, config)
+    return Player(policy.eval(), obs_space, action_space, config, meta["given_envs"])
 
 
 @dataclass(frozen=True)
@@ -123,12 +127,9 @@ def evaluate(
         raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
     _check_seed(seed)
     player = load_policy(run, checkpoint)
-    envs = _envs_for(player, min(MAX_ENVS, episodes))
-    try:
+    with contextlib.closing(_envs_for(player, min(MAX_ENVS, episodes))) as envs:
         torch.manual_seed(seed)
         played = play(envs, player.policy, episodes, seed, deterministic)
-    finally:
-        envs.close()
     return Report(player.config.env_id, checkpoint, deterministic, played)
 
 
@@ -139,6 +140,8 @@ def _check_seed(seed: int) -> None:
 
 def _envs_for(player: Player, num_envs: int, render_mode: str | None = None) -> VectorEnv:
     config = player.config
+    if player.given_envs:
+        raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
     envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, config.env_kwargs, render_mode))
     if to_json(envs.single_observation_space) != to_json(player.obs_space):
         raise UsageError(f"{config.env_id} has another observation space than the policy was trained with")
@@ -157,21 +160,21 @@ def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True
         raise UsageError("a video needs imageio: pip install imageio imageio-ffmpeg") from error
     _check_seed(seed)
     player = load_policy(run, checkpoint)
-    envs = _envs_for(player, 1, "rgb_array")
-    torch.manual_seed(seed)
-    collector = Collector(envs, player.policy, num_steps=1, deterministic=deterministic)
-    collector.reset(seed)
     frames: list[np.ndarray] = []
     ended: list[Episode] = []
-    while not ended:
-        frame = envs.render()
-        if frame is None or len(frame) == 0 or frame[0] is None:
-            raise UsageError(f"{player.config.env_id} does not render rgb_array pictures, so there is nothing to film")
-        frames.append(np.asarray(frame[0]))
-        ended = collector.collect()[1]
+    with contextlib.closing(_envs_for(player, 1, "rgb_array")) as envs:
+        torch.manual_seed(seed)
+        collector = Collector(envs, player.policy, num_steps=1, deterministic=deterministic)
+        collector.reset(seed)
+        fps = envs.metadata.get("render_fps", 30)
+        while not ended and len(frames) < MAX_STEPS:
+            frame = envs.render()
+            if frame is None or len(frame) == 0 or frame[0] is None:
+                raise UsageError(f"{player.config.env_id} does not render rgb_array pictures; there is nothing to film")
+            frames.append(np.asarray(frame[0]))
+            ended = collector.collect()[1]
     folder = Path(run) / "videos"
     folder.mkdir(exist_ok=True)
     path = folder / f"{checkpoint}__s{seed}.mp4"
-    imageio.mimsave(path, [*frames], fps=envs.metadata.get("render_fps", 30), macro_block_size=2)
-    envs.close()
+    imageio.mimsave(path, [*frames], fps=fps, macro_block_size=2)
     return path

@@ -28,7 +28,7 @@ class Learner:
 
     def __init__(self, policy: Policy, config: Config) -> None:
         self.policy, self.config = policy, config
-        self.length = config.sequence_length(recurrent=policy.state_size > 0)  # L
+        self.seq_len = config.sequence_length(recurrent=policy.state_size > 0)  # L
         self.terms = LossTerms(config.clip_coef, config.clip_vloss, config.vf_coef, config.ent_coef, config.norm_adv)
         self.optimizer: torch.optim.Optimizer
         if config.optimizer == "adam":
@@ -56,26 +56,26 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rewards = self._scaled(rollout)
-        batch = self._batch(rollout, rewards)
+        batch = Batch.from_rollout(rollout, *self._estimate(rollout, rewards), self.seq_len)
         variance = explained_variance(batch)
         epochs: list[Tensor] = []  # (num_minibatches, statistics) each
-        indices: list[Tensor] = []
+        trained: list[tuple[Batch, Tensor]] = []  # the batch and the sequences of each optimizer step
         for epoch in range(config.update_epochs):
             if epoch and config.recompute_advantages:
-                with torch.no_grad():
-                    batch = self._batch(rollout.revalued(self.policy), rewards)
+                batch = batch.reweighed(*self._estimate(rollout.revalued(self.policy), rewards))
             order = torch.randperm(len(batch), device=batch.valid.device).chunk(config.num_minibatches)
             epochs.append(torch.stack([self._step(batch.select(index)) for index in order]))
-            indices += order
+            trained += [(batch, index) for index in order]
             if config.target_kl and epochs[-1].mean(0)[STATS.index("approx_kl")] > config.target_kl:
                 break
-        self._check(torch.cat(epochs), indices, batch)
-        stats = dict(zip((*STATS, "grad_norm"), epochs[-1].mean(0).tolist(), strict=True))
+        self._check(torch.cat(epochs), trained)
+        stats = dict(zip((*STATS, "", "grad_norm"), epochs[-1].mean(0).tolist(), strict=True))
+        stats.pop("")
         self.seconds = time.perf_counter() - begin
         return stats | {"explained_variance": variance, "learning_rate": rate, "epochs": float(len(epochs))}
 
     def _step(self, minibatch: Batch) -> Tensor:
-        """Take one optimizer step and return its statistics, (len(STATS) + 1,)."""
+        """Take one optimizer step and return its statistics, (len(STATS) + 2,)."""
         dist, values, _ = self.policy(minibatch.obs, minibatch.states, minibatch.starts)
         loss, stats = ppo_loss(
             dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
@@ -94,33 +94,31 @@ class Learner:
             return rewards
         return self.scaler.scale(rewards, rollout.starts.cpu().numpy(), rollout.valid.cpu().numpy())
 
-    def _batch(self, rollout: Rollout, rewards: np.ndarray) -> Batch:
-        """Estimate advantages and fold: the weights are returns instead where there is no baseline."""
+    def _estimate(self, rollout: Rollout, rewards: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Return values, weights and returns (T, N); the weights are advantages, or returns without a baseline."""
         config = self.config
         columns = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated)
         values, next_values, terminated, truncated = (x.cpu().numpy() for x in columns)
         found = gae(rewards, values, next_values, terminated, truncated, config.gamma, config.gae_lambda)
         advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
-        weights = advantages if config.baseline else returns
-        return Batch.from_rollout(rollout, weights, returns, self.length)
+        return rollout.values, advantages if config.baseline else returns, returns
 
-    def _check(self, stats: Tensor, indices: list[Tensor], batch: Batch) -> None:
-        """Find the first minibatch whose statistics are not finite; once an iteration, to spare round trips."""
+    def _check(self, stats: Tensor, trained: list[tuple[Batch, Tensor]]) -> None:
+        """Find the first optimizer step whose statistics are not finite; once an iteration, to spare round trips."""
         bad = (~torch.isfinite(stats)).nonzero()
         if len(bad) == 0:
             return
         number, column = bad[0].tolist()
-        minibatch = batch.select(indices[number])
-        name = (*STATS, "grad_norm")[column]
-        scores = minibatch.returns if name == "value_loss" else minibatch.advantages
-        worst = scores.abs().argmax()
-        step, env = divmod(int(minibatch.rows.flatten()[worst]), self.config.num_envs)
-        what = "return" if name == "value_loss" else "advantage"
+        batch, index = trained[number]
+        minibatch, row = batch.select(index), int(stats[number, len(STATS)])
+        where = "in its gradient alone"
+        if row >= 0:
+            step, env = divmod(int(minibatch.rows.flatten()[row]), self.config.num_envs)
+            where = f"first in environment {env} at step {step} of the rollout"
+        name = (*STATS, "", "grad_norm")[column]
         raise NonFiniteError(
-            f"{name} is not finite in optimizer step {number + 1} of the iteration; the minibatch's largest {what} is "
-            f"{scores.flatten()[worst].item():.3g}, in environment {env} at step {step} of the rollout",
-            vars(minibatch),
+            f"{name} is not finite in optimizer step {number + 1} of the iteration, {where}", vars(minibatch)
         )
 
     def state_dict(self) -> dict[str, Tensor]:

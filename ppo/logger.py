@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from ppo.errors import UsageError
+from ppo.files import write_atomically
 
 
 class Logger:
@@ -83,7 +83,5 @@ def _keep_rows(path: Path, iteration: int) -> list[str]:
         return []
     kept = io.StringIO(newline="")
     csv.writer(kept).writerows([header] + [row for row in rows if len(row) == len(header) and int(row[0]) <= iteration])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(kept.getvalue(), encoding="utf-8", newline="")
-    temporary.replace(path)
+    write_atomically(path, kept.getvalue().encode())
     return header

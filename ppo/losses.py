@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
+STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")  # and the first row that is not finite, or −1
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def ppo_loss(
     valid: Tensor,  # (L, B) bool
     terms: LossTerms,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss and its statistics (in the order of STATS, detached).
+    """Return the loss and its statistics, detached: those of STATS, then the flat index of the first broken row or −1.
 
     L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] with r = π(a|s) / π_old(a|s) (Schulman et al.
     2017, equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
@@ -63,4 +63,7 @@ def ppo_loss(
     with torch.no_grad():
         approx_kl = valid_mean(log_ratio.expm1() - log_ratio, valid)  # expm1: r − 1 would lose the digits that count
         clipfrac = valid_mean(((ratio - 1).abs() > terms.clip_coef).float(), valid)
-    return loss, torch.stack([policy_loss.detach(), value_loss.detach(), mean_entropy.detach(), approx_kl, clipfrac])
+        broken = (~torch.isfinite(ratio * advantages + errors + entropy) & valid).flatten().float()
+        offender = torch.where(broken.any(), broken.argmax().float(), -1.0)
+        means = (policy_loss, value_loss, mean_entropy, approx_kl, clipfrac)
+    return loss, torch.stack([*(x.detach() for x in means), offender])

@@ -6,9 +6,8 @@ tuned for PPO; A2C and REINFORCE take only those that describe the problem (PROB
 
 from typing import Any
 
-import gymnasium
-
 from ppo.config import Config
+from ppo.envs import find_spec
 
 # What belongs to the problem and not to the optimizer: these reach every algorithm.
 PROBLEM = ("gamma", "total_timesteps", "normalize_obs", "scale_rewards", "env_kwargs")
@@ -20,10 +19,10 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
         "num_steps": 8, "update_epochs": 1, "num_minibatches": 1, "learning_rate": 7e-4, "optimizer": "rmsprop",
         "norm_adv": False, "gae_lambda": 1.0,
     },
-    # Williams (1992): weights are returns (λ = 1); values only close the returns that the end of a rollout cuts.
+    # Williams (1992): weights are returns as they are (λ = 1); values only close those that the rollout's end cuts.
     "reinforce": {
         "num_steps": 256, "update_epochs": 1, "num_minibatches": 1, "learning_rate": 3e-3, "gae_lambda": 1.0,
-        "baseline": False,
+        "baseline": False, "norm_adv": False,
     },
 }  # fmt: skip
 
@@ -38,8 +37,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "num_envs": 16, "num_steps": 1024, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
         "gamma": 0.999, "gae_lambda": 0.98, "ent_coef": 0.01, "normalize_obs": True, "scale_rewards": True,
     },
-    # After Weng et al. (2022), whose curves are the highest published: advantages as they are, computed anew each
-    # epoch, a quiet start, and several environments, so that a rollout is not one long episode.
+    # After Weng et al. (2022): advantages as they are, computed anew each epoch, a quiet start, and several
+    # environments, so that a rollout is not one long episode.
     "gymnasium.envs.mujoco": {
         "num_envs": 8, "num_steps": 256, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
         "vf_coef": 0.25, "log_std_init": -0.5, "norm_adv": False, "recompute_advantages": True,
@@ -69,9 +68,13 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 
 
 def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[str, Config]:
-    """Return the preset's name and settings for an environment, an algorithm and a policy."""
-    spec = gymnasium.registry.get(env_id.rpartition(":")[2])
-    entry = spec.entry_point if spec is not None and isinstance(spec.entry_point, str) else ""
+    """Return the preset's name and settings for an environment, an algorithm and a policy.
+
+    Raises:
+        UsageError: the environment is unknown or not installed.
+    """
+    spec = find_spec(env_id)
+    entry = spec.entry_point if isinstance(spec.entry_point, str) else ""
     family = next((name for name in FAMILIES if name and entry.startswith(name)), "")
     base = env_id.rpartition(":")[2].rpartition("-v")[0]
     tuned = (ENVIRONMENTS if base in ENVIRONMENTS else FAMILIES)[base if base in ENVIRONMENTS else family]
@@ -80,5 +83,6 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     settings = ALGORITHMS[algorithm] | tuned
     if policy == "gru":  # whole segments fill few minibatches
         settings["num_minibatches"] = min(4, settings.get("num_minibatches", 4))
+        settings["recompute_advantages"] = False  # it would start from states of the policy that collected
     name = " + ".join([algorithm, base if base in ENVIRONMENTS else family.rpartition(".")[2] or "general"])
     return name, Config().replace({"env_id": env_id, "algorithm": algorithm, "policy": policy} | settings)

@@ -44,8 +44,12 @@ class Rollout:
         shifted = torch.cat([values[1:], values[-1:]]).flatten()  # (T · N,)
         return shifted.index_copy(0, self.bootstrap_rows, cut).view_as(values)
 
+    @torch.no_grad()
     def revalued(self, policy: Callable[..., Any]) -> "Rollout":
-        """Return the rollout with values and next_values under the policy as it is now."""
+        """Return the rollout with values and next_values under the policy as it is now.
+
+        A recurrent policy starts from the states that were stored when it acted, as it does in training.
+        """
         values = policy(self.obs, self.states[0], self.starts)[1]
         return replace(self, values=values, next_values=self.successor_values(values, policy))
 
@@ -66,14 +70,23 @@ class Batch:
     rows: Tensor  # (L, B) int64 flat index t · N + n in the rollout
 
     @classmethod
-    def from_rollout(cls, rollout: Rollout, advantages: Tensor, returns: Tensor, length: int) -> "Batch":
-        """Fold a rollout and its advantages and returns (T, N) into sequences of `length` steps."""
+    def from_rollout(
+        cls, rollout: Rollout, values: Tensor, advantages: Tensor, returns: Tensor, length: int
+    ) -> "Batch":
+        """Fold a rollout, and values, advantages and returns (T, N), into sequences of `length` steps."""
         steps, envs = rollout.valid.shape
         rows = torch.arange(steps * envs, device=rollout.valid.device).view(steps, envs)
-        names = ("obs", "starts", "valid", "actions", "log_probs", "values")
-        folded = {name: fold(getattr(rollout, name), length) for name in names}
-        folded |= {"advantages": fold(advantages, length), "returns": fold(returns, length), "rows": fold(rows, length)}
+        columns = {name: getattr(rollout, name) for name in ("obs", "starts", "valid", "actions", "log_probs")}
+        columns |= {"values": values, "advantages": advantages, "returns": returns, "rows": rows}
+        folded = {name: fold(column, length) for name, column in columns.items()}
         return cls(states=rollout.states[::length].flatten(0, 1), **folded)
+
+    def reweighed(self, values: Tensor, advantages: Tensor, returns: Tensor) -> "Batch":
+        """Return the batch with other values, advantages and returns (T, N) in place."""
+        length = len(self.valid)
+        return replace(
+            self, values=fold(values, length), advantages=fold(advantages, length), returns=fold(returns, length)
+        )
 
     def __len__(self) -> int:
         """Count the sequences, B."""

@@ -13,14 +13,15 @@ from typing import Any
 import gymnasium
 import torch
 from gymnasium.vector import VectorEnv
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_atomically, write_checkpoint
+from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
 from ppo.collector import Collector, Episode, play
 from ppo.config import Config
 from ppo.envs import autoreset_mode, check_envs, make_envs
 from ppo.envs.spaces import one_line, to_json
 from ppo.errors import NonFiniteError, UsageError
+from ppo.files import write_atomically
 from ppo.learner import Learner
 from ppo.logger import Logger
 from ppo.policies import build_policy, resolve_policy
@@ -44,6 +45,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, envs: VectorEnv | None = None) -> None:
+        self.given_envs = envs is not None
         if envs is not None:
             name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
             config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
@@ -66,8 +68,14 @@ class Trainer:
 
     @property
     def checkpoint_every(self) -> int:
-        """Iterations between checkpoints."""
-        return self.config.checkpoint_every or math.ceil(self.config.total_timesteps / self.config.batch_size / 10)
+        """Iterations between checkpoints; by default a tenth of the run, and room for two of the longest episodes."""
+        config = self.config
+        tenth = math.ceil(config.total_timesteps / config.batch_size / 10)
+        return config.checkpoint_every or max(tenth, math.ceil(2 * self._time_limit() / config.num_steps))
+
+    def _time_limit(self) -> int:
+        """Return the steps after which the environment truncates an episode, 0 where it does not tell."""
+        return (self.envs.spec.max_episode_steps if self.envs.spec is not None else None) or 0
 
     @property
     def finished(self) -> bool:
@@ -79,7 +87,7 @@ class Trainer:
         config, envs = self.config, self.envs
         mode = autoreset_mode(envs).value
         parameters = sum(p.numel() for p in self.policy.parameters())
-        length = self.learner.length
+        length, limit, segment = self.learner.seq_len, self._time_limit(), self.checkpoint_every * config.num_steps
         return [
             ("environment", f"{config.env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {mode}"),
             ("observation", one_line(envs.single_observation_space)),
@@ -90,6 +98,8 @@ class Trainer:
             ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of "
                        f"B {config.batch_size // length // config.num_minibatches} x L {length}, {config.optimizer}"),
             ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {self.checkpoint_every} iterations"),
+            *([("note", f"a checkpoint every {segment} steps of an environment cuts episodes, which may take "
+                        f"{limit} steps; raise --checkpoint-every")] if segment < limit else []),
         ]  # fmt: skip
 
     def train(self, report: Callable[[Progress], None] | None = None) -> Path:
@@ -142,8 +152,10 @@ class Trainer:
         run_dir = Path(run_dir)
         path = checkpoint_path(run_dir, "latest")
         tensors, meta = read_checkpoint(path)
+        if meta["given_envs"] and envs is None:
+            raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
         config = Config().replace(meta["config"], str(path)).replace(settings or {})
-        trainer = cls(dataclasses.replace(config, run_dir=run_dir.parent), envs)
+        trainer = cls(dataclasses.replace(config, runs_dir=run_dir.parent), envs)
         trainer.run_dir, trainer.iteration, trainer.global_step = run_dir, meta["iteration"], meta["global_step"]
         trainer.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
         if meta["spaces"] != trainer._spaces():
@@ -179,7 +191,10 @@ class Trainer:
     def _evaluate(self, due: bool) -> dict[str, float]:
         """Play deterministic episodes in the training environments, which begin anew afterwards anyway."""
         played = self.config.eval_episodes if due else 0
-        episodes = play(self.envs, self.policy, played, self.config.seed + EVALUATION_SEED) if played else []
+        try:
+            episodes = play(self.envs, self.policy, played, self.config.seed + EVALUATION_SEED) if played else []
+        except NonFiniteError as error:
+            raise NonFiniteError(f"while evaluating: {error}", error.tensors) from error
         return {
             "eval/episodic_return": _mean([episode.episode_return for episode in episodes]),
             "eval/episodic_length": _mean([episode.length for episode in episodes]),
@@ -201,6 +216,7 @@ class Trainer:
     def _meta(self) -> dict[str, Any]:
         return {
             "config": self.config.to_json(),
+            "given_envs": self.given_envs,
             "policy": self.policy_name,
             "spaces": self._spaces(),
             "iteration": self.iteration,
@@ -227,14 +243,14 @@ def new_run_dir(config: Config) -> Path:
     env = config.env_id.rpartition(":")[2].replace("/", "_")
     name = f"{env}__{config.exp_name or config.algorithm}__s{config.seed}"
     for attempt in itertools.count(1):
-        run_dir = config.run_dir / (name if attempt == 1 else f"{name}__{attempt}")
+        run_dir = config.runs_dir / (name if attempt == 1 else f"{name}__{attempt}")
         try:
             run_dir.mkdir(parents=True)
         except FileExistsError:
-            if not config.run_dir.is_dir():
-                raise UsageError(f"run_dir = {config.run_dir} is no folder; choose another --run-dir") from None
+            if not config.runs_dir.is_dir():
+                raise UsageError(f"runs_dir = {config.runs_dir} is no folder; choose another --runs-dir") from None
         except OSError as error:
-            raise UsageError(f"cannot make {run_dir}: {error.strerror}; choose another --run-dir") from error
+            raise UsageError(f"cannot make {run_dir}: {error.strerror}; choose another --runs-dir") from error
         else:
             try:
                 write_atomically(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
@@ -247,15 +263,18 @@ def new_run_dir(config: Config) -> Path:
 
 @contextlib.contextmanager
 def forensics(run_dir: Path) -> Iterator[None]:
-    """Write the minibatch of a NonFiniteError to the run folder before passing it on."""
+    """Write the rollout or minibatch that a NonFiniteError holds to the run folder before passing it on."""
     try:
         yield
     except NonFiniteError as error:
         if not error.tensors:
             raise
         path = run_dir / "nonfinite.safetensors"
-        save_file({name: x.contiguous() for name, x in error.tensors.items()}, path)
-        raise NonFiniteError(f"{error}; the minibatch is in {path}", error.tensors) from error
+        try:
+            write_atomically(path, save({name: x.contiguous() for name, x in error.tensors.items()}))
+        except UsageError as full:
+            raise NonFiniteError(f"{error} ({full})") from error
+        raise NonFiniteError(f"{error}; the numbers around it are in {path}") from error
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR = -1
+FLOOR = -2
 LAYERS = {
     FLOOR: ["errors"],
+    -1: ["files"],
     0: [
         "rollout",
         "advantages",

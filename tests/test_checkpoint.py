@@ -29,7 +29,7 @@ def path(tmp_path):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     sizes = {"num_envs": 2, "num_steps": 16, "num_minibatches": 2, "hidden_sizes": (4,), "eval_episodes": 0}
-    return Trainer(Config(run_dir=folder, total_timesteps=32, **sizes)).train()
+    return Trainer(Config(runs_dir=folder, total_timesteps=32, **sizes)).train()
 
 
 def refusal(path: Path) -> str:

@@ -130,14 +130,14 @@ def test_cuda_that_is_asked_for_and_absent_is_one_sentence(folder, capsys):
 def test_a_run_dir_that_is_a_file_is_one_sentence(folder, capsys):
     (folder / "runs").write_text("mine")
     for run_dir in ("runs", "runs/deeper"):
-        assert "choose another --run-dir" in refused(capsys, "train", *SHORT, "--run-dir", run_dir)
+        assert "choose another --runs-dir" in refused(capsys, "train", *SHORT, "--runs-dir", run_dir)
     assert (folder / "runs").read_text() == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_is_one_sentence(folder, capsys):
     (folder / "locked").mkdir(mode=0o500)
-    assert "Permission denied" in refused(capsys, "train", *SHORT, "--run-dir", "locked")
+    assert "Permission denied" in refused(capsys, "train", *SHORT, "--runs-dir", "locked")
 
 
 @pytest.mark.parametrize("size", [300, 1500])  # bytes: config.json does not fit; or the event file does not
@@ -200,7 +200,10 @@ def test_numbers_that_are_not_finite_stop_with_exit_code_1(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["train", "probes:Faulty-v0", *SHORT, "--eval-episodes", "0"])
     assert caught.value.code == 1
-    assert capsys.readouterr().err == "stopped: rewards is not finite (nan) in environment 0 at step 4\n"
+    assert capsys.readouterr().err == (
+        "stopped: rewards is not finite (nan) in environment 0 at step 4; the numbers around it are in "
+        "runs/Faulty-v0__ppo__s1/nonfinite.safetensors\n"
+    )
 
 
 # ---- what works -----------------------------------------------------------------------------------------------------

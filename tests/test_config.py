@@ -99,10 +99,10 @@ def test_every_setting_survives_json():
 
 def test_toml_sets_by_name_and_leaves_the_rest(tmp_path):
     path = tmp_path / "settings.toml"
-    path.write_text('gamma = 0\nhidden_sizes = [16, 8]\nrun_dir = "out"\nenv_kwargs = {g = 1.5}\nanneal_lr = false\n')
+    path.write_text('gamma = 0\nhidden_sizes = [16, 8]\nruns_dir = "out"\nenv_kwargs = {g = 1.5}\nanneal_lr = false\n')
     config = Config(seed=5).replace(read_toml(path), str(path))
     assert (config.gamma, type(config.gamma), config.hidden_sizes) == (0.0, float, (16, 8))
-    assert (config.run_dir, config.env_kwargs, config.anneal_lr, config.seed) == (Path("out"), {"g": 1.5}, False, 5)
+    assert (config.runs_dir, config.env_kwargs, config.anneal_lr, config.seed) == (Path("out"), {"g": 1.5}, False, 5)
 
 
 @pytest.mark.parametrize(

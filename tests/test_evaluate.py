@@ -13,7 +13,7 @@ from ppo.evaluate import film
 
 def trained(folder: Path, env_id: str, **settings: Any) -> Path:
     sizes = {"num_envs": 2, "num_steps": 16, "num_minibatches": 2, "hidden_sizes": [8], "total_timesteps": 32}
-    return Trainer(Config(env_id=env_id, run_dir=folder, eval_episodes=0).replace(sizes | settings)).train()
+    return Trainer(Config(env_id=env_id, runs_dir=folder, eval_episodes=0).replace(sizes | settings)).train()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ REFUSABLE = MOVED | FOREIGN | {"Pusher-v4"}  # which asks for mujoco < 3
 def train(env_id, tmp_path, **options):
     """Train for two iterations and return the trainer and the two rows of statistics."""
     rows = []
-    trainer = Trainer(Config(env_id, run_dir=tmp_path, eval_episodes=0, **TINY, **options))
+    trainer = Trainer(Config(env_id, runs_dir=tmp_path, eval_episodes=0, **TINY, **options))
     before = [parameter.clone() for parameter in trainer.policy.parameters()]
     trainer.train(lambda progress: rows.append(progress.row))
     trainer.envs.close()

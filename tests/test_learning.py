@@ -18,5 +18,5 @@ pytestmark = pytest.mark.learning
 )
 def test_a_preset_reaches_its_score(tmp_path, env_id, settings, score):
     config = preset(env_id, settings.get("algorithm", "ppo"))[1]
-    run = Trainer(config.replace(settings | {"run_dir": str(tmp_path)})).train()
+    run = Trainer(config.replace(settings | {"runs_dir": str(tmp_path)})).train()
     assert evaluate(run, episodes=100).mean >= score

@@ -41,7 +41,7 @@ def log(folder: Path, iterations: range, resumed_at: int = 0) -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     sizes = {"num_envs": 2, "num_steps": 16, "num_minibatches": 2, "hidden_sizes": (4,), "eval_episodes": 1}
-    config = Config(run_dir=tmp_path_factory.mktemp("run"), total_timesteps=128, checkpoint_every=2, **sizes)
+    config = Config(runs_dir=tmp_path_factory.mktemp("run"), total_timesteps=128, checkpoint_every=2, **sizes)
     return Trainer(config).train()
 
 

@@ -114,7 +114,7 @@ def test_a_minibatch_of_dead_rows_has_no_loss_and_no_gradient():
     loss, stats = ppo_loss(**rows, terms=LossTerms(ent_coef=0.1))
     loss.backward()
     assert loss.item() == 0.0
-    assert (stats == 0).all()
+    assert stats.tolist() == [0, 0, 0, 0, 0, -1]  # and no row is to blame
     assert (rows["values"].grad == 0).all()
 
 
@@ -164,3 +164,8 @@ def test_statistics_carry_no_gradient():
     loss, stats = ppo_loss(**rows, terms=PLAIN)
     assert loss.requires_grad
     assert not stats.requires_grad
+
+
+def test_the_first_row_that_is_not_finite_is_told():
+    rows = row(log_probs=[0.0, 1000.0, 2000.0], valid=[True, True, True])
+    assert ppo_loss(**rows, terms=LossTerms())[1][-1] == 1  # exp(1000) overflows

@@ -122,7 +122,7 @@ def test_ratio_is_one_before_the_first_step(case, length):
         rewards=values, terminated=no, truncated=no, values=values, next_values=values,
         bootstrap_rows=torch.arange(0), bootstrap_obs=obs[0, :0], bootstrap_states=state[:0],
     )  # fmt: skip
-    batch = Batch.from_rollout(rollout, values, values, length).select(torch.randperm(T // length * N))
+    batch = Batch.from_rollout(rollout, values, values, values, length).select(torch.randperm(T // length * N))
     dist, found, _ = policy(batch.obs, batch.states, batch.starts)
     torch.testing.assert_close((dist.log_prob(batch.actions) - batch.log_probs).exp(), torch.ones(length, len(batch)))
     torch.testing.assert_close(found, batch.values)

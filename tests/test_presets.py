@@ -8,7 +8,7 @@ from ppo.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
 
 ONE_OF_EACH = [
     "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "FrozenLake-v1", "LunarLander-v3", "CarRacing-v3",
-    "HalfCheetah-v5", "MountainCarContinuous-v0", "some.module:Unheard-v0",
+    "HalfCheetah-v5", "MountainCarContinuous-v0", "benchmarks.tasks:Recall-v0",
 ]  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_the_list_above_reaches_every_preset():
         ("Hopper-v5", "reinforce", "reinforce + mujoco"),
         ("FrozenLake-v1", "ppo", "ppo + toy_text"),
         ("MountainCarContinuous-v0", "ppo", "ppo + general"),
-        ("no.module:Unheard-v0", "ppo", "ppo + general"),
+        ("benchmarks.tasks:Recall-v0", "ppo", "ppo + general"),
     ],
 )
 def test_the_preset_says_which_it_is(env_id, algorithm, name):

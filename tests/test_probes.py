@@ -17,7 +17,7 @@ GAMMA = 0.9
 
 def train(tmp_path: Path, env_id: str, steps: int, envs: Any = None, **settings: Any) -> Trainer:
     config = Config(
-        env_id=env_id, run_dir=tmp_path, total_timesteps=steps, num_envs=4, num_steps=16, vectorization="sync",
+        env_id=env_id, runs_dir=tmp_path, total_timesteps=steps, num_envs=4, num_steps=16, vectorization="sync",
         learning_rate=0.01, gamma=GAMMA, hidden_sizes=(16,), state_size=16, vf_coef=1.0, eval_episodes=0,
     )  # fmt: skip
     trainer = Trainer(config.replace(settings), envs)

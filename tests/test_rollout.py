@@ -62,7 +62,7 @@ def test_fold_keeps_the_dimensions_of_a_row():
 @given(sizes, sizes, sizes, st.integers(0, 2))
 def test_a_batch_holds_each_rows_columns_and_the_state_before_each_sequence(length, pieces, envs, width):
     rollout = make_rollout(length * pieces, envs, width)
-    batch = Batch.from_rollout(rollout, rollout.rewards + 1, rollout.rewards + 2, length)
+    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards + 1, rollout.rewards + 2, length)
     assert len(batch) == pieces * envs
     assert sorted(batch.rows.flatten().tolist()) == list(range(length * pieces * envs))
     row = batch.rows.float()
@@ -79,14 +79,14 @@ def test_a_batch_holds_each_rows_columns_and_the_state_before_each_sequence(leng
 def test_starts_and_valid_are_folded_with_their_rows():
     rollout = make_rollout(4, 2)
     rollout.starts, rollout.valid = numbered(4, 2) % 3 == 0, numbered(4, 2) != 5
-    batch = Batch.from_rollout(rollout, rollout.rewards, rollout.rewards, 2)
+    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards, rollout.rewards, 2)
     assert (batch.starts == (batch.rows % 3 == 0)).all()
     assert batch.rows[~batch.valid].tolist() == [5]
 
 
 def test_select_takes_whole_sequences_in_the_order_asked():
     rollout = make_rollout(4, 3)
-    batch = Batch.from_rollout(rollout, rollout.rewards, rollout.rewards, 2).select(tensor([4, 0]))
+    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards, rollout.rewards, 2).select(tensor([4, 0]))
     assert len(batch) == 2
     assert batch.rows.tolist() == [[7, 0], [10, 3]]  # environment 1 from step 2, environment 0 from step 0
     assert batch.states.tolist() == [[7.5], [0.5]]
@@ -119,3 +119,14 @@ def test_revalued_gives_values_and_successor_values_of_the_policy_as_it_is_now(s
     assert found.next_values.tolist() == [[second, 5.5], [100, 101]]
     assert found.rewards is rollout.rewards
     assert rollout.values.tolist() == [[1000, 1001], [1002, 1003]]  # the rollout itself stays
+
+
+def test_a_reweighed_batch_has_other_values_advantages_and_returns_in_the_same_order():
+    rollout = make_rollout(4, 3)
+    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards, rollout.rewards, 2)
+    numbers = numbered(4, 3).float()
+    again = batch.reweighed(numbers, numbers + 100, numbers + 200)
+    assert torch.equal(again.values, batch.rows.float())
+    assert torch.equal(again.advantages, batch.rows.float() + 100)
+    assert torch.equal(again.returns, batch.rows.float() + 200)
+    assert again.obs is batch.obs

@@ -37,7 +37,7 @@ MEASURED = ("charts/SPS", "time/environment", "time/inference", "time/update")  
 
 def config(folder: Path, **settings: Any) -> Config:
     """Return a tiny configuration: eight iterations, a checkpoint with an evaluation at every second."""
-    tiny = TINY | {"total_timesteps": 256, "checkpoint_every": 2, "eval_episodes": 2, "run_dir": str(folder)}
+    tiny = TINY | {"total_timesteps": 256, "checkpoint_every": 2, "eval_episodes": 2, "runs_dir": str(folder)}
     return Config().replace(tiny | settings)
 
 
@@ -344,7 +344,7 @@ def faulty(folder: Path, reward: str) -> Trainer:
 
 def test_a_reward_that_is_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
     trainer = faulty(tmp_path, "nan")
-    with pytest.raises(NonFiniteError, match=r"^rewards is not finite \(nan\) in environment 0 at step 8$"):
+    with pytest.raises(NonFiniteError, match=r"^rewards is not finite \(nan\) in environment 0 at step 8; .*nonfinite"):
         trainer.train()
     assert trainer.run_dir is not None
     assert read_checkpoint(trainer.run_dir / "checkpoints" / "latest.safetensors")[1]["iteration"] == 2

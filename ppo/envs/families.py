@@ -1,5 +1,6 @@
 """Environment families: what they are called, what they need, and the line that installs them."""
 
+import importlib
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,6 +34,13 @@ FAMILIES = (
     Family("Highway", "highway_env", "highway-|merge-|roundabout-", "highway_env", "pip install highway-env"),
     Family("Robotics", "gymnasium_robotics", "Fetch|Adroit", "gymnasium_robotics", "pip install gymnasium-robotics"),
 )  # fmt: skip
+
+
+def register_family(env_id: str) -> None:
+    """Import the package that registers an id, where Gymnasium does not do so by itself and it is installed."""
+    for family in FAMILIES:
+        if family.ids and re.match(family.ids, env_id) and family.installed:
+            importlib.import_module(family.requires)
 
 
 def missing_family(env_id: str, entry_point: str = "") -> Family | None:

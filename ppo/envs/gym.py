@@ -6,16 +6,18 @@ import functools
 import importlib
 import itertools
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from ppo.envs.families import missing_family
+from ppo.envs.families import missing_family, register_family
 from ppo.envs.spaces import MASK_KEY, flat_mask, take
 from ppo.errors import UsageError
 
@@ -39,7 +41,7 @@ def make_envs(
     Raises:
         UsageError: the id is unknown, its family is not installed, or it refuses its arguments.
     """
-    spec = _find_spec(env_id)
+    spec = find_spec(env_id)
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
     mode = None if vectorization == "auto" else vectorization
     if mode is None and (spec.vector_entry_point is None or spec.additional_wrappers):
@@ -67,6 +69,9 @@ def make_envs(
 @contextlib.contextmanager
 def _ignored_interrupts() -> Iterator[None]:
     # Ctrl-C reaches every process of the terminal; workers inherit that they ignore it, so that the trainer can finish.
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -74,7 +79,12 @@ def _ignored_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _find_spec(env_id: str) -> Any:
+def find_spec(env_id: str) -> EnvSpec:
+    """Return an environment's specification, importing the module or the family that registers it.
+
+    Raises:
+        UsageError: the module is missing, the id is unknown, or its family is not installed.
+    """
     module, _, name = env_id.rpartition(":")
     if module:
         if module.startswith("."):
@@ -85,6 +95,7 @@ def _find_spec(env_id: str) -> Any:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise UsageError(f"env_id = {env_id!r}: there is no module {error.name}; is it on PYTHONPATH?") from error
+    register_family(name)
     known = gymnasium.registry.get(name)
     entry = known.entry_point if known is not None and isinstance(known.entry_point, str) else ""
     family = missing_family(name, entry)

@@ -96,6 +96,11 @@ class Head(nn.Module):
             return Gaussian(outputs, log_std)
         return SquashedGaussian(outputs, log_std, ((self.high[where] - self.low[where]) / 2).log())
 
+    def some_allowed(self, mask: Tensor) -> Tensor:
+        """Say for each row of a mask (…, num_outputs) bool whether every part has a choice that is allowed, (…,) bool."""
+        columns = mask.split([size for _, size in self.parts], dim=-1)
+        return torch.stack([column.any(-1) for column in columns]).all(0)
+
     def to_env(self, actions: Tensor) -> Any:
         """Turn packed actions (N, …) into what `VectorEnv.step` takes, with offsets, bounds and dtypes applied."""
         packed = actions.cpu().numpy()
