@@ -35,6 +35,8 @@ class Task:
     published: str = ""
 
 
+# With the general settings one seed of three misnames one cue; entropy and a larger step mend it.
+RECALL = "benchmarks.tasks:Recall-v0 --total-timesteps 300000 --learning-rate 1e-3 --ent-coef 0.01"
 HIDDEN = "benchmarks.tasks:CartPoleHidden-v0 --total-timesteps 300000"
 SUITES: dict[str, list[Task]] = {
     "evidence": [
@@ -46,8 +48,8 @@ SUITES: dict[str, list[Task]] = {
         Task("HalfCheetah-v5", "HalfCheetah-v5", "≥ 2900", "best on v4/v5: 2906 ± 1129"),
         Task("CartPole, velocities hidden, GRU", f"{HIDDEN} --policy gru", "≥ 490", "zoo LSTM 500"),
         Task("CartPole, velocities hidden, MLP", f"{HIDDEN} --policy mlp", "fails"),
-        Task("Recall, GRU", "benchmarks.tasks:Recall-v0 --policy gru --total-timesteps 200000", "= 1"),
-        Task("Recall, MLP", "benchmarks.tasks:Recall-v0 --policy mlp --total-timesteps 200000", "chance, 0.25"),
+        Task("Recall, GRU", f"{RECALL} --policy gru", "= 1"),
+        Task("Recall, MLP", f"{RECALL} --policy mlp", "chance, 0.25"),
         Task("CartPole-v1, A2C", "CartPole-v1 --algorithm a2c --total-timesteps 500000", "≥ 475"),
         Task("CartPole-v1, REINFORCE", "CartPole-v1 --algorithm reinforce --total-timesteps 500000", "≥ 400"),
     ]
