@@ -14,6 +14,8 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
 from ppo.config import Algorithm, Config, EnvKwarg, read_toml
+from ppo.envs import autoreset_mode
+from ppo.envs.spaces import one_line
 from ppo.errors import NonFiniteError, UsageError
 from ppo.presets import preset
 
@@ -127,7 +129,7 @@ def _train(trainer: "Trainer", origin: str) -> None:
     """Print what was resolved, train with a progress bar, and print what came of it and what to do next."""
     from ppo.terminal import Reporter
 
-    for name, value in [("settings", origin), *trainer.describe()]:
+    for name, value in [("settings", origin), *describe(trainer)]:
         console.print(f"{name:>13}  {value}", markup=False)
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = trainer.train(reporter)
@@ -147,6 +149,30 @@ def _train(trainer: "Trainer", origin: str) -> None:
     console.print(
         f"       curves  {_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}", markup=False
     )
+
+
+def describe(trainer: "Trainer") -> list[tuple[str, str]]:
+    """Return (name, text) pairs that say what was resolved."""
+    config, envs, length = trainer.config, trainer.envs, trainer.learner.seq_len
+    parameters = sum(p.numel() for p in trainer.policy.parameters())
+    sequences = config.batch_size // length // config.num_minibatches
+    made = f"{envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {autoreset_mode(envs).value}"
+    lines = [
+        ("environment", f"{config.env_id}: {made}"),
+        ("observation", one_line(envs.single_observation_space)),
+        ("action", one_line(envs.single_action_space)),
+        ("policy", f"{trainer.policy_name}, {parameters:,} parameters, on {trainer.device} ({config.device})"),
+        ("threads", str(config.threads)),
+        ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
+        ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of B {sequences} x L {length}, "
+                   f"{config.optimizer}"),
+        ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {trainer.checkpoint_every} iterations"),
+    ]  # fmt: skip
+    segment = trainer.checkpoint_every * config.num_steps
+    if segment < trainer.time_limit:
+        cut = f"a checkpoint every {segment} steps of an environment cuts episodes, which may take {trainer.time_limit}"
+        lines.append(("note", f"{cut}; raise --checkpoint-every"))
+    return lines
 
 
 def _command(name: str) -> str:

@@ -14,7 +14,7 @@ from ppo.envs import autoreset_mode
 from ppo.envs.spaces import leaf_values, mask_columns, pack, take
 from ppo.errors import NonFiniteError, UsageError
 from ppo.policies import Policy
-from ppo.rollout import Rollout
+from ppo.rollout import Cuts, Rollout
 
 # Columns that must be finite, in the order in which they arise.
 CHECKED = ("obs", "values", "log_probs", "rewards")
@@ -37,7 +37,7 @@ class Collector:
 
     The three autoreset modes become one stream of rows here and nowhere else. NEXT_STEP inserts a dead row after each
     episode (`valid` is False); its observation is the true successor of the row before it. SAME_STEP and DISABLED have
-    no dead rows; the true successor of a truncated row goes to the rollout's `bootstrap_obs`.
+    no dead rows; the true successor of a truncated row goes to the rollout's `cuts`.
 
     Args:
         envs: from `ppo.envs.check_envs`.
@@ -116,13 +116,8 @@ class Collector:
         last = torch.arange(self.envs.num_envs, device=self.device) + (self.num_steps - 1) * self.envs.num_envs
         rest = ~torch.isin(last, torch.cat([last[:0]] + [rows for rows, _, _ in cut]))
         cut = [*cut, (last[rest], self.obs[rest], self.state[rest])]
-        rows, successors, states = (torch.cat(column) for column in zip(*cut, strict=True))
-        rollout = Rollout(
-            **stacked, next_values=stacked["values"], bootstrap_rows=rows, bootstrap_obs=successors,
-            bootstrap_states=states,
-        )  # fmt: skip
-        rollout.next_values = rollout.successor_values(rollout.values, self.policy)
-        return rollout
+        cuts = Cuts(*(torch.cat(column) for column in zip(*cut, strict=True)))
+        return Rollout(**stacked, next_values=cuts.next_values(stacked["values"], self.policy), cuts=cuts)
 
     def _step(self, actions: Tensor) -> tuple[dict[str, Any], tuple[np.ndarray, Tensor] | None]:
         """Step the environments and move on to the next row.
@@ -216,12 +211,10 @@ def _check_finite(tensors: dict[str, Tensor], first_step: int) -> None:
 
 
 def _final_obs(rollout: Rollout) -> Tensor:
-    """Return (T, N): a number of each row's successor where it stands in bootstrap_obs, one not finite if there is any."""
-    rows = rollout.bootstrap_obs.reshape(len(rollout.bootstrap_rows), -1).float()
-    worst = rows.gather(1, (~rows.isfinite()).float().argmax(1, keepdim=True))[:, 0]
-    return (
-        torch.zeros(rollout.valid.numel()).to(worst).index_copy(0, rollout.bootstrap_rows, worst).view_as(rollout.valid)
-    )
+    """Return (T, N): NaN where a row's successor stands in the cuts and is not finite, else 0."""
+    finite = rollout.cuts.obs.isfinite().view(len(rollout.cuts.rows), -1).all(1)
+    marks = torch.where(finite, 0.0, torch.nan)
+    return torch.zeros(rollout.valid.numel()).to(marks).index_copy(0, rollout.cuts.rows, marks).view_as(rollout.valid)
 
 
 def _to_numpy(x: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ppo.errors import UsageError
 
@@ -22,7 +23,7 @@ def seed_everything(seed: int, rank: int, iteration: int) -> int:
     return int(words[3])
 
 
-def resolve_device(device: str, convolutional: bool) -> torch.device:
+def resolve_device(device: str, network: nn.Module) -> torch.device:
     """Return the device for "auto", "cpu" or "cuda"; auto takes cuda for convolutions, where there is one.
 
     Raises:
@@ -32,6 +33,7 @@ def resolve_device(device: str, convolutional: bool) -> torch.device:
     if device == "cuda" and not available:
         raise UsageError("device = 'cuda' is asked for but torch finds no CUDA device; use --device cpu")
     # A network of a few thousand weights spends more time on its way to a GPU than in it.
+    convolutional = any(isinstance(module, nn.Conv2d) for module in network.modules())
     return torch.device("cuda" if device == "cuda" or (device == "auto" and available and convolutional) else "cpu")
 
 

@@ -14,13 +14,28 @@ def fold(x: Tensor, length: int) -> Tensor:
 
 
 @dataclass
-class Rollout:
-    """A row is one decision and all that came of it.
+class Cuts:
+    """The rows whose true successor is not the next row, and that successor.
 
-    Where a row's successor is not the next row (the last row of each environment, and rows cut by a truncation whose
-    environment is already in its next episode), the successor stands in `bootstrap_*`, so that `next_values` can be
-    computed, and computed anew, by `successor_values`.
+    They are the last row of each environment, and rows that a truncation cut while the environment went on to its next
+    episode in the same step.
     """
+
+    rows: Tensor  # (K,) int64   flat index t · N + n
+    obs: Tensor  # (K, *obs)     the successor's observation, packed
+    states: Tensor  # (K, H)     the recurrent state before it
+
+    def next_values(self, values: Tensor, policy: Callable[..., Any]) -> Tensor:
+        """Return V of each row's true successor, (T, N), from V of the rows, (T, N), and the policy that gave it."""
+        begins = torch.zeros(1, len(self.rows), dtype=torch.bool, device=values.device)
+        cut = policy(self.obs.unsqueeze(0), self.states, begins)[1][0]  # (K,)
+        shifted = torch.cat([values[1:], values[-1:]]).flatten()  # (T · N,)
+        return shifted.index_copy(0, self.rows, cut).view_as(values)
+
+
+@dataclass
+class Rollout:
+    """T steps of N environments; a row is one decision and all that came of it."""
 
     obs: Tensor  # (T, N, *obs) packed
     states: Tensor  # (T, N, H)     before the step
@@ -33,16 +48,7 @@ class Rollout:
     truncated: Tensor  # (T, N) bool
     values: Tensor  # (T, N)
     next_values: Tensor  # (T, N)   V of the true successor, also where the episode was cut
-    bootstrap_rows: Tensor  # (K,) int64   flat index t · N + n of the row
-    bootstrap_obs: Tensor  # (K, *obs)     its successor's observation
-    bootstrap_states: Tensor  # (K, H)     the state before it
-
-    def successor_values(self, values: Tensor, policy: Callable[..., Any]) -> Tensor:
-        """Return V of each row's true successor, (T, N), from V of the rows, (T, N), and the policy that gave it."""
-        begin = torch.zeros(1, len(self.bootstrap_rows), dtype=torch.bool, device=values.device)
-        cut = policy(self.bootstrap_obs.unsqueeze(0), self.bootstrap_states, begin)[1][0]  # (K,)
-        shifted = torch.cat([values[1:], values[-1:]]).flatten()  # (T · N,)
-        return shifted.index_copy(0, self.bootstrap_rows, cut).view_as(values)
+    cuts: Cuts
 
     @torch.no_grad()
     def revalued(self, policy: Callable[..., Any]) -> "Rollout":
@@ -51,7 +57,7 @@ class Rollout:
         A recurrent policy starts from the states that were stored when it acted, as it does in training.
         """
         values = policy(self.obs, self.states[0], self.starts)[1]
-        return replace(self, values=values, next_values=self.successor_values(values, policy))
+        return replace(self, values=values, next_values=self.cuts.next_values(values, policy))
 
 
 @dataclass

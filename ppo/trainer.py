@@ -18,8 +18,8 @@ from safetensors.torch import save
 from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
 from ppo.collector import Collector, Episode, play
 from ppo.config import Config
-from ppo.envs import autoreset_mode, check_envs, make_envs
-from ppo.envs.spaces import one_line, to_json
+from ppo.envs import check_envs, make_envs
+from ppo.envs.spaces import to_json
 from ppo.errors import NonFiniteError, UsageError
 from ppo.files import write_atomically
 from ppo.learner import Learner
@@ -52,13 +52,14 @@ class Trainer:
         config.validate()
         self.config = config
         torch.set_num_threads(config.threads)
-        made = envs or make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs)
-        self.envs = check_envs(made)
+        if envs is None:
+            envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs)
+        self.envs = check_envs(envs)
         obs_space, action_space = self.envs.single_observation_space, self.envs.single_action_space
         self.policy_name = resolve_policy(config.policy, obs_space)
-        self.device = resolve_device(config.device, convolutional=self.policy_name == "cnn")
         seed_everything(config.seed, RANK, 0)
         policy = build_policy(self.policy_name, obs_space, action_space, config.policy_options())
+        self.device = resolve_device(config.device, policy)
         self.policy = policy.to(self.device)
         self.learner = Learner(self.policy, config)
         self.collector = Collector(self.envs, self.policy, config.num_steps)
@@ -71,36 +72,17 @@ class Trainer:
         """Iterations between checkpoints; by default a tenth of the run, and room for two of the longest episodes."""
         config = self.config
         tenth = math.ceil(config.total_timesteps / config.batch_size / 10)
-        return config.checkpoint_every or max(tenth, math.ceil(2 * self._time_limit() / config.num_steps))
+        return config.checkpoint_every or max(tenth, math.ceil(2 * self.time_limit / config.num_steps))
 
-    def _time_limit(self) -> int:
-        """Return the steps after which the environment truncates an episode, 0 where it does not tell."""
+    @property
+    def time_limit(self) -> int:
+        """Steps after which the environment truncates an episode, 0 where it does not tell."""
         return (self.envs.spec.max_episode_steps if self.envs.spec is not None else None) or 0
 
     @property
     def finished(self) -> bool:
         """Whether another rollout would exceed the budget."""
         return self.global_step + self.config.batch_size > self.config.total_timesteps
-
-    def describe(self) -> list[tuple[str, str]]:
-        """Return (name, text) pairs that say what was resolved."""
-        config, envs = self.config, self.envs
-        mode = autoreset_mode(envs).value
-        parameters = sum(p.numel() for p in self.policy.parameters())
-        length, limit, segment = self.learner.seq_len, self._time_limit(), self.checkpoint_every * config.num_steps
-        return [
-            ("environment", f"{config.env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {mode}"),
-            ("observation", one_line(envs.single_observation_space)),
-            ("action", one_line(envs.single_action_space)),
-            ("policy", f"{self.policy_name}, {parameters:,} parameters, on {self.device} ({config.device})"),
-            ("threads", str(config.threads)),
-            ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
-            ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of "
-                       f"B {config.batch_size // length // config.num_minibatches} x L {length}, {config.optimizer}"),
-            ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {self.checkpoint_every} iterations"),
-            *([("note", f"a checkpoint every {segment} steps of an environment cuts episodes, which may take "
-                        f"{limit} steps; raise --checkpoint-every")] if segment < limit else []),
-        ]  # fmt: skip
 
     def train(self, report: Callable[[Progress], None] | None = None) -> Path:
         """Train until the budget is spent or the process is told to stop, and return the run's folder.

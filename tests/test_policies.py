@@ -17,7 +17,7 @@ from ppo.policies.cnn import CNNPolicy
 from ppo.policies.features import is_image
 from ppo.policies.gru import GRUPolicy, run_segments
 from ppo.policies.mlp import MLPPolicy
-from ppo.rollout import Batch, Rollout
+from ppo.rollout import Batch, Cuts, Rollout
 
 T, N = 6, 3
 SMALL = {"hidden_sizes": (16,), "state_size": 5}
@@ -120,7 +120,7 @@ def test_ratio_is_one_before_the_first_step(case, length):
     rollout = Rollout(
         obs=obs, states=states[:-1], starts=starts, valid=~no, actions=torch.cat(draws), log_probs=log_probs,
         rewards=values, terminated=no, truncated=no, values=values, next_values=values,
-        bootstrap_rows=torch.arange(0), bootstrap_obs=obs[0, :0], bootstrap_states=state[:0],
+        cuts=Cuts(torch.arange(0), obs[0, :0], state[:0]),
     )  # fmt: skip
     batch = Batch.from_rollout(rollout, values, values, values, length).select(torch.randperm(T // length * N))
     dist, found, _ = policy(batch.obs, batch.states, batch.starts)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ppo.rollout import Batch, Rollout, fold
+from ppo.rollout import Batch, Cuts, Rollout, fold
 
 sizes = st.integers(1, 5)
 checked = settings(max_examples=40, deadline=None, derandomize=True)
@@ -24,9 +24,11 @@ def make_rollout(steps: int, envs: int, width: int = 1) -> Rollout:
     return Rollout(
         obs=row.unsqueeze(-1).repeat(1, 1, 2), states=row.unsqueeze(-1).repeat(1, 1, width) + 0.5, starts=no, valid=~no,
         actions=row.long(), log_probs=-row, rewards=row * 10, terminated=no, truncated=no, values=row + 1000,
-        next_values=row + 2000, bootstrap_rows=numbered(steps, envs)[-1],
-        bootstrap_obs=100 + torch.arange(envs).float().unsqueeze(-1).repeat(1, 2),
-        bootstrap_states=torch.zeros(envs, width),
+        next_values=row + 2000, cuts=Cuts(
+            rows=numbered(steps, envs)[-1],
+            obs=100 + torch.arange(envs).float().unsqueeze(-1).repeat(1, 2),
+            states=torch.zeros(envs, width),
+        ),
     )  # fmt: skip
 
 
@@ -97,11 +99,11 @@ def test_select_takes_whole_sequences_in_the_order_asked():
 def test_a_successor_is_the_next_row_or_the_bootstrap_observation_of_a_cut_row():
     # Row 3 (t 1, n 1) was truncated; rows 4 and 5 are the last. Values of the rows: t · 10 + n.
     rollout = make_rollout(3, 2)
-    rollout.bootstrap_rows = tensor([3, 4, 5])
-    rollout.bootstrap_obs = tensor([[70.0], [80.0], [90.0]])
-    rollout.bootstrap_states = tensor([[1.0], [2.0], [3.0]])
+    rollout.cuts.rows = tensor([3, 4, 5])
+    rollout.cuts.obs = tensor([[70.0], [80.0], [90.0]])
+    rollout.cuts.states = tensor([[1.0], [2.0], [3.0]])
     values = tensor([[0.0, 1], [10, 11], [20, 21]])
-    found = rollout.successor_values(
+    found = rollout.cuts.next_values(
         values, summing_policy
     )  # V(successor) = state + observation, for it begins nothing
     assert found.tolist() == [[10, 11], [20, 71], [82, 93]]
