@@ -177,3 +177,9 @@ def test_families_that_are_missing_are_listed_with_the_line_that_installs_them(m
     assert "Atari not installed: pip install ale-py" in lines
     assert 'MuJoCo not installed: pip install "gymnasium[mujoco]"' in lines
     assert not any(line.startswith("Box2D not installed") for line in lines)
+
+
+def test_what_would_train_follows_the_arguments():
+    found = dict(check("LunarLander-v3", 1, 20, {"continuous": True}, "a2c", "gru"))
+    assert found["action"].startswith("Box(")
+    assert found["would train"].startswith("gru policy, preset a2c + box2d")

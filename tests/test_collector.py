@@ -306,6 +306,7 @@ class InTorch(VectorEnv):
         return self._obs(), {}
 
     def step(self, actions):
+        assert isinstance(actions, torch.Tensor)
         self.time += 1
         done = self.time == torch.tensor([3.0, 5.0])
         infos = {"final_obs": self._obs()} if done.any() else {}

@@ -60,3 +60,12 @@ def test_other_algorithms_take_only_what_describes_the_problem():
     assert (config.update_epochs, config.gae_lambda, config.optimizer) == (1, 1.0, "rmsprop")  # of A2C, not of CartPole
     config = preset("CartPole-v1", "reinforce")[1]
     assert (config.baseline, config.gae_lambda, config.update_epochs, config.num_minibatches) == (False, 1.0, 1, 1)
+
+
+def test_a_module_is_imported_before_its_environment_is_looked_up(tmp_path, monkeypatch):
+    (tmp_path / "alias.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Alias-v0', entry_point='gymnasium.envs.mujoco.half_cheetah_v5:HalfCheetahEnv')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert preset("alias:Alias-v0")[0] == "ppo + mujoco"

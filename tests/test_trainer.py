@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ppo import Config, NonFiniteError, Trainer, UsageError, load_policy, make_envs, preset
+from ppo import Config, NonFiniteError, Trainer, UsageError, evaluate, load_policy, make_envs, preset
 from ppo.checkpoint import read_checkpoint
 from ppo.collector import Collector
 
@@ -206,6 +206,44 @@ def test_a_vector_environment_may_be_handed_over(tmp_path):
     again = Trainer.resume(run, {"total_timesteps": 192}, gymnasium.make_vec("Acrobot-v1", 4, "sync"))
     again.train()
     assert again.global_step == 192
+
+
+def test_a_run_on_a_vector_environment_of_ones_own_is_never_played_in_another(tmp_path):
+    reward_flipped = gymnasium.make_vec("CartPole-v1", 2, "sync", wrappers=[FlippedReward])
+    run = Trainer(config(tmp_path, total_timesteps=64), reward_flipped).train()
+    for call in (Trainer.resume, evaluate):
+        with pytest.raises(UsageError, match="VectorEnv of your own"):
+            call(run)
+
+
+class FlippedReward(gymnasium.RewardWrapper):
+    def reward(self, reward):
+        return -reward
+
+
+def test_the_default_leaves_room_for_two_of_the_longest_episodes_between_checkpoints(tmp_path):
+    settings = {"checkpoint_every": 0, "total_timesteps": 40_960, "num_envs": 8, "num_steps": 256}
+    trainer = Trainer(config(tmp_path, env_id="HalfCheetah-v5", **settings))
+    assert trainer.checkpoint_every == 8  # 2,048 steps, for episodes of 1,000; a tenth of the run would be 2
+
+
+def test_a_policy_trained_with_masks_from_the_info_asks_for_them(tmp_path):
+    run = Trainer(config(tmp_path, env_id="Taxi-v4", total_timesteps=64)).train()
+    player = load_policy(run)
+    env = gymnasium.make("Taxi-v4")
+    obs, info = env.reset(seed=0)
+    with pytest.raises(UsageError, match=r"mask=info\['action_mask'\]"):
+        player.act(obs)
+    assert info["action_mask"][player.act(obs, mask=info["action_mask"])[0]]
+
+
+def test_an_error_of_an_evaluation_says_so(tmp_path, monkeypatch):
+    def broken(*_):
+        raise NonFiniteError("obs is not finite (nan) in environment 0 at step 1")
+
+    monkeypatch.setattr("ppo.trainer.play", broken)
+    with pytest.raises(NonFiniteError, match="while evaluating: obs"):
+        Trainer(config(tmp_path)).train()
 
 
 # ---- algorithms are configurations --------------------------------------------------------------------------------
