@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that are nobody else's."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -18,3 +19,22 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UsageError(f"cannot write {path}: {error.strerror}; make room or choose another --runs-dir") from error
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder under `parent` with a name that is free: `name`, or `name__2`, `name__3`, …
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    for attempt in itertools.count(1):
+        folder = parent / (name if attempt == 1 else f"{name}__{attempt}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not parent.is_dir():
+                raise UsageError(f"{parent} is no folder; choose another --runs-dir") from None
+        except OSError as error:
+            raise UsageError(f"cannot make {folder}: {error.strerror}; choose another --runs-dir") from error
+    raise AssertionError("unreachable")

@@ -2,15 +2,14 @@
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import math
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from safetensors.torch import save
@@ -21,7 +20,7 @@ from ppo.config import Config
 from ppo.envs import check_envs, make_envs
 from ppo.envs.spaces import to_json
 from ppo.errors import NonFiniteError, UsageError
-from ppo.files import write_atomically
+from ppo.files import new_folder, write_atomically
 from ppo.learner import Learner
 from ppo.logger import Logger
 from ppo.policies import build_policy, resolve_policy
@@ -91,9 +90,9 @@ class Trainer:
             report: called after each iteration.
 
         Raises:
-            NonFiniteError: see `ppo.errors`; the last checkpoint stays, the minibatch is in `nonfinite.safetensors`.
+            NonFiniteError: see `ppo.errors`; the last checkpoint stays, the numbers are in `nonfinite.safetensors`.
         """
-        run_dir = self.run_dir = self.run_dir or new_run_dir(self.config)
+        run_dir = self._open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self._begin_segment()
         stopped = False
@@ -116,6 +115,15 @@ class Trainer:
                 if report is not None:
                     report(Progress(row, self.iteration, self.global_step, self.config.total_timesteps))
         return run_dir
+
+    def _open_run(self) -> Path:
+        """Return the run's folder, made now if it is new, with the settings as they are in config.json."""
+        if self.run_dir is None:
+            env = self.config.env_id.rpartition(":")[2].replace("/", "_")
+            name = f"{env}__{self.config.exp_name or self.config.algorithm}__s{self.config.seed}"
+            self.run_dir = new_folder(self.config.runs_dir, name)
+        write_atomically(self.run_dir / "config.json", json.dumps(self.config.to_json(), indent=2).encode())
+        return self.run_dir
 
     @classmethod
     def resume(
@@ -204,43 +212,12 @@ class Trainer:
             "iteration": self.iteration,
             "global_step": self.global_step,
             "best_return": None if math.isinf(self.best_return) else self.best_return,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "gymnasium": gymnasium.__version__,
-            },
+            "versions": {package.__name__: package.__version__ for package in (torch, gymnasium, np)},
         }
 
     def _spaces(self) -> dict[str, Any]:
         single = {"obs": self.envs.single_observation_space, "action": self.envs.single_action_space}
         return {name: to_json(space) for name, space in single.items()}
-
-
-def new_run_dir(config: Config) -> Path:
-    """Make the run's folder, under a name that no earlier run has, and write config.json.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
-    env = config.env_id.rpartition(":")[2].replace("/", "_")
-    name = f"{env}__{config.exp_name or config.algorithm}__s{config.seed}"
-    for attempt in itertools.count(1):
-        run_dir = config.runs_dir / (name if attempt == 1 else f"{name}__{attempt}")
-        try:
-            run_dir.mkdir(parents=True)
-        except FileExistsError:
-            if not config.runs_dir.is_dir():
-                raise UsageError(f"runs_dir = {config.runs_dir} is no folder; choose another --runs-dir") from None
-        except OSError as error:
-            raise UsageError(f"cannot make {run_dir}: {error.strerror}; choose another --runs-dir") from error
-        else:
-            try:
-                write_atomically(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
-            except UsageError:
-                run_dir.rmdir()
-                raise
-            return run_dir
-    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
