@@ -30,6 +30,7 @@ class Episode:
     env: int
     episode_return: float
     length: int
+    ended: bool = True  # False where `play` gave up on it
 
 
 class Collector:
@@ -195,14 +196,14 @@ def play(envs: VectorEnv, policy: Policy, episodes: int, seed: int, deterministi
                 played[episode.env].append(episode)
     for n, found in played.items():
         if len(found) < shares[n]:
-            found.append(Episode(n, float(collector.returns[n]), int(collector.lengths[n])))
+            found.append(Episode(n, float(collector.returns[n]), int(collector.lengths[n]), ended=False))
     return [episode for found in played.values() for episode in found]
 
 
 def _check_finite(tensors: dict[str, Tensor], first_step: int) -> None:
     """Raise NonFiniteError for the earliest entry of the tensors (T, N, …) that is not finite."""
-    bad = {name: (~torch.isfinite(x)).nonzero() for name, x in tensors.items()}
-    found = {name: rows[0].tolist() for name, rows in bad.items() if len(rows)}
+    broken = {name: ~x.isfinite() for name, x in tensors.items() if x.is_floating_point() and not x.isfinite().all()}
+    found = {name: where.nonzero()[0].tolist() for name, where in broken.items()}
     if found:
         name, at = min(found.items(), key=lambda item: item[1][0])
         value, entry = tensors[name][tuple(at)].item(), f", entry {at[2:]}" if at[2:] else ""

@@ -107,11 +107,12 @@ class Report:
 
     def __str__(self) -> str:
         returns = [episode.episode_return for episode in self.episodes]
-        spread = statistics.pstdev(returns)
+        spread, endless = statistics.pstdev(returns), sum(not episode.ended for episode in self.episodes)
         return (
             f"{self.env_id}, {self.checkpoint} checkpoint, {'deterministic' if self.deterministic else 'sampled'} "
             f"policy, {len(returns)} episodes: return {self.mean:.2f} ± {spread:.2f} (lowest {min(returns):.2f}, "
             f"highest {max(returns):.2f}), length {statistics.fmean(e.length for e in self.episodes):.1f}"
+            + (f"; {endless} did not end within {MAX_STEPS:,} steps and count as they stand" if endless else "")
         )
 
 

@@ -76,12 +76,13 @@ def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path, monkeypatch):
     signal.alarm(20)
     try:
         run = trained(tmp_path, "probes:Endless-v0", eval_episodes=2)  # evaluates, too
-        episodes = evaluate(run, 3).episodes
+        report = evaluate(run, 3)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-    assert [episode.env for episode in episodes] == [0, 1, 2]
-    assert all(episode.episode_return == episode.length >= 100 for episode in episodes)  # it pays 1 a step
+    assert [episode.env for episode in report.episodes] == [0, 1, 2]
+    assert all(episode.episode_return == episode.length >= 100 for episode in report.episodes)  # it pays 1 a step
+    assert "3 did not end" in str(report)
     assert load_policy(run).act(0)[0] in (0, 1)
 
 
