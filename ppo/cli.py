@@ -45,7 +45,7 @@ class Train:
 class Resume:
     """Go on with a run where its latest checkpoint stands, bit for bit."""
 
-    run_dir: Annotated[Positional[Path], arg(name="run")]
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
     """Folder of the run."""
     total_timesteps: int | None = None
     """A new budget; unset: the run's own."""
@@ -67,7 +67,7 @@ class Resume:
 class Eval:
     """Play episodes with a run's policy and report the returns."""
 
-    run_dir: Annotated[Positional[Path], arg(name="run")]
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
     """Folder of the run."""
     episodes: int = 10
     """Episodes to play."""
@@ -93,13 +93,13 @@ class Eval:
 class Check:
     """Try an environment: spaces, autoreset, truncation, numbers, determinism, speed, and what would be trained."""
 
-    env_id: Positional[str]
+    env_id: Annotated[Positional[str], arg(metavar="ENV_ID")]
     """Gymnasium id, or `package.module:EnvId-v0`."""
     num_envs: int = 4
     """Environments stepped together."""
     steps: int = 1000
     """Random steps of each environment."""
-    env_kwargs: dict[str, EnvKwarg] = field(default_factory=dict)
+    env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
     """Keyword arguments of the environment, as in `ppo train`."""
     algorithm: Algorithm = "ppo"
     """Algorithm whose preset would train it."""

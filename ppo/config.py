@@ -4,9 +4,9 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from ppo.errors import UsageError
 
@@ -19,7 +19,7 @@ EnvKwarg = bool | int | float | str
 class Config:
     """What is trained, where, and how. Names follow Gymnasium and CleanRL; a preset fills in what is not given."""
 
-    env_id: Positional[str] = "CartPole-v1"
+    env_id: Annotated[Positional[str], arg(metavar="[ENV_ID]")] = "CartPole-v1"
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
     algorithm: Algorithm = "ppo"
     """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by plain returns."""
@@ -38,7 +38,7 @@ class Config:
     """N: environments stepped together."""
     num_steps: int = 128
     """T: steps of each environment between two updates."""
-    env_kwargs: dict[str, EnvKwarg] = field(default_factory=dict)
+    env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
     """Keyword arguments of the environment: `--env-kwargs continuous True`."""
     vectorization: Literal["auto", "sync", "async", "vector_entry_point"] = "auto"
     """How environments are vectorised; auto takes the environment's own vector entry point, else sync."""

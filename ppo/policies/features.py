@@ -44,8 +44,9 @@ class NatureCNN(nn.Sequential):
 class Features(nn.Module):
     """Map packed observations (T, N, *obs) to features (T, N, F) and the action mask (T, N, A), if there is one.
 
-    Features are in the order numbers, one-hot and bits, images. Indices become one-hot, bits and numbers are flattened, images go through convolutions (`conv`) or are flattened
-    too. The key `action_mask` of a Dict is no feature. Running statistics (`normalize`) cover Box leaves of numbers.
+    Indices become one-hot, bits and numbers are flattened, images go through convolutions (`conv`) or are flattened
+    too; features are in the order numbers, one-hot and bits, images. The key `action_mask` of a Dict is no feature.
+    Running statistics (`normalize`) cover Box leaves of numbers.
 
     Args:
         obs_space: space of one observation.
