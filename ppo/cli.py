@@ -209,11 +209,12 @@ def parse(args: list[str]) -> Train | Resume | Eval | Check | Envs:
     """Parse arguments; `train` is parsed until the preset that its environment asks for is among the defaults."""
     default = Config()
     if args[:1] == ["train"]:
-        asked = _parse([a for a in args if a not in ("-h", "--help")], default)
+        plain = [a for a in args if a not in ("-h", "--help")]
+        asked = _parse(plain, default)
         assert isinstance(asked, Train)
         toml = read_toml(asked.config) if asked.config else {}
         if toml:
-            asked = _parse([a for a in args if a not in ("-h", "--help")], default.replace(toml, str(asked.config)))
+            asked = _parse(plain, default.replace(toml, str(asked.config)))
             assert isinstance(asked, Train)
         chosen = asked.settings
         default = preset(chosen.env_id, chosen.algorithm, chosen.policy)[1].replace(toml, str(asked.config))

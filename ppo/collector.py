@@ -219,9 +219,8 @@ def _final_obs(rollout: Rollout) -> Tensor:
 
 
 def _to_numpy(x: Any) -> np.ndarray:
-    return np.array(
-        x.cpu().numpy() if isinstance(x, Tensor) else x, dtype=bool
-    )  # a copy: environments reuse their arrays
+    # A copy, because environments reuse their arrays.
+    return np.array(x.cpu().numpy() if isinstance(x, Tensor) else x, dtype=bool)
 
 
 def _to_torch(actions: Any, device: torch.device) -> Any:

@@ -102,7 +102,7 @@ class Config:
     """Episodes of an evaluation at a checkpoint (deterministic policy); 0 switches evaluations off."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the policy lives; auto takes cuda for the cnn policy where there is one, else cpu."""
+    """Where the policy lives; auto takes cuda for convolutions, where there is one, else cpu."""
     threads: int = 1
     """Threads of torch on the CPU; more than one help only wide networks and images."""
 

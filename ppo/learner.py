@@ -15,6 +15,7 @@ from ppo.normalize import RewardScaler
 from ppo.policies import Policy
 from ppo.rollout import Batch, Rollout
 
+COLUMNS = (*STATS, "offender", "grad_norm")  # of an optimizer step's statistics
 OPTIMIZER_STATE = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}}
 
 
@@ -69,13 +70,13 @@ class Learner:
             if config.target_kl and epochs[-1].mean(0)[STATS.index("approx_kl")] > config.target_kl:
                 break
         self._check(torch.cat(epochs), trained)
-        stats = dict(zip((*STATS, "", "grad_norm"), epochs[-1].mean(0).tolist(), strict=True))
-        stats.pop("")
+        stats = dict(zip(COLUMNS, epochs[-1].mean(0).tolist(), strict=True))
+        del stats["offender"]  # a row's index, for `_check`
         self.seconds = time.perf_counter() - begin
         return stats | {"explained_variance": variance, "learning_rate": rate, "epochs": float(len(epochs))}
 
     def _step(self, minibatch: Batch) -> Tensor:
-        """Take one optimizer step and return its statistics, (len(STATS) + 2,)."""
+        """Take one optimizer step and return its statistics, in the order of COLUMNS."""
         dist, values, _ = self.policy(minibatch.obs, minibatch.states, minibatch.starts)
         loss, stats = ppo_loss(
             dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
@@ -111,14 +112,13 @@ class Learner:
             return
         number, column = bad[0].tolist()
         batch, index = trained[number]
-        minibatch, row = batch.select(index), int(stats[number, len(STATS)])
+        minibatch, row = batch.select(index), int(stats[number, COLUMNS.index("offender")])
         where = "in its gradient alone"
         if row >= 0:
             step, env = divmod(int(minibatch.rows.flatten()[row]), self.config.num_envs)
             where = f"first in environment {env} at step {step} of the rollout"
-        name = (*STATS, "", "grad_norm")[column]
         raise NonFiniteError(
-            f"{name} is not finite in optimizer step {number + 1} of the iteration, {where}", vars(minibatch)
+            f"{COLUMNS[column]} is not finite in optimizer step {number + 1} of the iteration, {where}", vars(minibatch)
         )
 
     def state_dict(self) -> dict[str, Tensor]:

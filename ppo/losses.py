@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")  # and the first row that is not finite, or −1
+STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from ppo.envs.spaces import (
     mask_columns,
     pack,
     packed_dtype,
-    packed_shape,
     to_json,
     unpack,
 )
@@ -66,6 +65,14 @@ any_space = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+def packed_shape(space):
+    """A leaf keeps its shape; a Dict or Tuple is one vector of all its numbers, an index being one."""
+    if isinstance(space, Dict | Tuple):
+        parts = space.spaces.values() if isinstance(space, Dict) else space.spaces
+        return (sum(int(np.prod(packed_shape(part))) for part in parts),)
+    return tuple(space.shape or ())
 
 
 def batch(space: gymnasium.Space, seed: int = 0) -> tuple[list, object]:

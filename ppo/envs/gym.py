@@ -121,7 +121,7 @@ def check_envs(envs: VectorEnv) -> VectorEnv:
         UsageError: the environment does not say how it resets.
     """
     autoreset_mode(envs)
-    return expose_mask(envs)
+    return _expose_mask(envs)
 
 
 def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
@@ -199,7 +199,7 @@ class MaskInObservation(VectorWrapper):
         return {"obs": obs, MASK_KEY: mask}
 
 
-def expose_mask(envs: VectorEnv) -> VectorEnv:
+def _expose_mask(envs: VectorEnv) -> VectorEnv:
     """Wrap envs so that a mask in the info becomes part of the observation; unchanged where there is none.
 
     Costs one reset, because only a reset shows what the info holds.

@@ -93,13 +93,6 @@ def leaf_size(leaf: Space[Any]) -> int:
     return 1 if isinstance(leaf, Discrete) else int(np.prod(leaf.shape or (1,)))
 
 
-def packed_shape(space: Space[Any]) -> tuple[int, ...]:
-    """Return the shape of one packed observation, without batch dimensions."""
-    if isinstance(space, Dict | Tuple):
-        return (sum(leaf_size(leaf) for _, leaf in leaves(space)),)
-    return tuple(space.shape or ())
-
-
 def packed_dtype(space: Space[Any]) -> torch.dtype:
     """Return uint8 where nothing needs more (images, bits), int64 for lone indices, else float32."""
     found = [leaf for _, leaf in leaves(space)]
@@ -117,7 +110,8 @@ def pack(space: Space[Any], obs: Any, device: torch.device | None = None) -> Ten
         device: where the tensor goes; None leaves torch observations where they are.
 
     Returns:
-        (N, *packed_shape(space)) of packed_dtype(space). Indices start at 0 whatever the space's `start`.
+        (N, *shape) for a leaf, (N, D) for a Dict or Tuple, of packed_dtype(space). Indices start at 0 whatever the
+        space's `start`.
     """
     dtype = packed_dtype(space)
     if not isinstance(space, Dict | Tuple):
@@ -137,7 +131,7 @@ def _leaf_tensor(leaf: Space[Any], value: Any, dtype: torch.dtype, device: torch
 
 
 def unpack(space: Space[Any], packed: Tensor) -> list[tuple[str, Space[Any], Tensor]]:
-    """Split packed observations (…, *packed_shape) into (path, leaf, (…, *leaf shape)) in packing order."""
+    """Split packed observations (…, *shape) or (…, D) into (path, leaf, (…, *leaf shape)) in packing order."""
     found = list(leaves(space))
     if not isinstance(space, Dict | Tuple):
         return [(found[0][0], found[0][1], packed)]
