@@ -14,6 +14,7 @@ from ppo.config import Config
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs
 from ppo.envs.spaces import mask_columns, one_line
 from ppo.errors import NonFiniteError, UsageError
+from ppo.flat import FlatPolicy
 from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.presets import preset
 from ppo.process import seed_everything
@@ -42,7 +43,7 @@ def check(
         if value < 1:
             raise UsageError(f"{what} = {value} is too small; choose at least 1")
     name, config = preset(env_id, algorithm, policy)
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(1)
     with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs))) as envs:
         yield from _findings(env_id, envs, steps, name, config)
 
@@ -95,9 +96,9 @@ def _random_policy(envs: VectorEnv, config: Config) -> Policy:
 
 
 def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[int], float]:
-    collector = Collector(envs, policy, steps)
-    collector.reset(seed_everything(0, 0, 0))
-    rollout, episodes = collector.collect()
+    collector = Collector(envs, FlatPolicy(policy))
+    collector.reset(seed_everything(0, (0, 0)))
+    rollout, episodes = collector.collect(steps)
     return rollout, [episode.length for episode in episodes], collector.env_seconds
 
 

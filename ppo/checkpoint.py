@@ -5,8 +5,10 @@ the spaces, the counters and a checksum. There are no random states: a checkpoin
 every generator and environment anew from (seed, iteration), in the run that goes on as in the run that resumes.
 """
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ppo.errors import UsageError
+from ppo.errors import NonFiniteError, UsageError
 from ppo.files import write_atomically
 
 SCHEMA = 1
@@ -95,3 +97,19 @@ def checkpoint_path(run_dir: Path, name: str) -> Path:
         there = sorted(file.stem for file in path.parent.glob("*.safetensors"))
         raise UsageError(f"{run_dir} has no checkpoint {name!r}; it has {', '.join(there) or 'none yet'}")
     return path
+
+
+@contextlib.contextmanager
+def forensics(run_dir: Path) -> Iterator[None]:
+    """Write the rollout or minibatch that a NonFiniteError holds to the run folder before passing it on."""
+    try:
+        yield
+    except NonFiniteError as error:
+        if not error.tensors:
+            raise
+        path = run_dir / "nonfinite.safetensors"
+        try:
+            write_atomically(path, save({name: x.contiguous() for name, x in error.tensors.items()}))
+        except UsageError as full:
+            raise NonFiniteError(f"{error} ({full})") from error
+        raise NonFiniteError(f"{error}; the numbers around it are in {path}") from error

@@ -127,7 +127,7 @@ class Envs:
 
 def _train(trainer: "Trainer", origin: str) -> None:
     """Print what was resolved, train with a progress bar, and print what came of it and what to do next."""
-    from ppo.terminal import Reporter
+    from ppo.terminal import Reporter, time_split
 
     for name, value in [("settings", origin), *describe(trainer)]:
         console.print(f"{name:>13}  {value}", markup=False)
@@ -144,6 +144,8 @@ def _train(trainer: "Trainer", origin: str) -> None:
             f"   evaluation  return {trainer.last_evaluation:.1f} over {trainer.config.eval_episodes} deterministic "
             f"episodes (best of the run {trainer.best_return:.1f})"
         )
+    split = time_split(trainer.seconds, trainer.compiled, trainer.config.vectorization)
+    console.print(f"         time  {split}", markup=False)
     console.print(f"   run folder  {run_dir}", markup=False)
     console.print(f"  evaluate it  {_command('ppo')} eval {folder}", markup=False)
     console.print(
@@ -161,8 +163,10 @@ def describe(trainer: "Trainer") -> list[tuple[str, str]]:
         ("environment", f"{config.env_id}: {made}"),
         ("observation", one_line(envs.single_observation_space)),
         ("action", one_line(envs.single_action_space)),
-        ("policy", f"{trainer.policy_name}, {parameters:,} parameters, on {trainer.device} ({config.device})"),
-        ("threads", str(config.threads)),
+        ("policy", f"{trainer.policy_name}, {parameters:,} parameters"),
+        ("device", f"{trainer.device}: {trainer.why_device}"),
+        ("threads", f"{trainer.threads}: {trainer.why_threads}"),
+        ("compile", f"{'on' if trainer.compiled else 'off'}: {trainer.why_compiled}"),
         ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
         ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of B {sequences} x L {length}, "
                    f"{config.optimizer}"),

@@ -40,8 +40,8 @@ class Config:
     """T: steps of each environment between two updates."""
     env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
     """Keyword arguments of the environment: `--env-kwargs continuous True`."""
-    vectorization: Literal["auto", "sync", "async", "vector_entry_point"] = "auto"
-    """How environments are vectorised; auto takes the environment's own vector entry point, else sync."""
+    vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = "auto"
+    """How environments are vectorised; auto takes the environment's own vector entry point, else the faster by trial."""
 
     learning_rate: float = 3e-4
     """Step size of the optimizer at the start."""
@@ -103,8 +103,12 @@ class Config:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the policy lives; auto takes cuda for convolutions, where there is one, else cpu."""
-    threads: int = 1
-    """Threads of torch on the CPU; more than one help only wide networks and images."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Run the policy and the optimizer step as machine code; auto does where that wins back compiling it."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers inside the networks; bfloat16 (autocast) is for large networks on hardware that is built for it."""
+    threads: int | Literal["auto"] = "auto"
+    """Threads of torch on the CPU; auto takes as many cores as a minibatch has work for."""
 
     @property
     def batch_size(self) -> int:
@@ -120,7 +124,7 @@ class Config:
         at_least = {"total_timesteps": 1, "num_envs": 1, "num_steps": 1, "update_epochs": 1, "num_minibatches": 1}
         at_least |= {"state_size": 1, "seed": 0, "seq_len": 0, "checkpoint_every": 0, "eval_episodes": 0, "threads": 1}
         for name, low in at_least.items():
-            if getattr(self, name) < low:
+            if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {low}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
@@ -131,7 +135,7 @@ class Config:
         for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
-        if self.threads > 1024:
+        if self.threads != "auto" and self.threads > 1024:
             raise UsageError(f"threads = {self.threads} is too large; choose at most the number of cores")
         if set(self.exp_name) & set("/\\:"):
             raise UsageError(f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes and colons")
@@ -212,6 +216,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, example: Any, source: str) -> Any:
+    if name == "threads":
+        example = "" if value == "auto" else 1
     if isinstance(example, Path) and isinstance(value, str):
         return Path(value)
     if isinstance(example, tuple) and isinstance(value, list) and all(type(v) is int for v in value):

@@ -15,8 +15,9 @@ from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint
 from ppo.collector import MAX_STEPS, Collector, Episode, play
 from ppo.config import Config
 from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import MASK_KEY, flat_mask, from_json, mask_columns, pack, to_json
+from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, from_json, mask_columns, to_json
 from ppo.errors import UsageError
+from ppo.flat import FlatPolicy
 from ppo.policies import build_policy
 
 MAX_ENVS = 16  # environments that play side by side in an evaluation
@@ -51,18 +52,18 @@ class Player:
             obs: one observation, as `env.reset()` or `env.step()` returned it.
             state: what the previous call returned; None at the start of an episode.
             mask: `info["action_mask"]`, where the environment gives its mask there.
-            deterministic: take the mode of the distribution instead of a sample.
+            deterministic: leave nothing to chance: the most probable action, or the Gaussian's mean.
         """
         if mask is not None:
             obs = {"obs": obs, MASK_KEY: flat_mask(mask)}
         if mask_columns(self.obs_space) is not None and not (isinstance(obs, dict) and MASK_KEY in obs):
             raise UsageError("this policy was trained with action masks; give mask=info['action_mask']")
         batch = concatenate(self.obs_space, [obs], create_empty_array(self.obs_space, 1))  # type: ignore[arg-type]
-        packed = pack(self.obs_space, batch, next(self.policy.parameters()).device)  # (1, *obs)
+        packed = Packer(self.obs_space)(batch)  # (1, *obs)
         starts = torch.full((1, 1), state is None)
         state = self.policy.initial_state(1) if state is None else state
         dist, _, state = self.policy(packed.unsqueeze(0), state, starts)
-        action = (dist.mode() if deterministic else dist.sample())[0]  # (1, *action)
+        action = dist.sample(self.policy.head.noise(1, 1, deterministic=deterministic))[0]  # (1, *action)
         return _first(self.policy.head.to_env(action)), state
 
 
@@ -87,6 +88,7 @@ def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
     config = Config().replace(meta["config"], str(path))
     obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
     policy = build_policy(meta["policy"], obs_space, action_space, config.policy_options())
+    FlatPolicy(policy)  # laid out in memory as when it was trained: products round the same way
     load_exactly(policy, tensors, "policy.", path)
     return Player(policy.eval(), obs_space, action_space, config, meta["given_envs"])
 
@@ -130,7 +132,7 @@ def evaluate(
     player = load_policy(run, checkpoint)
     with contextlib.closing(_envs_for(player, min(MAX_ENVS, episodes))) as envs:
         torch.manual_seed(seed)
-        played = play(envs, player.policy, episodes, seed, deterministic)
+        played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic)
     return Report(player.config.env_id, checkpoint, deterministic, played)
 
 
@@ -165,7 +167,7 @@ def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True
     ended: list[Episode] = []
     with contextlib.closing(_envs_for(player, 1, "rgb_array")) as envs:
         torch.manual_seed(seed)
-        collector = Collector(envs, player.policy, num_steps=1, deterministic=deterministic)
+        collector = Collector(envs, FlatPolicy(player.policy))
         collector.reset(seed)
         fps = envs.metadata.get("render_fps", 30)
         while not ended and len(frames) < MAX_STEPS:
@@ -173,7 +175,7 @@ def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True
             if frame is None or len(frame) == 0 or frame[0] is None:
                 raise UsageError(f"{player.config.env_id} does not render rgb_array pictures; there is nothing to film")
             frames.append(np.asarray(frame[0]))
-            ended = collector.collect()[1]
+            ended = collector.collect(1, deterministic)[1]
     folder = Path(run) / "videos"
     folder.mkdir(exist_ok=True)
     path = folder / f"{checkpoint}__s{seed}.mp4"

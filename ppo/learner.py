@@ -1,22 +1,22 @@
 """The learner: folds a rollout into sequences and takes update_epochs · num_minibatches steps on the loss."""
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ppo.advantages import gae
+from ppo.compile import Compiled
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
+from ppo.flat import FlatPolicy
 from ppo.losses import STATS, LossTerms, ppo_loss
 from ppo.normalize import RewardScaler
-from ppo.policies import Policy
+from ppo.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.rollout import Batch, Rollout
 
 COLUMNS = (*STATS, "offender", "grad_norm")  # of an optimizer step's statistics
-OPTIMIZER_STATE = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}}
 
 
 class Learner:
@@ -25,17 +25,17 @@ class Learner:
     Args:
         policy: trained in place.
         config: sizes, coefficients, optimizer.
+        compiled: run the optimizer step as machine code.
     """
 
-    def __init__(self, policy: Policy, config: Config) -> None:
+    def __init__(self, policy: FlatPolicy, config: Config, compiled: bool = False) -> None:
         self.policy, self.config = policy, config
-        self.seq_len = config.sequence_length(recurrent=policy.state_size > 0)  # L
+        self.seq_len = config.sequence_length(recurrent=policy.policy.state_size > 0)  # L
         self.terms = LossTerms(config.clip_coef, config.clip_vloss, config.vf_coef, config.ent_coef, config.norm_adv)
-        self.optimizer: torch.optim.Optimizer
-        if config.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(policy.parameters(), config.learning_rate, eps=1e-5, fused=True)
-        else:
-            self.optimizer = torch.optim.RMSprop(policy.parameters(), config.learning_rate, alpha=0.99, eps=1e-5)
+        self.rate = policy.vector.new_zeros(())
+        self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
+        self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
+        self.step = Compiled(self._step, policy, compiled)
         self.seconds = 0.0  # of the last update
         self.scaler = RewardScaler(config.gamma, config.num_envs) if config.scale_rewards else None
 
@@ -50,22 +50,26 @@ class Learner:
             Means over the minibatches of the last epoch, and the explained variance before the first.
 
         Raises:
-            NonFiniteError: a return, loss or gradient is NaN or infinite; it carries the minibatch.
+            NonFiniteError: a loss or gradient is NaN or infinite; names the first culprit, holds the minibatch.
         """
-        config, begin = self.config, time.perf_counter()
-        rate = config.learning_rate * ((1 - progress) if config.anneal_lr else 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        begin, config = time.perf_counter(), self.config
+        rate = config.learning_rate * (1 - progress) if config.anneal_lr else config.learning_rate
+        self.rate.fill_(rate)
         rewards = self._scaled(rollout)
         batch = Batch.from_rollout(rollout, *self._estimate(rollout, rewards), self.seq_len)
         variance = explained_variance(batch)
+        state = (self.rate, *self.moments.values())
+        size = batch.num_sequences // config.num_minibatches
+        compiling = time.perf_counter()
+        step = self.step.bind(*batch, torch.arange(size, device=batch.rows.device), *state)
+        begin += time.perf_counter() - compiling
         epochs: list[Tensor] = []  # (num_minibatches, statistics) each
         trained: list[tuple[Batch, Tensor]] = []  # the batch and the sequences of each optimizer step
         for epoch in range(config.update_epochs):
             if epoch and config.recompute_advantages:
-                batch = batch.reweighed(*self._estimate(rollout.revalued(self.policy), rewards))
-            order = torch.randperm(len(batch), device=batch.valid.device).chunk(config.num_minibatches)
-            epochs.append(torch.stack([self._step(batch.select(index)) for index in order]))
+                batch = batch.reweighed(*self._estimate(rollout.revalued(self.policy.forward), rewards))
+            order = torch.randperm(batch.num_sequences, device=batch.valid.device).split(size)
+            epochs.append(torch.stack([step(*batch, index, *state)[0] for index in order]))
             trained += [(batch, index) for index in order]
             if config.target_kl and epochs[-1].mean(0)[STATS.index("approx_kl")] > config.target_kl:
                 break
@@ -75,19 +79,25 @@ class Learner:
         self.seconds = time.perf_counter() - begin
         return stats | {"explained_variance": variance, "learning_rate": rate, "epochs": float(len(epochs))}
 
-    def _step(self, minibatch: Batch) -> Tensor:
-        """Take one optimizer step and return its statistics, in the order of COLUMNS."""
-        dist, values, _ = self.policy(minibatch.obs, minibatch.states, minibatch.starts)
-        loss, stats = ppo_loss(
-            dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
-            minibatch.advantages, minibatch.returns, minibatch.valid, self.terms,
-        )  # fmt: skip
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        limit = self.config.max_grad_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), limit)
-        self.optimizer.step()
-        return torch.cat([stats, norm.detach().view(1)])
+    def _step(self, policy: FlatPolicy, *tensors: Tensor) -> tuple[Tensor]:
+        """Take one optimizer step on a minibatch and return its statistics, in the order of COLUMNS.
+
+        The tensors are the columns of the batch, the minibatch's index (B,), the step size and the optimizer's moments.
+        """
+        columns = len(Batch._fields)
+        index, rate, *moments = tensors[columns:]
+        minibatch = Batch(*tensors[:columns]).select(index)
+        with torch.enable_grad():
+            dist, values, _ = policy.forward(minibatch.obs, minibatch.states, minibatch.starts)
+            loss, stats = ppo_loss(
+                dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
+                minibatch.advantages, minibatch.returns, minibatch.valid, self.terms,
+            )  # fmt: skip
+            gradient = policy.gradient(loss)
+        with torch.no_grad():
+            norm = clip_(gradient, self.config.max_grad_norm)
+            OPTIMIZERS[self.config.optimizer](policy.vector, gradient, rate, *moments)
+            return (torch.cat([stats, norm.view(1)]),)
 
     def _scaled(self, rollout: Rollout) -> np.ndarray:
         rewards = rollout.rewards.cpu().numpy()
@@ -118,14 +128,13 @@ class Learner:
             step, env = divmod(int(minibatch.rows.flatten()[row]), self.config.num_envs)
             where = f"first in environment {env} at step {step} of the rollout"
         raise NonFiniteError(
-            f"{COLUMNS[column]} is not finite in optimizer step {number + 1} of the iteration, {where}", vars(minibatch)
+            f"{COLUMNS[column]} is not finite in optimizer step {number + 1} of the iteration, {where}",
+            minibatch._asdict(),
         )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the optimizer's state and the reward statistics, flat, by name."""
-        found: dict[str, Tensor] = {}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        """Return the optimizer's moments and the reward statistics, by name."""
+        found = {f"optimizer.{name}": x for name, x in self.moments.items()}
         if self.scaler is not None:
             found |= {f"scaler.{key}": value for key, value in self.scaler.stats.state_dict().items()}
         return found
@@ -136,26 +145,15 @@ class Learner:
         Raises:
             UsageError: the tensors are those of another optimizer, or of a run that scaled its rewards differently.
         """
-        expected = OPTIMIZER_STATE[self.config.optimizer] | ({"scaler"} if self.scaler is not None else set())
-        found = {
-            name.rpartition(".")[2] if name.startswith("optimizer.") else name.partition(".")[0] for name in tensors
-        }
-        if found - {"policy"} != expected:
+        own = self.state_dict()
+        found = {name: x for name, x in tensors.items() if not name.startswith("policy.")}
+        if {name: x.shape for name, x in found.items()} != {name: x.shape for name, x in own.items()}:
             raise UsageError(
-                f"the checkpoint holds {', '.join(sorted(found - {'policy'}))} but optimizer = {self.config.optimizer!r} "
-                f"and scale_rewards = {self.config.scale_rewards} need {', '.join(sorted(expected))}; leave them as they were"
+                f"the checkpoint holds {', '.join(sorted(found))} but optimizer = {self.config.optimizer!r} "
+                f"and scale_rewards = {self.config.scale_rewards} need {', '.join(sorted(own))}; leave them as they were"
             )
-        state: dict[int, dict[str, Any]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".", 2)
-                state.setdefault(int(index), {})[key] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        if self.scaler is not None:
-            prefix = "scaler."
-            stats = {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
-            self.scaler.stats.load_state_dict(stats)
+        for name, tensor in own.items():
+            tensor.copy_(found[name])
 
 
 def explained_variance(batch: Batch) -> float:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -35,9 +36,8 @@ class Logger:
             table = "\n".join(f"|{name}|{value}|" for name, value in settings.items())
             self.writer.add_text("config", f"|setting|value|\n|-|-|\n{table}")
             plain = {name: v if isinstance(v, bool | int | float | str) else str(v) for name, v in settings.items()}
-            assert self.writer.file_writer is not None
             for summary in hparams(plain, {"charts/episodic_return": 0.0, "eval/episodic_return": 0.0}):
-                self.writer.file_writer.add_summary(summary)
+                self._add(summary)
 
     def write(self, row: dict[str, float], iteration: int, global_step: int) -> None:
         """Write one row; every row of a run has the same names, which are TensorBoard's tags.
@@ -53,11 +53,15 @@ class Logger:
                     self.names = ["iteration", "global_step", *row]
                     csv.writer(file).writerow(self.names)
                 csv.DictWriter(file, self.names).writerow(shown)
-            for name, value in row.items():
-                if not math.isnan(value):
-                    self.writer.add_scalar(name, value, global_step)
+            known = [(name, value) for name, value in row.items() if not math.isnan(value)]
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in known]
+            self._add(Summary(value=values), global_step)  # one event: the writer's thread costs time for each
         except OSError as error:
             raise UsageError(f"cannot write {self.path.parent}: {error.strerror}; make room and resume") from error
+
+    def _add(self, summary: Summary, global_step: int | None = None) -> None:
+        assert self.writer.file_writer is not None
+        self.writer.file_writer.add_summary(summary, global_step)
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""

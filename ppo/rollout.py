@@ -1,11 +1,13 @@
 """The rollout: T steps of N environments, and its fold into sequences for training."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from ppo.errors import NonFiniteError
 
 
 def fold(x: Tensor, length: int) -> Tensor:
@@ -60,8 +62,7 @@ class Rollout:
         return replace(self, values=values, next_values=self.cuts.next_values(values, policy))
 
 
-@dataclass
-class Batch:
+class Batch(NamedTuple):
     """What the learner trains on: the rollout folded into B sequences of L steps."""
 
     obs: Tensor  # (L, B, *obs)
@@ -90,16 +91,36 @@ class Batch:
     def reweighed(self, values: Tensor, advantages: Tensor, returns: Tensor) -> "Batch":
         """Return the batch with other values, advantages and returns (T, N) in place."""
         length = len(self.valid)
-        return replace(
-            self, values=fold(values, length), advantages=fold(advantages, length), returns=fold(returns, length)
+        return self._replace(
+            values=fold(values, length), advantages=fold(advantages, length), returns=fold(returns, length)
         )
 
-    def __len__(self) -> int:
-        """Count the sequences, B."""
+    @property
+    def num_sequences(self) -> int:
+        """B."""
         return self.valid.shape[1]
 
     def select(self, index: Tensor) -> "Batch":
         """Return the minibatch of the sequences at `index` (B',)."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        columns = self._asdict()
         states = columns.pop("states")
         return Batch(states=states[index], **{name: x.index_select(1, index) for name, x in columns.items()})
+
+
+def check_finite(columns: dict[str, Tensor], names: tuple[str, ...], first_step: int) -> None:
+    """Raise NonFiniteError for the earliest entry of the named columns (T, N, …) that is not finite."""
+    tensors = {name: columns[name] for name in names if name in columns and columns[name].is_floating_point()}
+    broken = {name: ~x.isfinite() for name, x in tensors.items() if not x.isfinite().all()}
+    found = {name: where.nonzero()[0].tolist() for name, where in broken.items()}
+    if found:
+        name, at = min(found.items(), key=lambda item: item[1][0])
+        value, entry = tensors[name][tuple(at)].item(), f", entry {at[2:]}" if at[2:] else ""
+        message = f"{name} is not finite ({value}) in environment {at[1]} at step {first_step + at[0]}{entry}"
+        raise NonFiniteError(message, tensors)
+
+
+def final_obs(rollout: Rollout) -> Tensor:
+    """Return (T, N): NaN where a row's successor stands in the cuts and is not finite, else 0."""
+    finite = rollout.cuts.obs.isfinite().view(len(rollout.cuts.rows), -1).all(1)
+    marks = torch.where(finite, 0.0, torch.nan)
+    return torch.zeros(rollout.valid.numel()).to(marks).index_copy(0, rollout.cuts.rows, marks).view_as(rollout.valid)

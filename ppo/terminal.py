@@ -15,6 +15,8 @@ SHOWN = {
     "entropy": ("losses/entropy", ".2f"),
 }
 
+MOST = 0.6  # of a run's time: then it is worth a word
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -24,6 +26,7 @@ class Progress:
     iteration: int
     global_step: int
     total_timesteps: int
+    notes: tuple[str, ...] = ()  # what is to be said once
 
 
 class Reporter:
@@ -51,6 +54,8 @@ class Reporter:
 
     def __call__(self, progress: Progress) -> None:
         """Take in an iteration."""
+        for note in progress.notes:
+            self.console.print(f"         note  {note}", markup=False)
         self.latest |= {name: value for name, value in progress.row.items() if not math.isnan(value)}
         speed = (progress.global_step - self.begun_at) / (time.monotonic() - self.begin)
         done = f"{progress.global_step:,}/{progress.total_timesteps:,}"
@@ -65,3 +70,27 @@ class Reporter:
             left = (progress.total_timesteps - progress.global_step) / speed
             print(f"{done} steps  {text}  ETA {left:.0f} s", flush=True)
         self.tenths = tenths
+
+
+def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) -> str:
+    """Return where a run's time went and, where one part took most of it, what would help.
+
+    Args:
+        seconds: of environment, inference and update.
+        compiled: the policy and the optimizer step were machine code.
+        vectorization: as in `Config`.
+    """
+    total = sum(seconds.values()) or 1.0
+    parts = ", ".join(f"{name} {value / total:.0%}" for name, value in seconds.items())
+    largest = max(seconds, key=lambda name: seconds[name])
+    if seconds[largest] < MOST * total:
+        return parts
+    machine = "" if compiled else "--compile on, "
+    help_with = {
+        "environment": "--vectorization envpool, if it knows this one"
+        if vectorization != "envpool"
+        else "nothing here; it is the environment's own time",
+        "inference": f"{machine}more --num-envs with fewer --num-steps",
+        "update": f"{machine}fewer --update-epochs, fewer --num-minibatches",
+    }
+    return f"{parts}; what would help: {help_with[largest]}"

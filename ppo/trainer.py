@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,20 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from safetensors.torch import save
 
-from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
+from ppo.checkpoint import checkpoint_path, forensics, load_exactly, read_checkpoint, write_checkpoint
 from ppo.collector import Collector, Episode, play
+from ppo.compile import worth_it
 from ppo.config import Config
 from ppo.envs import check_envs, make_envs
 from ppo.envs.spaces import to_json
 from ppo.errors import NonFiniteError, UsageError
 from ppo.files import new_folder, write_atomically
+from ppo.flat import FlatPolicy
 from ppo.learner import Learner
 from ppo.logger import Logger
 from ppo.policies import build_policy, resolve_policy
-from ppo.process import resolve_device, seed_everything, stopped_by_signal
+from ppo.process import resolve_device, resolve_threads, seed_everything, stopped_by_signal
 from ppo.rollout import Rollout
 from ppo.terminal import Progress
 
@@ -50,21 +51,37 @@ class Trainer:
             config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
         config.validate()
         self.config = config
-        torch.set_num_threads(config.threads)
         if envs is None:
             envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs)
         self.envs = check_envs(envs)
         obs_space, action_space = self.envs.single_observation_space, self.envs.single_action_space
         self.policy_name = resolve_policy(config.policy, obs_space)
-        seed_everything(config.seed, RANK, 0)
+        seed_everything(config.seed)
         policy = build_policy(self.policy_name, obs_space, action_space, config.policy_options())
-        self.device = resolve_device(config.device, policy)
+        self.device, self.why_device = resolve_device(config.device, policy)
         self.policy = policy.to(self.device)
-        self.learner = Learner(self.policy, config)
-        self.collector = Collector(self.envs, self.policy, config.num_steps)
+        flat = FlatPolicy(self.policy, config.precision)
+        length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
+        self.threads, self.why_threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
+        torch.set_num_threads(self.threads)
+        self.compiled, self.why_compiled = self._resolve_compile()
+        self.learner = Learner(flat, config, self.compiled)
+        self.collector = Collector(self.envs, flat, self.compiled)
         self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
         self.last_evaluation = math.nan
         self.run_dir: Path | None = None
+        self.said: tuple[str, ...] = ()  # notes that were reported
+        self.seconds = {"environment": 0.0, "inference": 0.0, "update": 0.0}  # where the time of `train` went
+
+    def _resolve_compile(self) -> tuple[bool, str]:
+        """Return whether the policy and the optimizer step are compiled, and why."""
+        config = self.config
+        if config.compile != "auto":
+            return config.compile == "on", "asked for"
+        iterations = config.total_timesteps // config.batch_size
+        steps = iterations * config.update_epochs * config.num_minibatches
+        seq_len = config.sequence_length(recurrent=self.policy.state_size > 0)
+        return worth_it(steps, iterations * config.num_steps, seq_len)
 
     @property
     def checkpoint_every(self) -> int:
@@ -98,7 +115,7 @@ class Trainer:
         stopped = False
         with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as stop:
             while not (self.finished or stopped):
-                rollout, episodes = self.collector.collect()
+                rollout, episodes = self.collector.collect(self.config.num_steps)
                 stats = self.learner.update(rollout, self.global_step / self.config.total_timesteps)
                 self.policy.absorb(rollout.obs, rollout.valid)
                 self.iteration += 1
@@ -113,7 +130,7 @@ class Trainer:
                     self._checkpoint(run_dir / "checkpoints", row["eval/episodic_return"])
                     self._begin_segment()
                 if report is not None:
-                    report(Progress(row, self.iteration, self.global_step, self.config.total_timesteps))
+                    report(Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes()))
         return run_dir
 
     def _open_run(self) -> Path:
@@ -160,29 +177,37 @@ class Trainer:
         It happens at the start and after each checkpoint. The running job and one that resumes there go on alike, and
         no random state and no simulator needs to be on disk.
         """
-        self.collector.reset(seed_everything(self.config.seed, RANK, self.iteration))
+        self.collector.reset(seed_everything(self.config.seed, (RANK, self.iteration)))
+
+    def _notes(self) -> tuple[str, ...]:
+        """Return why something is not compiled that should be, once."""
+        parts = {"policy": self.collector.act, "optimizer step": self.learner.step}
+        why = [f"the {name} is not compiled: {part.reason}" for name, part in parts.items() if part.reason]
+        new = tuple(note for note in why if note not in self.said)
+        self.said += new
+        return new
 
     def _row(self, rollout: Rollout, episodes: list[Episode], stats: dict[str, float]) -> dict[str, float]:
         """Return an iteration's scalars by their TensorBoard tags; NaN where there was nothing to measure."""
         clipped = self.policy.head.clipped_fraction(rollout.actions[rollout.valid])
-        seconds = self.collector.seconds + self.learner.seconds
+        inference = self.collector.seconds - self.collector.env_seconds
+        split = {"environment": self.collector.env_seconds, "inference": inference, "update": self.learner.seconds}
+        self.seconds = {name: self.seconds[name] + value for name, value in split.items()}
         return {
             "charts/episodic_return": _mean([episode.episode_return for episode in episodes]),
             "charts/episodic_length": _mean([episode.length for episode in episodes]),
-            "charts/SPS": float(rollout.valid.sum()) / seconds,
+            "charts/SPS": float(rollout.valid.sum()) / sum(split.values()),
             "charts/learning_rate": stats.pop("learning_rate"),
             "charts/clipped_actions": math.nan if clipped is None else float(clipped),
             **{f"losses/{name}": value for name, value in stats.items()},
-            "time/environment": self.collector.env_seconds,
-            "time/inference": self.collector.seconds - self.collector.env_seconds,
-            "time/update": self.learner.seconds,
+            **{f"time/{name}": value for name, value in split.items()},
         }
 
     def _evaluate(self, due: bool) -> dict[str, float]:
         """Play deterministic episodes in the training environments, which begin anew afterwards anyway."""
         played = self.config.eval_episodes if due else 0
         try:
-            episodes = play(self.envs, self.policy, played, self.config.seed + EVALUATION_SEED) if played else []
+            episodes = play(self.collector, played, self.config.seed + EVALUATION_SEED) if played else []
         except NonFiniteError as error:
             raise NonFiniteError(f"while evaluating: {error}", error.tensors) from error
         return {
@@ -218,22 +243,6 @@ class Trainer:
     def _spaces(self) -> dict[str, Any]:
         single = {"obs": self.envs.single_observation_space, "action": self.envs.single_action_space}
         return {name: to_json(space) for name, space in single.items()}
-
-
-@contextlib.contextmanager
-def forensics(run_dir: Path) -> Iterator[None]:
-    """Write the rollout or minibatch that a NonFiniteError holds to the run folder before passing it on."""
-    try:
-        yield
-    except NonFiniteError as error:
-        if not error.tensors:
-            raise
-        path = run_dir / "nonfinite.safetensors"
-        try:
-            write_atomically(path, save({name: x.contiguous() for name, x in error.tensors.items()}))
-        except UsageError as full:
-            raise NonFiniteError(f"{error} ({full})") from error
-        raise NonFiniteError(f"{error}; the numbers around it are in {path}") from error
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 FLOOR = -2
 LAYERS = {
     FLOOR: ["errors"],
-    -1: ["files"],
+    -1: ["files", "flat", "machine"],
     0: [
         "rollout",
         "advantages",
@@ -22,6 +22,8 @@ LAYERS = {
         "terminal",
         "process",
         "envs",
+        "compile",
+        "optimizers",
     ],
     1: ["policies", "presets"],
     2: ["collector", "learner"],

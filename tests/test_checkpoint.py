@@ -166,7 +166,7 @@ def test_the_data_is_flushed_before_it_takes_its_name(path, monkeypatch):
 def test_a_module_is_loaded_exactly_or_not_at_all(tmp_path):
     module = torch.nn.Linear(3, 2)
     before = module.weight.clone()
-    fits = {"policy.weight": torch.ones(2, 3), "policy.bias": torch.ones(2), "optimizer.0.step": torch.ones(())}
+    fits = {"policy.weight": torch.ones(2, 3), "policy.bias": torch.ones(2), "optimizer.step": torch.ones(())}
     for name, tensors in {
         "bias": {"policy.weight": torch.ones(2, 3)},
         "extra": fits | {"policy.extra": torch.ones(1)},

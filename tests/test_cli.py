@@ -190,7 +190,7 @@ def test_flags_that_do_not_exist_exit_with_2(folder, capsys, args):
 def test_an_environment_that_raises_shows_its_own_error_its_index_and_its_step(monkeypatch):
     monkeypatch.setattr(probes.Raising, "calls", 0)
     with pytest.raises(ValueError, match="the environment broke") as caught:  # the sixth step: of 1, in the third row
-        cli.main(["train", "probes:Raising-v0", *SHORT])
+        cli.main(["train", "probes:Raising-v0", *SHORT, "--vectorization", "sync"])
     notes = " ".join(caught.value.__notes__)
     assert "environment 1" in notes
     assert "vector step 2 " in notes
@@ -211,7 +211,15 @@ def test_numbers_that_are_not_finite_stop_with_exit_code_1(capsys):
 
 def test_a_run_is_trained_evaluated_and_resumed(folder, capsys):
     out = ran(capsys, "train", "CartPole-v1", *SHORT, "--gamma", "0.5")
-    for said in ("preset ppo + CartPole", "Discrete(2)", "mlp, ", "on cpu", "threads  1", "T 16 x N 2 = 32 steps"):
+    for said in (
+        "preset ppo + CartPole",
+        "Discrete(2)",
+        "mlp, ",
+        "device  cpu: ",
+        "threads  1: ",
+        "compile  off: the run is too short",
+        "T 16 x N 2 = 32 steps",
+    ):
         assert said in out
     assert re.search(r"^\d+/256 steps .* SPS .*entropy 0\.69 .*ETA \d+ s$", out, re.MULTILINE)
     assert re.search(r"evaluation  return [\d.]+ over 2 deterministic episodes", out)
@@ -349,6 +357,7 @@ def test_a_check_says_what_would_be_trained(capsys):
 def test_interrupt_and_terminate_write_a_checkpoint_and_print_how_to_go_on(folder, capsys):
     def start(name: str) -> subprocess.Popen[str]:
         args = [sys.executable, "-m", "ppo", "train", *TINY, "--total-timesteps", "50_000_000", "--exp-name", name]
+        args += ["--compile", "off"]  # which takes longer than all that is tested here
         return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     running = {number: start(number.name) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -11,8 +11,9 @@ from gymnasium.vector.utils import batch_space
 from ppo.advantages import gae
 from ppo.collector import Collector, Episode, play
 from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import pack
+from ppo.envs.spaces import Packer
 from ppo.errors import NonFiniteError, UsageError
+from ppo.flat import FlatPolicy
 from ppo.policies import build_policy
 
 torch.set_num_threads(1)  # as the trainer does: threads that share few cores spin and slow everything down twentyfold
@@ -69,10 +70,15 @@ def make_policy(name, envs, seed=0):
     return policy
 
 
-def collector_of(envs, policy_name, steps, deterministic=True):
-    collector = Collector(envs, make_policy(policy_name, envs), steps, deterministic)
+def collector_of(envs, policy_name):
+    collector = Collector(envs, FlatPolicy(make_policy(policy_name, envs)))
     collector.reset(seed=0)
     return collector
+
+
+def collected(envs, policy_name, steps):
+    """The first rollout of a policy that leaves nothing to chance, and its episodes."""
+    return collector_of(envs, policy_name).collect(steps, deterministic=True)
 
 
 def columns(rollout):
@@ -104,7 +110,7 @@ def by_hand(policy, index, length):
         state, done, episode = policy.initial_state(1), False, episode + 1
         while not done:
             dist, value, state = policy(torch.tensor(obs)[None, None], state, torch.tensor([[False]]))
-            successor, reward, terminated, truncated, _ = env.step(int(dist.mode()))
+            successor, reward, terminated, truncated, _ = env.step(int(dist.log_probs.argmax()))
             _, next_value, _ = policy(torch.tensor(successor)[None, None], state, torch.tensor([[False]]))
             done = terminated or truncated
             row = (obs, reward, float(value), 0.0 if terminated else float(next_value), terminated, truncated)
@@ -137,7 +143,7 @@ def assert_same(a, b, names):
 @pytest.mark.parametrize("as_dict", [False, True], ids=["Box", "Dict"])
 @pytest.mark.parametrize("policy", ["mlp", "gru"])
 def test_the_three_autoreset_modes_give_the_same_decisions_values_and_advantages(policy, as_dict):
-    rollouts = [collector_of(counters(mode, as_dict=as_dict), policy, 60).collect()[0] for mode in MODES]
+    rollouts = [collected(counters(mode, as_dict=as_dict), policy, 60)[0] for mode in MODES]
     for env in range(N):
         streams = [decisions(rollout, env) for rollout in rollouts]
         shared = min(whole_episodes(rows) for rows in streams)
@@ -153,23 +159,23 @@ def test_the_three_autoreset_modes_give_the_same_decisions_values_and_advantages
 @pytest.mark.parametrize("policy", ["mlp", "gru"])
 @pytest.mark.parametrize("mode", MODES)
 def test_every_row_and_its_advantage_are_what_a_loop_over_one_environment_finds(mode, policy):
-    collector = collector_of(counters(mode), policy, 60)
-    rollout, _ = collector.collect()
+    collector = collector_of(counters(mode), policy)
+    rollout, _ = collector.collect(60, deterministic=True)
     for env in range(N):
         rows = decisions(rollout, env)
-        expected = by_hand(collector.policy, env, len(rows["rewards"]))
+        expected = by_hand(collector.policy.policy, env, len(rows["rewards"]))
         assert_same(rows, expected, expected)
         advantages = advantages_by_definition(expected)
         np.testing.assert_allclose(rows["advantages"][: len(advantages)], advantages, rtol=1e-4, atol=1e-4)
 
 
 def test_the_gru_state_before_the_reset_matters_to_the_value_after_a_truncation():
-    collector = collector_of(counters(AutoresetMode.SAME_STEP), "gru", 3)
-    rollout, _ = collector.collect()  # environment 0 is truncated in its third row
+    collector = collector_of(counters(AutoresetMode.SAME_STEP), "gru")
+    rollout, _ = collector.collect(3, deterministic=True)  # environment 0 is truncated in its third row
     assert rollout.truncated[2, 0]
     final = torch.tensor([[[0.0, 0.0, 0.75, float(rollout.actions[2, 0]) / 4]]])
     with torch.no_grad():
-        fresh = collector.policy(final, torch.zeros(1, 8), torch.tensor([[False]]))[1].item()
+        fresh = collector.policy.policy(final, torch.zeros(1, 8), torch.tensor([[False]]))[1].item()
     assert abs(rollout.next_values[2, 0].item() - fresh) > 1e-3
 
 
@@ -180,9 +186,9 @@ def test_wherever_a_rollout_is_cut_its_last_rows_are_valued_and_the_next_goes_on
     expected = [by_hand(make_policy(policy, envs), env, 40) for env in range(N)]
     cut_at = set()
     for steps in range(1, 15):
-        two = collector_of(envs, policy, steps)
-        parts = [two.collect()[0], two.collect()[0]]
-        whole, _ = collector_of(envs, policy, 2 * steps).collect()
+        two = collector_of(envs, policy)
+        parts = [two.collect(steps, deterministic=True)[0] for _ in range(2)]
+        whole, _ = collected(envs, policy, 2 * steps)
         for name in ("obs", "starts", "valid", "actions", "rewards", "terminated", "truncated"):
             assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name)), name
         for name in ("states", "log_probs", "values"):
@@ -202,17 +208,17 @@ def test_wherever_a_rollout_is_cut_its_last_rows_are_valued_and_the_next_goes_on
 @pytest.mark.parametrize("policy", ["mlp", "gru"])
 @pytest.mark.parametrize("mode", MODES)
 def test_valuing_a_rollout_anew_under_the_same_policy_changes_nothing(mode, policy):
-    collector = collector_of(counters(mode), policy, 24)
-    collector.collect()
-    rollout, _ = collector.collect()  # begins in the middle of episodes
-    with torch.no_grad():
-        again = rollout.revalued(collector.policy)
+    collector = collector_of(counters(mode), policy)
+    collector.collect(24, deterministic=True)
+    rollout, _ = collector.collect(24, deterministic=True)  # begins in the middle of episodes
+    again = rollout.revalued(collector.policy.forward)
+    assert not again.values.requires_grad
     torch.testing.assert_close(again.values, rollout.values, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(again.next_values, rollout.next_values, rtol=1e-5, atol=1e-6)
 
 
 def test_only_next_step_has_dead_rows_one_after_each_episode():
-    dead = {mode: ~collector_of(counters(mode), "mlp", 12).collect()[0].valid[:, 0] for mode in MODES}
+    dead = {mode: ~collected(counters(mode), "mlp", 12)[0].valid[:, 0] for mode in MODES}
     assert dead[AutoresetMode.NEXT_STEP].nonzero().flatten().tolist() == [3, 9]  # after 3 and after 5 decisions
     assert not dead[AutoresetMode.SAME_STEP].any()
     assert not dead[AutoresetMode.DISABLED].any()
@@ -233,8 +239,8 @@ class Echoing(VectorWrapper):
 
 def test_whatever_a_dead_step_brings_counts_for_nothing():
     envs = counters(AutoresetMode.NEXT_STEP)
-    expected, episodes = collector_of(envs, "gru", 60).collect()
-    found, others = collector_of(Echoing(envs), "gru", 60).collect()
+    expected, episodes = collected(envs, "gru", 60)
+    found, others = collected(Echoing(envs), "gru", 60)
     assert others == episodes
     for env in range(N):
         wanted = decisions(expected, env)
@@ -244,8 +250,8 @@ def test_whatever_a_dead_step_brings_counts_for_nothing():
 @pytest.mark.parametrize("steps", [1, 5, 13, 60])
 @pytest.mark.parametrize("mode", MODES)
 def test_episode_returns_and_lengths_are_right_and_carry_over_rollouts(mode, steps):
-    collector = collector_of(counters(mode), "mlp", steps)
-    episodes = [episode for _ in range(60 // steps) for episode in collector.collect()[1]]
+    collector = collector_of(counters(mode), "mlp")
+    episodes = [episode for _ in range(60 // steps) for episode in collector.collect(steps, deterministic=True)[1]]
     for env in range(N):
         lengths = LENGTHS[env] * 12
         ends = np.cumsum(lengths) + (np.arange(len(lengths)) if mode is AutoresetMode.NEXT_STEP else 0)
@@ -346,15 +352,15 @@ def assert_same_rollout(a, b):
 @pytest.mark.parametrize("policy", ["mlp", "gru"])
 @pytest.mark.parametrize("mode", MODES)
 def test_an_environment_that_overwrites_its_arrays_gives_the_same_rollout(mode, policy):
-    expected, episodes = collector_of(counters(mode), policy, 40).collect()
-    found, others = collector_of(Overwriting(counters(mode)), policy, 40).collect()
+    expected, episodes = collected(counters(mode), policy, 40)
+    found, others = collected(Overwriting(counters(mode)), policy, 40)
     assert_same_rollout(expected, found)
     assert others == episodes
 
 
 def test_observations_in_torch_never_leave_torch():
-    collector = collector_of(InTorch(), "mlp", 6)
-    rollout, episodes = collector.collect()
+    collector = collector_of(InTorch(), "mlp")
+    rollout, episodes = collector.collect(6, deterministic=True)
     assert rollout.obs[:, 0].tolist() == [[0, 0], [1, 0], [2, 0], [0, 0], [1, 0], [2, 0]]
     assert rollout.obs[:, 1].tolist() == [[0, 1], [1, 1], [2, 1], [3, 1], [4, 1], [0, 1]]
     assert rollout.rewards.T.tolist() == [[1, 2, 3, 1, 2, 3], [1, 2, 3, 4, 5, 1]]
@@ -362,21 +368,21 @@ def test_observations_in_torch_never_leave_torch():
     assert rollout.terminated.nonzero().tolist() == [[4, 1]]
     assert episodes == [Episode(0, 6.0, 3), Episode(1, 15.0, 5), Episode(0, 6.0, 3)]
     with torch.no_grad():
-        final = collector.policy(torch.tensor([[[3.0, 0.0]]]), torch.zeros(1, 0), torch.zeros(1, 1).bool())[1]
+        final = collector.policy.policy(torch.tensor([[[3.0, 0.0]]]), torch.zeros(1, 0), torch.zeros(1, 1).bool())[1]
     assert rollout.next_values[[2, 5], 0].tolist() == pytest.approx([float(final)] * 2, abs=1e-6)
 
 
 @pytest.mark.parametrize("as_dict", [False, True], ids=["Box", "Dict"])
 def test_final_observations_may_come_one_by_one_or_as_a_batch(as_dict):
     envs = counters(AutoresetMode.SAME_STEP, as_dict=as_dict)
-    expected, _ = collector_of(envs, "gru", 40).collect()
-    found, _ = collector_of(BatchedFinal(envs), "gru", 40).collect()
+    expected, _ = collected(envs, "gru", 40)
+    found, _ = collected(BatchedFinal(envs), "gru", 40)
     assert expected.truncated.any()
     assert_same_rollout(expected, found)
 
 
 def test_dict_observations_are_packed_leaf_after_leaf():
-    rollout, _ = collector_of(counters(AutoresetMode.SAME_STEP, as_dict=True), "mlp", 3).collect()
+    rollout, _ = collected(counters(AutoresetMode.SAME_STEP, as_dict=True), "mlp", 3)
     assert rollout.obs.shape == (3, N, 5)
     assert rollout.obs[:, 1, [0, 1, 2, 4]].tolist() == [[0.25, 0, 0, 0], [0.25, 0, 0.25, 1], [0.25, 0, 0.5, 2]]
 
@@ -485,11 +491,11 @@ SOURCES = pytest.mark.parametrize("source", ["obs", "info"])
 def decide_500_steps(envs, policy):
     """Collect 500 random steps; the environments fail where a masked action is taken."""
     torch.manual_seed(1)
-    collector = collector_of(envs, policy, 100, deterministic=False)
-    return sum(int(collector.collect()[0].valid.sum()) for _ in range(5))
+    collector = collector_of(envs, policy)
+    return sum(int(collector.collect(100)[0].valid.sum()) for _ in range(5))
 
 
-@pytest.mark.parametrize(("mode", "policy"), zip(MODES, ["mlp", "gru", "mlp"], strict=True))
+@pytest.mark.parametrize(("mode", "policy"), [*zip(MODES, ["mlp", "gru", "mlp"], strict=True)])
 @SOURCES
 @SIZES
 def test_masked_actions_are_never_taken_in_gymnasium_vector_environments(sizes, source, mode, policy):
@@ -528,8 +534,8 @@ class AllowingAll(VectorWrapper):
 @pytest.mark.parametrize("as_dict", [False, True], ids=["Box", "Dict"])
 def test_a_mask_in_the_info_that_allows_everything_changes_nothing(as_dict, final):
     envs = final(counters(AutoresetMode.SAME_STEP, as_dict=as_dict))
-    expected, _ = collector_of(envs, "gru", 40).collect()
-    found, _ = collector_of(check_envs(AllowingAll(envs)), "gru", 40).collect()
+    expected, _ = collected(envs, "gru", 40)
+    found, _ = collected(check_envs(AllowingAll(envs)), "gru", 40)
     for name in ("actions", "rewards", "values", "next_values", "states"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
 
@@ -538,19 +544,19 @@ def test_a_mask_in_the_info_that_allows_everything_changes_nothing(as_dict, fina
 @SOURCES
 @SIZES
 def test_a_decision_without_an_allowed_action_is_refused_by_environment_and_step(sizes, source, mode):
-    collector = collector_of(masked_envs(sizes, source, mode, stuck=2), "mlp", 20, deterministic=False)
+    collector = collector_of(masked_envs(sizes, source, mode, stuck=2), "mlp")
     with pytest.raises(UsageError, match=r"environment 1 allows no action at step 2\b"):
-        collector.collect()
+        collector.collect(20)
 
 
 def test_one_part_of_a_multidiscrete_without_an_allowed_choice_is_refused():
     envs = masked_envs((3, 4), "obs", AutoresetMode.SAME_STEP)
     obs, _ = envs.reset(seed=0)
     obs["action_mask"][2] = [1, 1, 1, 0, 0, 0, 0]
-    collector = collector_of(envs, "mlp", 1)
-    collector.obs = pack(envs.single_observation_space, obs)
+    collector = collector_of(envs, "mlp")
+    collector.obs = Packer(envs.single_observation_space)(obs)
     with pytest.raises(UsageError, match="environment 2 allows no action at step 0"):
-        collector.collect()
+        collector.collect(1)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -574,33 +580,33 @@ def broken(mode, bad):
 )
 def test_the_earliest_number_that_is_not_finite_is_named_with_its_environment_and_step(bad, message):
     with pytest.raises(NonFiniteError, match=message):
-        collector_of(broken(AutoresetMode.SAME_STEP, bad), "mlp", 6).collect()
+        collected(broken(AutoresetMode.SAME_STEP, bad), "mlp", 6)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_steps_are_counted_from_the_reset_over_rollouts(mode):
-    collector = collector_of(broken(mode, {2: {("reward", 6): np.nan}}), "mlp", 4)  # its first episode has 7 steps
-    collector.collect()
+    collector = collector_of(broken(mode, {2: {("reward", 6): np.nan}}), "mlp")  # its first episode has 7 steps
+    collector.collect(4)
     with pytest.raises(NonFiniteError, match=r"rewards .* environment 2 at step 6"):
-        collector.collect()
+        collector.collect(4)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_final_observation_that_is_not_finite_is_named_before_it_reaches_the_learner(mode):
     envs = broken(mode, {0: {("obs", 3): np.nan}})  # environment 0 is truncated after 3 steps
     with pytest.raises(NonFiniteError, match=r"obs .*environment 0 at step [23]\b"):
-        collector_of(envs, "mlp", 6).collect()
+        collected(envs, "mlp", 6)
 
 
 def test_a_final_observation_that_is_not_finite_comes_before_what_is_not_finite_later():
     envs = broken(AutoresetMode.SAME_STEP, {0: {("obs", 3): np.nan}, 2: {("reward", 4): np.nan}})
     with pytest.raises(NonFiniteError, match=r"obs .*environment 0 at step [23]\b"):
-        collector_of(envs, "mlp", 6).collect()
+        collected(envs, "mlp", 6)
 
 
 def test_a_last_successor_that_is_not_finite_is_named_before_it_reaches_the_learner():
     with pytest.raises(NonFiniteError, match=r"obs .*environment 1 at step [12]\b"):
-        collector_of(broken(AutoresetMode.SAME_STEP, {1: {("obs", 2): np.nan}}), "mlp", 2).collect()
+        collected(broken(AutoresetMode.SAME_STEP, {1: {("obs", 2): np.nan}}), "mlp", 2)
 
 
 class Failing(Counter):
@@ -630,9 +636,9 @@ def test_an_environment_that_raises_keeps_its_exception_with_notes_of_environmen
         gymnasium.registry, "Failing-v0", gymnasium.envs.registration.EnvSpec("Failing-v0", entry_point=Failing)
     )
     monkeypatch.setattr(Failing, "made", 0)
-    collector = collector_of(make_envs("Failing-v0", N, env_kwargs=fault), "mlp", 20)
+    collector = collector_of(make_envs("Failing-v0", N, "sync", fault), "mlp")
     with pytest.raises(ZeroDivisionError) as caught:
-        collector.collect()
+        collector.collect(20)
     notes = "\n".join(caught.value.__notes__)
     assert f"environment {fault['env']}" in notes
     assert f"step {step}" in notes
@@ -641,7 +647,7 @@ def test_an_environment_that_raises_keeps_its_exception_with_notes_of_environmen
 def test_a_number_that_is_not_finite_is_blamed_where_it_made_the_environment_raise():
     makers = [lambda n=n: Counter(n, bad={("obs", 2): np.nan}, fault=2 if n == 0 else None) for n in range(N)]
     with pytest.raises(NonFiniteError, match=r"obs .* environment 0 at step 2"):
-        collector_of(SyncVectorEnv(makers, autoreset_mode="SameStep"), "mlp", 6).collect()
+        collected(SyncVectorEnv(makers, autoreset_mode="SameStep"), "mlp", 6)
 
 
 # --- play ------------------------------------------------------------------------------------------------------------
@@ -654,7 +660,7 @@ def test_a_number_that_is_not_finite_is_blamed_where_it_made_the_environment_rai
 )
 def test_play_gives_the_number_asked_for_in_equal_shares_however_long_episodes_are(mode, episodes, shares):
     envs = counters(mode)
-    played = play(envs, make_policy("mlp", envs), episodes, seed=0)
+    played = play(collector_of(envs, "mlp"), episodes, seed=0)
     assert [sum(episode.env == n for episode in played) for n in range(N)] == shares
     for env, share in enumerate(shares):
         lengths = [episode.length for episode in played if episode.env == env]
@@ -664,7 +670,30 @@ def test_play_gives_the_number_asked_for_in_equal_shares_however_long_episodes_a
 @pytest.mark.parametrize("policy", ["mlp", "gru"])
 def test_deterministic_play_repeats_and_another_seed_plays_other_episodes(policy):
     envs = make_envs("CartPole-v1", 3)
-    actor = make_policy(policy, envs)
-    first, again, other = (play(envs, actor, 6, seed) for seed in (5, 5, 6))
+    collector = collector_of(envs, policy)
+    first, again, other = (play(collector, 6, seed) for seed in (5, 5, 6))
     assert first == again
     assert first != other
+
+
+def test_sampled_play_repeats_with_the_seed_of_its_samples():
+    envs = make_envs("CartPole-v1", 3)
+    collector = collector_of(envs, "mlp")
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(play(collector, 6, 5, deterministic=False))
+    assert found[0] == found[1] != found[2]
+
+
+def test_sampled_actions_have_the_probabilities_that_the_policy_gives():
+    torch.manual_seed(0)
+    collector = collector_of(counters(AutoresetMode.SAME_STEP), "mlp")
+    rollout, _ = collector.collect(4000)
+    with torch.no_grad():
+        probs = collector.policy.policy(rollout.obs, rollout.states[0], rollout.starts)[0].log_probs.exp()
+    taken = torch.nn.functional.one_hot(rollout.actions, 3).float()
+    assert taken.mean((0, 1)).max() < 0.9
+    # Five standard errors of a share of 12,000 are at most 0.023.
+    torch.testing.assert_close(taken.mean((0, 1)), probs.mean((0, 1)), atol=0.023, rtol=0)
+    torch.testing.assert_close(rollout.log_probs.exp(), (probs * taken).sum(-1))

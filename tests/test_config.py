@@ -18,6 +18,7 @@ BAD = [
     ({"num_minibatches": 0}, "num_minibatches = 0 is too small; choose at least 1"),
     ({"state_size": 0}, "state_size = 0 is too small; choose at least 1"),
     ({"threads": 0}, "threads = 0 is too small; choose at least 1"),
+    ({"threads": 5000}, "threads = 5000 is too large; choose at most the number of cores"),
     ({"seed": -1}, "seed = -1 is too small; choose at least 0"),
     ({"seq_len": -1}, "seq_len = -1 is too small; choose at least 0"),
     ({"checkpoint_every": -1}, "checkpoint_every = -1 is too small; choose at least 0"),
@@ -60,7 +61,7 @@ def test_a_value_out_of_range_is_named_with_what_to_do(settings, sentence):
     [
         {}, {"gamma": 0.0}, {"gamma": 1.0, "gae_lambda": 1.0}, {"max_grad_norm": 0.0}, {"vf_coef": 0.0}, {"seed": 0},
         {"eval_episodes": 0}, {"total_timesteps": 1024}, {"seq_len": 128, "num_minibatches": 8}, {"seq_len": 1},
-        {"num_minibatches": 1024}, {"seed": 10**30}, {"log_std_init": -1.0},
+        {"num_minibatches": 1024}, {"seed": 10**30}, {"log_std_init": -1.0}, {"threads": "auto"}, {"threads": 2},
     ],
     ids=str,
 )  # fmt: skip
@@ -92,7 +93,7 @@ def test_a_sequence_length_that_is_asked_for_is_kept():
 def test_every_setting_survives_json():
     config = Config(
         "Pendulum-v1", "a2c", "gru", 7, "name", Path("a/b"), env_kwargs={"g": 9.81, "on": True, "n": 3, "s": "x"},
-        hidden_sizes=(32, 16), gamma=0.5, keep_checkpoints=True,
+        hidden_sizes=(32, 16), gamma=0.5, keep_checkpoints=True, compile="on", precision="bfloat16", threads=3,
     )  # fmt: skip
     assert Config().replace(json.loads(json.dumps(config.to_json()))) == config
 
@@ -121,6 +122,11 @@ def test_toml_sets_by_name_and_leaves_the_rest(tmp_path):
         ("env_kwargs = [1]", "env_kwargs = [1] in FILE is not a table"),
         ('algorithm = "trpo"', "algorithm = 'trpo' in FILE is not one of ppo, a2c, reinforce"),
         ('device = "tpu"', "device = 'tpu' in FILE is not one of auto, cpu, cuda"),
+        ('compile = "yes"', "compile = 'yes' in FILE is not one of auto, on, off"),
+        ('precision = "float16"', "precision = 'float16' in FILE is not one of float32, bfloat16"),
+        ('threads = "many"', "threads = 'many' in FILE is "),
+        ("threads = 1.5", "threads = 1.5 in FILE is "),
+        ("threads = true", "threads = True in FILE is "),
     ],
 )
 def test_toml_that_no_run_can_follow_is_named(tmp_path, text, sentence):
@@ -129,6 +135,14 @@ def test_toml_that_no_run_can_follow_is_named(tmp_path, text, sentence):
     with pytest.raises(UsageError) as caught:
         Config().replace(read_toml(path), "FILE")
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("before", ["auto", 4])
+@pytest.mark.parametrize(("text", "threads"), [('threads = "auto"', "auto"), ("threads = 2", 2)])
+def test_threads_are_a_number_or_auto(tmp_path, before, text, threads):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    assert Config(threads=before).replace(read_toml(path)).threads == threads
 
 
 @pytest.mark.parametrize("content", [None, b"gamma: 0.9\n", b"gamma = 0.9\ngamma = 0.8", b"\xff\xfe\x00", b"gamma ="])

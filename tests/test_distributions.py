@@ -24,6 +24,17 @@ def logits(*shape: int) -> torch.Tensor:
     return 2 * torch.randn(*shape)
 
 
+def noise(kind: type, *shape: int) -> torch.Tensor:
+    """Return noise as a kind of distribution wants it drawn."""
+    drawn = torch.full(shape, torch.nan)
+    kind.draw(drawn)
+    return drawn
+
+
+def neutral(kind: type, *shape: int) -> torch.Tensor:
+    return torch.full(shape, kind.neutral)
+
+
 def squashed(mean: torch.Tensor, log_std: torch.Tensor) -> td.Distribution:
     """Return torch's own distribution over actions in (LOW, HIGH)."""
     affine = td.AffineTransform((LOW + HIGH) / 2, (HIGH - LOW) / 2)
@@ -40,9 +51,10 @@ def test_categorical_agrees_with_torch():
     actions = torch.randint(4, (5, 3))
     torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions))
     torch.testing.assert_close(ours.entropy(), theirs.entropy())
-    assert torch.equal(ours.mode(), scores.argmax(-1))
-    assert ours.sample().shape == (5, 3)
-    assert ours.sample().dtype == torch.int64
+    assert torch.equal(ours.sample(neutral(Categorical, 5, 3, 4)), scores.argmax(-1))
+    drawn = ours.sample(noise(Categorical, 5, 3, 4))
+    assert drawn.shape == (5, 3)
+    assert drawn.dtype == torch.int64
 
 
 def test_bernoulli_agrees_with_torch():
@@ -51,8 +63,8 @@ def test_bernoulli_agrees_with_torch():
     actions = torch.randint(2, (5, 3, 4)).float()
     torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions))
     torch.testing.assert_close(ours.entropy(), theirs.entropy())
-    assert torch.equal(ours.mode(), (scores > 0).float())
-    assert ours.sample().shape == (5, 3, 4)
+    assert torch.equal(ours.sample(neutral(Bernoulli, 5, 3, 4)), (scores > 0).float())
+    assert ours.sample(noise(Bernoulli, 5, 3, 4)).shape == (5, 3, 4)
 
 
 def test_gaussian_agrees_with_torch():
@@ -61,7 +73,7 @@ def test_gaussian_agrees_with_torch():
     torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions))
     torch.testing.assert_close(ours.entropy(), theirs.entropy())
     assert ours.entropy().shape == (5, 3)
-    assert torch.equal(ours.mode(), mean)
+    assert torch.equal(ours.sample(neutral(Gaussian, 5, 3, 4)), mean)
 
 
 def test_squashed_gaussian_agrees_with_torch_on_the_density_of_the_action():
@@ -107,44 +119,66 @@ def test_squashed_log_prob_is_finite_far_into_the_tails():
 
 def test_product_adds_log_probs_and_entropies_of_its_parts():
     scores, mean, log_std, bits = logits(5, 3, 4), torch.randn(5, 3, 2), torch.randn(2), logits(5, 3, 3)
-    ours = Product([Categorical(scores), Gaussian(mean, log_std), Bernoulli(bits)], [1, 2, 3])
+    ours = Product([Categorical(scores), Gaussian(mean, log_std), Bernoulli(bits)], [4, 2, 3], [1, 2, 3])
+    kinds = ((Categorical, 4), (Gaussian, 2), (Bernoulli, 3))
     theirs = [
         td.Categorical(logits=scores),
         td.Independent(td.Normal(mean, log_std.exp()), 1),
         td.Independent(td.Bernoulli(logits=bits), 1),
     ]
-    actions = ours.sample()
+    actions = ours.sample(torch.cat([noise(kind, 5, 3, size) for kind, size in kinds], dim=-1))
     assert actions.shape == (5, 3, 6)
     columns = actions[..., 0], actions[..., 1:3], actions[..., 3:]
     expected = sum(dist.log_prob(column) for dist, column in zip(theirs, columns, strict=True))
     torch.testing.assert_close(ours.log_prob(actions), expected)
     torch.testing.assert_close(ours.entropy(), sum(dist.entropy() for dist in theirs))
     expected = torch.cat([scores.argmax(-1, keepdim=True), mean, (bits > 0).float()], dim=-1)
-    torch.testing.assert_close(ours.mode(), expected)
+    found = ours.sample(torch.cat([neutral(kind, 5, 3, size) for kind, size in kinds], dim=-1))
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_product_of_indices_alone_stays_whole_numbers():
-    dist = Product([Categorical(logits(6, 3)), Categorical(logits(6, 2))], [1, 1])
-    assert dist.sample().dtype == dist.mode().dtype == torch.int64
+    dist = Product([Categorical(logits(6, 3)), Categorical(logits(6, 2))], [3, 2], [1, 1])
+    assert dist.sample(noise(Categorical, 6, 5)).dtype == torch.int64
+    assert dist.sample(neutral(Categorical, 6, 5)).dtype == torch.int64
+
+
+def test_the_same_noise_gives_the_same_sample_and_each_part_reads_only_its_own():
+    dist = Product([Categorical(logits(9, 3)), Gaussian(torch.randn(9, 2), torch.zeros(2))], [3, 2], [1, 2])
+    drawn = torch.cat([noise(Categorical, 9, 3), noise(Gaussian, 9, 2)], dim=-1)
+    first = dist.sample(drawn)
+    assert torch.equal(dist.sample(drawn), first)
+    other = torch.cat([drawn[:, :3], noise(Gaussian, 9, 2)], dim=-1)
+    assert torch.equal(dist.sample(other)[:, 0], first[:, 0])
+    assert (dist.sample(other)[:, 1:] != first[:, 1:]).all()
+
+
+@pytest.mark.parametrize(("kind", "extra"), [(Gaussian, ()), (SquashedGaussian, (torch.zeros(2),))])
+def test_a_sample_carries_no_gradient(kind, extra):
+    mean, log_std = torch.zeros(4, 2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    assert not kind(mean, log_std, *extra).sample(noise(kind, 4, 2)).requires_grad
+    assert not Categorical(mean).sample(noise(Categorical, 4, 2)).requires_grad
+    assert not Bernoulli(mean).sample(noise(Bernoulli, 4, 2)).requires_grad
 
 
 def test_categorical_samples_with_its_probabilities():
     wanted = tensor([0.05, 0.15, 0.3, 0.5])
-    draws = Categorical(wanted.log().expand(40_000, 4)).sample()
+    draws = Categorical(wanted.log().expand(40_000, 4)).sample(noise(Categorical, 40_000, 4))
     # Five standard errors of a share at 40,000 draws are at most 0.0125.
     torch.testing.assert_close(draws.bincount(minlength=4) / 40_000, wanted, atol=0.0125, rtol=0)
 
 
 def test_bernoulli_samples_with_its_probabilities_and_bits_are_independent():
     wanted = tensor([0.2, 0.9])
-    draws = Bernoulli(wanted.logit().expand(40_000, 2)).sample()
+    draws = Bernoulli(wanted.logit().expand(40_000, 2)).sample(noise(Bernoulli, 40_000, 2))
     torch.testing.assert_close(draws.mean(0), wanted, atol=0.0125, rtol=0)
     assert draws.prod(-1).mean().item() == pytest.approx(0.18, abs=0.0125)
 
 
 @pytest.mark.parametrize(("kind", "extra"), [(Gaussian, ()), (SquashedGaussian, (torch.zeros(2),))])
 def test_gaussians_sample_with_their_mean_and_deviation(kind, extra):
-    draws = kind(tensor([1.0, -2.0]).expand(40_000, 2), tensor([0.5, 3.0]).log(), *extra).sample()
+    dist = kind(tensor([1.0, -2.0]).expand(40_000, 2), tensor([0.5, 3.0]).log(), *extra)
+    draws = dist.sample(noise(kind, 40_000, 2))
     assert draws.mean(0).tolist() == pytest.approx([1.0, -2.0], abs=0.08)
     assert draws.std(0).tolist() == pytest.approx([0.5, 3.0], rel=0.03)
 
@@ -153,10 +187,11 @@ def test_gaussians_sample_with_their_mean_and_deviation(kind, extra):
 def test_actions_of_probability_zero_are_never_sampled_and_entropy_is_finite(impossible):
     scores = tensor([0.0, impossible, 1.0, impossible]).expand(20_000, 4).clone().requires_grad_()
     dist = Categorical(scores)
-    assert set(dist.sample().tolist()) == {0, 2}
+    draws = dist.sample(noise(Categorical, 20_000, 4))
+    assert set(draws.tolist()) == {0, 2}
     expected = td.Categorical(logits=tensor([0.0, 1.0])).entropy().item()  # as if the others were not there
     assert dist.entropy()[0].item() == pytest.approx(expected)
-    (dist.entropy() + dist.log_prob(dist.sample())).sum().backward()
+    (dist.entropy() + dist.log_prob(draws)).sum().backward()
     assert torch.isfinite(scores.grad).all()
     assert (scores.grad[:, [1, 3]] == 0).all()
 
@@ -164,10 +199,11 @@ def test_actions_of_probability_zero_are_never_sampled_and_entropy_is_finite(imp
 def test_bits_that_are_certain_are_always_so_and_their_entropy_is_zero():
     scores = tensor([200.0, -200.0]).expand(5_000, 2).clone().requires_grad_()
     dist = Bernoulli(scores)
-    assert (dist.sample() == tensor([1.0, 0.0])).all()
+    draws = dist.sample(noise(Bernoulli, 5_000, 2))
+    assert (draws == tensor([1.0, 0.0])).all()
     torch.testing.assert_close(dist.entropy(), torch.zeros(5_000))
-    torch.testing.assert_close(dist.log_prob(dist.sample()), torch.zeros(5_000))
-    (dist.entropy() + dist.log_prob(dist.mode())).sum().backward()
+    torch.testing.assert_close(dist.log_prob(draws), torch.zeros(5_000))
+    (dist.entropy() + dist.log_prob(dist.sample(neutral(Bernoulli, 5_000, 2)))).sum().backward()
     assert torch.isfinite(scores.grad).all()
 
 
@@ -182,7 +218,7 @@ def test_fifty_thousand_actions_keep_their_probabilities_in_float32():
     some = probs > 0
     assert dist.entropy()[0].item() == pytest.approx(-(probs[some] * np.log(probs[some])).sum(), abs=1e-3)
     assert dist.log_prob(torch.full((200,), 4242))[0].item() == pytest.approx(math.log(probs[4242]), abs=1e-3)
-    draws = dist.sample()
+    draws = dist.sample(noise(Categorical, 200, size))
     assert (draws % 2 == 0).all()  # the odd half is impossible
     likely = np.argsort(probs)[::-1][:1000]  # a fiftieth of the actions, with a good share of the probability
     share = probs[likely].sum()

@@ -64,7 +64,8 @@ def test_every_sample_and_mode_lies_in_the_space(space, bound):
     head = Head(space, bound, log_std_init=1.0)  # wide, so that many numbers fall out of bounds
     dist = head(3 * torch.randn(2, N, head.num_outputs))
     packed = () if isinstance(space, Discrete) else (unflattened(space),)
-    for actions in (dist.sample(), dist.mode()):
+    for noise in (head.noise(2, N), head.noise(2, N, deterministic=True)):
+        actions = dist.sample(noise)
         assert actions.shape == (2, N, *packed)
         rows = list(iterate(batch_space(space, N), head.to_env(actions[0])))
         assert len(rows) == N
@@ -76,7 +77,8 @@ def test_every_sample_and_mode_lies_in_the_space(space, bound):
 @torch.no_grad()
 def test_the_head_reaches_every_choice_of_the_space(space):
     head = Head(space, "clip", log_std_init=2.0)
-    rows = list(iterate(batch_space(space, 500), head.to_env(head(torch.zeros(500, head.num_outputs)).sample())))
+    drawn = head(torch.zeros(500, head.num_outputs)).sample(head.noise(500))
+    rows = list(iterate(batch_space(space, 500), head.to_env(drawn)))
 
     def check(space, rows):
         if isinstance(space, Dict | Tuple):
@@ -124,7 +126,7 @@ def test_log_probs_and_entropies_of_the_parts_add(bound):
     head = Head(space, bound, log_std_init=-0.5)
     outputs = torch.randn(5, 4, 12)
     dist = head(outputs)
-    actions = dist.sample()
+    actions = dist.sample(head.noise(5, 4))
     a, b, c, d, e = outputs.split([3, 2, 2, 2, 3], dim=-1)
     normal = td.Normal(b, tensor(-0.5).exp())
     numbers = td.TransformedDistribution(normal, [td.TanhTransform()]) if bound == "tanh" else normal
@@ -162,6 +164,31 @@ def test_deviations_are_kept_where_float32_can_follow(raw, kept):
     assert head(torch.zeros(1, 1)).entropy().item() == pytest.approx(1.4189385 + kept)  # ½ log 2πe + log σ
 
 
+def test_noise_is_drawn_for_each_part_as_its_distribution_wants_it():
+    head = Head(Tuple([Discrete(2), MultiBinary(1), Box(-1, 1, (1,))]))
+    noise = head.noise(50, 400)
+    assert noise.shape == (50, 400, 4)
+    flat = noise.flatten(0, 1)
+    # Exponential of rate 1 for the choices, uniform from 0 to 1 for the bit, normal for the number.
+    assert flat.mean(0).tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0], abs=0.05)
+    assert flat.std(0).tolist() == pytest.approx([1.0, 1.0, 12**-0.5, 1.0], abs=0.05)
+    assert flat[:, :3].min() >= 0
+    assert flat[:, 2].max() <= 1
+    torch.testing.assert_close(flat.T.corrcoef(), torch.eye(4), atol=0.05, rtol=0)
+
+
+def test_the_noise_of_a_whole_rollout_is_that_of_its_steps_independently():
+    noise = Head(Box(-1, 1, (1,))).noise(20_000, 2)[..., 0].T  # (N, T)
+    assert torch.stack([noise[0], noise[1], noise[0].roll(1)]).corrcoef().triu(1).abs().max() < 0.05
+
+
+def test_without_chance_the_noise_is_the_same_at_every_step():
+    head = Head(ROBOT)
+    noise = head.noise(3, 2, deterministic=True)
+    assert noise.shape == (3, 2, 17)
+    assert torch.equal(noise, noise[:1, :1].expand_as(noise))
+
+
 MASKS = {
     "discrete": (Discrete(4, start=2), [[1, 0, 1, 0]], [[{2, 4}]]),
     "multidiscrete": (MultiDiscrete([3, 2], start=[0, 5]), [[0, 1, 1, 1, 0]], [[{1, 2}, {5}]]),
@@ -178,13 +205,14 @@ def test_masked_choices_are_never_taken(space, mask, allowed):
         (mask.float() * -5).expand(400, *mask.shape).clone().requires_grad_()
     )  # the network favours what is masked
     dist = head(outputs, mask.expand_as(outputs))
-    drawn, best = ([head.to_env(x) for x in draws] for draws in (dist.sample(), dist.mode()))
+    sampled, most_probable = (dist.sample(head.noise(400, len(mask), deterministic=sure)) for sure in (False, True))
+    drawn, best = ([head.to_env(x) for x in draws] for draws in (sampled, most_probable))
     for row, choices in enumerate(allowed):
         for part, expected in enumerate(choices):
             found = {int(np.reshape(step[row], -1)[part]) for step in drawn}
             assert found == expected
             assert {int(np.reshape(step[row], -1)[part]) for step in best} <= expected
-    log_prob, entropy = dist.log_prob(dist.sample()), dist.entropy()
+    log_prob, entropy = dist.log_prob(sampled), dist.entropy()
     (log_prob + entropy).sum().backward()
     assert all(torch.isfinite(x).all() for x in (log_prob, entropy, outputs.grad))
 

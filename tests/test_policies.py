@@ -9,14 +9,16 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
-from ppo.envs.spaces import pack
+from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
 from ppo.policies import Features, Policy, build_policy
 from ppo.policies.cnn import CNNPolicy
 from ppo.policies.features import is_image
-from ppo.policies.gru import GRUPolicy, run_segments
+from ppo.policies.gru import GRUPolicy
 from ppo.policies.mlp import MLPPolicy
+from ppo.policies.recurrence import Recurrence
 from ppo.rollout import Batch, Cuts, Rollout
 
 T, N = 6, 3
@@ -52,7 +54,7 @@ def random_obs(space: gymnasium.Space, steps: int, envs: int) -> torch.Tensor:
     """Return packed observations (T, N, *obs) sampled from a space."""
     space.seed(0)
     samples = [space.sample() for _ in range(steps * envs)]
-    packed = pack(space, concatenate(space, samples, create_empty_array(space, len(samples))))
+    packed = Packer(space)(concatenate(space, samples, create_empty_array(space, len(samples))))
     return packed.unflatten(0, (steps, envs))
 
 
@@ -87,8 +89,9 @@ def test_results_have_the_shapes_of_the_contract(case, steps):
     assert policy.initial_state(N).shape == state.shape == after.shape == (N, width)
     assert (policy.initial_state(N) == 0).all()
     assert values.shape == (steps, N)
-    actions = dist.sample()
-    assert actions.shape[:2] == dist.mode().shape[:2] == (steps, N)
+    for deterministic in (False, True):
+        actions = dist.sample(policy.head.noise(steps, N, deterministic=deterministic))
+        assert actions.shape[:2] == (steps, N)
     assert dist.log_prob(actions).shape == dist.entropy().shape == (steps, N)
 
 
@@ -99,11 +102,12 @@ def test_a_sequence_in_one_call_is_its_steps_one_by_one(case):
     assert starts[1:].any()
     dist, values, after = policy(obs, state, starts)
     dists, expected_values, states = one_by_one(policy, obs, state, starts)
-    actions = dist.sample()
+    actions = dist.sample(policy.head.noise(T, N))
     expected = torch.cat([step.log_prob(actions[t : t + 1]) for t, step in enumerate(dists)])
     torch.testing.assert_close(dist.log_prob(actions), expected)
     torch.testing.assert_close(dist.entropy(), torch.cat([step.entropy() for step in dists]))
-    torch.testing.assert_close(dist.mode(), torch.cat([step.mode() for step in dists]))
+    sure = policy.head.noise(T, N, deterministic=True)
+    torch.testing.assert_close(dist.sample(sure), torch.cat([step.sample(sure[:1]) for step in dists]))
     torch.testing.assert_close(values, expected_values)
     torch.testing.assert_close(after, states[-1])
 
@@ -114,7 +118,7 @@ def test_a_sequence_in_one_call_is_its_steps_one_by_one(case):
 def test_ratio_is_one_before_the_first_step(case, length):
     policy, obs, state, starts = make(case)
     dists, values, states = one_by_one(policy, obs, state, starts)
-    draws = [dist.sample() for dist in dists]
+    draws = [dist.sample(policy.head.noise(1, N)) for dist in dists]
     log_probs = torch.cat([dist.log_prob(draw) for dist, draw in zip(dists, draws, strict=True)])
     no = torch.zeros(T, N, dtype=torch.bool)
     rollout = Rollout(
@@ -124,7 +128,8 @@ def test_ratio_is_one_before_the_first_step(case, length):
     )  # fmt: skip
     batch = Batch.from_rollout(rollout, values, values, values, length).select(torch.randperm(T // length * N))
     dist, found, _ = policy(batch.obs, batch.states, batch.starts)
-    torch.testing.assert_close((dist.log_prob(batch.actions) - batch.log_probs).exp(), torch.ones(length, len(batch)))
+    ratio = (dist.log_prob(batch.actions) - batch.log_probs).exp()
+    torch.testing.assert_close(ratio, torch.ones(length, batch.num_sequences))
     torch.testing.assert_close(found, batch.values)
 
 
@@ -133,7 +138,7 @@ def test_ratio_is_one_before_the_first_step(case, length):
 def test_rows_of_a_batch_do_not_influence_each_other(case):
     policy, obs, state, starts = make(case)
     dist, values, after = policy(obs, state, starts)
-    actions = dist.sample()
+    actions = dist.sample(policy.head.noise(T, N))
     for n in range(N):
         one = slice(n, n + 1)
         alone, value, last = policy(obs[:, one], state[one], starts[:, one])
@@ -146,7 +151,7 @@ def test_rows_of_a_batch_do_not_influence_each_other(case):
 def test_every_parameter_that_acts_gets_a_gradient(case):
     policy, obs, state, starts = make(case)
     dist, values, _ = policy(obs, state, starts)
-    (dist.log_prob(dist.sample().detach()) + values).sum().backward()
+    (dist.log_prob(dist.sample(policy.head.noise(T, N)).detach()) + values).sum().backward()
     without = [name for name, x in policy.named_parameters() if x.grad is None or not x.grad.isfinite().all()]
     assert not without
     assert all((x.grad != 0).any() for name, x in policy.named_parameters() if "weight" in name)
@@ -184,22 +189,55 @@ def reference_gru(cell: nn.GRUCell, x, state, starts):
     return torch.stack(outputs), state
 
 
+def recurrence(cell: nn.GRUCell, x, state, starts):
+    inputs, keep = functional.linear(x, cell.weight_ih, cell.bias_ih), (~starts).to(x.dtype).unsqueeze(-1)
+    outputs = Recurrence.apply(inputs, keep, state, cell.weight_hh, cell.bias_hh)
+    return outputs, outputs[-1]
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(st.integers(1, 7), st.integers(1, 4), st.sampled_from([0.0, 0.2, 0.7, 1.0]), st.integers(0, 10_000))
-def test_segments_give_the_outputs_and_gradients_of_a_loop_with_resets(steps, envs, share, seed):
+@given(st.integers(1, 20), st.integers(1, 4), st.sampled_from([0.0, 0.2, 0.7, 1.0]), st.integers(0, 10_000))
+def test_the_recurrence_gives_the_outputs_and_gradients_of_a_loop_with_resets(steps, envs, share, seed):
     torch.manual_seed(seed)
-    gru, cell = nn.GRU(3, 4).double(), nn.GRUCell(3, 4).double()
-    cell.load_state_dict({name.removesuffix("_l0"): x for name, x in gru.state_dict().items()})
+    cell = nn.GRUCell(3, 4).double()
     x, state = torch.randn(steps, envs, 3).double(), torch.randn(envs, 4).double()
     starts, weights = torch.rand(steps, envs) < share, torch.randn(steps + 1, envs, 4).double()
     found = []
-    for run, module in ((run_segments, gru), (reference_gru, cell)):
-        inputs = [x.clone().requires_grad_(), state.clone().requires_grad_()]
-        outputs, last = run(module, *inputs, starts)
+    for run in (recurrence, reference_gru):
+        inputs = x.clone().requires_grad_()
+        outputs, last = run(cell, inputs, state, starts)
         loss = (outputs * weights[:-1]).sum() + (last * weights[-1]).sum()
-        found.append([outputs, last, *torch.autograd.grad(loss, [*inputs, *module.parameters()])])
+        found.append([outputs, last, *torch.autograd.grad(loss, [inputs, *cell.parameters()])])
     for ours, expected in zip(*found, strict=True):
-        torch.testing.assert_close(ours, expected)
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+
+
+RESETS = {
+    "never": lambda steps: torch.zeros(steps, N, dtype=torch.bool),
+    "at the first step": lambda steps: torch.arange(steps).eq(0).unsqueeze(1).expand(steps, N),
+    "at the last step": lambda steps: torch.arange(steps).eq(steps - 1).unsqueeze(1).expand(steps, N),
+    "of one environment alone": lambda steps: (
+        torch.arange(N).eq(1).expand(steps, N) & (torch.arange(steps) % 3 == 1)[:, None]
+    ),
+    "at every step": lambda steps: torch.ones(steps, N, dtype=torch.bool),
+}
+
+
+@pytest.mark.parametrize("resets", RESETS.values(), ids=RESETS)
+@pytest.mark.parametrize("steps", [1, 2, 7, 8, 16, 24])
+def test_the_gru_policy_and_all_its_gradients_are_those_of_a_grucell_called_step_by_step(steps, resets):
+    policy, obs, state, _ = make(("gru", Box(-1, 1, (3,)), Discrete(4), {}), steps)
+    policy, obs, state, starts = policy.double(), obs.double(), state.double(), resets(steps)
+    actions, weights = torch.randint(4, (steps, N)), torch.randn(2, steps, N).double()
+    x, last = reference_gru(policy.gru, policy.encoder(obs), state, starts)
+    expected = torch.distributions.Categorical(logits=policy.actor(x)).log_prob(actions), policy.critic(x).squeeze(-1)
+    dist, values, after = policy(obs, state, starts)
+    found = dist.log_prob(actions), values
+    torch.testing.assert_close((*found, after), (*expected, last), rtol=1e-10, atol=1e-10)
+    losses = [(weights * torch.stack(pair)).sum() for pair in (found, expected)]
+    gradients = [torch.autograd.grad(loss, [*policy.parameters()]) for loss in losses]
+    for (name, _), ours, theirs in zip(policy.named_parameters(), *gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +304,7 @@ def test_a_policy_class_of_ones_own_gets_spaces_and_options(tmp_path, monkeypatc
 
 def features(space: gymnasium.Space, *obs: object, **options: bool) -> list[list[float]]:
     """Return the features of observations given one by one, each as a list, in the order of its numbers."""
-    packed = pack(space, concatenate(space, obs, create_empty_array(space, len(obs))))
+    packed = Packer(space)(concatenate(space, obs, create_empty_array(space, len(obs))))
     return Features(space, **options)(packed.unsqueeze(0))[0][0].tolist()
 
 
@@ -351,7 +389,7 @@ def test_an_image_that_goes_to_convolutions_is_not_normalised():
 def test_an_action_mask_is_no_feature():
     space = Dict(action_mask=Tuple([MultiBinary(2), MultiBinary(3)]), obs=Box(-1, 1, (2,)))
     obs = {"action_mask": (np.array([1, 0], np.int8), np.array([0, 1, 1], np.int8)), "obs": np.float32([0.5, -0.5])}
-    packed = pack(space, concatenate(space, [obs], create_empty_array(space, 1)))
+    packed = Packer(space)(concatenate(space, [obs], create_empty_array(space, 1)))
     module = Features(space)
     found, mask = module(packed.unsqueeze(0))
     assert (module.size, module.mask_size) == (2, 5)

@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from ppo import Config, Trainer, evaluate
-from ppo.envs.spaces import pack
+from ppo.envs.spaces import Packer
 
 ROOT = Path(__file__).parents[1]
 GAMMA = 0.9
@@ -37,7 +37,7 @@ def probability(trainer: Trainer, observations: list[Any], action: int) -> list[
 
 @torch.no_grad()
 def _forward(trainer: Trainer, observations: list[Any]) -> Any:
-    obs = pack(trainer.envs.single_observation_space, observations).unsqueeze(0)  # (1, N, *obs)
+    obs = Packer(trainer.envs.single_observation_space)(observations).unsqueeze(0)  # (1, N, *obs)
     return trainer.policy(obs, trainer.policy.initial_state(len(observations)), torch.ones(1, len(obs[0])).bool())
 
 

@@ -65,7 +65,7 @@ def test_fold_keeps_the_dimensions_of_a_row():
 def test_a_batch_holds_each_rows_columns_and_the_state_before_each_sequence(length, pieces, envs, width):
     rollout = make_rollout(length * pieces, envs, width)
     batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards + 1, rollout.rewards + 2, length)
-    assert len(batch) == pieces * envs
+    assert batch.num_sequences == pieces * envs
     assert sorted(batch.rows.flatten().tolist()) == list(range(length * pieces * envs))
     row = batch.rows.float()
     assert batch.states.shape == (pieces * envs, width)
@@ -89,7 +89,7 @@ def test_starts_and_valid_are_folded_with_their_rows():
 def test_select_takes_whole_sequences_in_the_order_asked():
     rollout = make_rollout(4, 3)
     batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards, rollout.rewards, 2).select(tensor([4, 0]))
-    assert len(batch) == 2
+    assert batch.num_sequences == 2
     assert batch.rows.tolist() == [[7, 0], [10, 3]]  # environment 1 from step 2, environment 0 from step 0
     assert batch.states.tolist() == [[7.5], [0.5]]
     assert batch.obs[..., 0].tolist() == [[7, 0], [10, 3]]

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppo.envs.spaces import (
+    Packer,
     check_observation_space,
     flat_mask,
     from_json,
     leaves,
     mask_columns,
-    pack,
     packed_dtype,
     to_json,
     unpack,
@@ -101,10 +101,10 @@ def flat_leaves(space: gymnasium.Space, value: object) -> list[np.ndarray]:
 @given(any_space, st.integers(0, 1000))
 def test_unpack_gives_back_what_was_packed(space, seed):
     samples, obs = batch(space, seed)
-    packed = pack(space, obs)
+    packed = Packer(space)(obs)
     assert packed.shape == (N, *packed_shape(space))
     assert packed.dtype == packed_dtype(space)
-    assert torch.equal(pack(space, mapped(torch.as_tensor, obs)), packed)
+    assert torch.equal(Packer(space)(mapped(torch.as_tensor, obs)), packed)
     expected = [np.stack(column) for column in zip(*(flat_leaves(space, x) for x in samples), strict=True)]
     for lead in (packed, packed.unsqueeze(0)):  # (N, …) and (T, N, …)
         found = unpack(space, lead)
@@ -123,7 +123,7 @@ def test_paths_name_the_parts_in_packing_order():
 def test_packed_numbers_stand_in_the_order_of_the_space():
     space = Dict(OrderedDict(z=Discrete(3, start=-1), a=Box(-9, 9, (2, 2)), m=MultiDiscrete([4, 4], start=[1, 2])))
     obs = {"z": np.array([1]), "a": np.array([[[1.5, 2], [3, 4]]], np.float32), "m": np.array([[1, 5]])}
-    assert pack(space, obs).tolist() == [[2, 1.5, 2, 3, 4, 0, 3]]
+    assert Packer(space)(obs).tolist() == [[2, 1.5, 2, 3, 4, 0, 3]]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_packed_numbers_stand_in_the_order_of_the_space():
     ids=str,
 )
 def test_an_observation_takes_no_more_memory_than_it_needs(space, dtype):
-    assert pack(space, batch(space)[1]).dtype == dtype
+    assert Packer(space)(batch(space)[1]).dtype == dtype
 
 
 ALIASED = {
@@ -160,11 +160,11 @@ ALIASED = {
 
 @pytest.mark.parametrize("space", ALIASED.values(), ids=ALIASED)
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
-def test_pack_neither_aliases_nor_changes_what_the_environment_gave(space, kind):
+def test_packing_neither_aliases_nor_changes_what_the_environment_gave(space, kind):
     arrays: list[np.ndarray] = []
     mapped(arrays.append, obs := batch(space)[1])
     before = [x.copy() for x in arrays]
-    packed = pack(space, mapped(kind, obs))  # a tensor that shares the array's memory, or the array itself
+    packed = Packer(space)(mapped(kind, obs))  # a tensor that shares the array's memory, or the array itself
     kept = packed.clone()
     assert all(np.array_equal(x, was) for x, was in zip(arrays, before, strict=True))
     for x in arrays:
@@ -173,15 +173,15 @@ def test_pack_neither_aliases_nor_changes_what_the_environment_gave(space, kind)
 
 
 @pytest.mark.parametrize("flip", [np.s_[:, ::-1], np.s_[:, :, ::-1]], ids=["rows", "columns"])
-def test_pack_reads_a_flipped_view(flip):
+def test_packing_reads_a_flipped_view(flip):
     images = np.arange(N * 60, dtype=np.uint8).reshape(N, 4, 5, 3)[flip]
-    assert np.array_equal(pack(IMAGE, images), images)
+    assert np.array_equal(Packer(IMAGE)(images), images)
 
 
 def test_an_offset_that_float32_cannot_hold_is_still_taken_off():
     space = Tuple([Discrete(3, start=20_000_001), Box(-1, 1, (1,))])
     obs = np.array([20_000_001, 20_000_002, 20_000_003]), np.zeros((3, 1), np.float32)
-    assert pack(space, obs)[:, 0].tolist() == [0, 1, 2]
+    assert Packer(space)(obs)[:, 0].tolist() == [0, 1, 2]
 
 
 def assert_same(found: gymnasium.Space, space: gymnasium.Space) -> None:
@@ -245,7 +245,7 @@ def test_mask_columns_are_where_the_mask_is_packed(space, expected):
         _, obs = batch(space, seed=1)
         mask = obs["action_mask"]
         columns = np.concatenate(mask if isinstance(mask, tuple) else [mask], axis=1)
-        assert np.array_equal(pack(space, obs)[:, expected], columns)
+        assert np.array_equal(Packer(space)(obs)[:, expected], columns)
 
 
 def test_flat_mask_joins_the_masks_of_the_parts():

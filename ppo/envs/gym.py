@@ -6,6 +6,7 @@ import functools
 import importlib
 import itertools
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from gymnasium.vector.utils import batch_space
 
 from ppo.envs.families import missing_family, register_family
 from ppo.envs.spaces import MASK_KEY, flat_mask, take
+from ppo.envs.vectorize import sync_or_async
 from ppo.errors import UsageError
 
 
@@ -34,7 +36,8 @@ def make_envs(
     Args:
         env_id: a registered id, or "package.module:EnvId-v0" to import the module that registers it first.
         num_envs: N.
-        vectorization: "auto" takes the environment's own vector entry point where there is one, else "sync".
+        vectorization: "auto" takes the environment's own vector entry point where there is one, else "sync", or "async"
+            where a step takes so long that it is worth the hand-over to another process; "envpool" takes EnvPool's.
         env_kwargs: keyword arguments of the environment.
         render_mode: as in `gymnasium.make`.
 
@@ -43,19 +46,40 @@ def make_envs(
     """
     spec = find_spec(env_id)
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
-    mode = None if vectorization == "auto" else vectorization
-    if mode is None and (spec.vector_entry_point is None or spec.additional_wrappers):
-        mode = "sync"
-    if mode == "vector_entry_point" and spec.vector_entry_point is None:
+    if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
+    with _told_in_one_line(env_id, kwargs):
+        if vectorization == "envpool":
+            from ppo.envs.envpool import EnvPool
+
+            return EnvPool(spec, num_envs, kwargs)
+        mode: str | None = vectorization
+        if mode == "auto":
+            own = spec.vector_entry_point is not None and not spec.additional_wrappers
+            mode = None if own else sync_or_async(spec, num_envs, kwargs)
+        return _make_vec(env_id, num_envs, mode, kwargs)
+
+
+def _make_vec(env_id: str, num_envs: int, mode: str | None, kwargs: dict[str, Any]) -> VectorEnv:
     # Without dead rows where we can choose; an environment's own vector entry point brings the mode it has.
     vector_kwargs: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP} if mode in ("sync", "async") else {}
     if mode == "async":
         vector_kwargs["context"] = "spawn"  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
     wrappers: list[Any] = [functools.partial(_number, itertools.count())] if mode == "sync" else []
+    with contextlib.ExitStack() as stack:
+        if mode == "async":
+            stack.enter_context(_ignored_interrupts())
+            stack.enter_context(_unseen_main())
+        return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, wrappers, **kwargs)
+
+
+@contextlib.contextmanager
+def _told_in_one_line(env_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
+    """Turn what making an environment raises, where the user can mend it, into a UsageError."""
     try:
-        with _ignored_interrupts() if mode == "async" else contextlib.nullcontext():
-            return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, wrappers, **kwargs)
+        yield
+    except UsageError:
+        raise
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"{env_id} needs a package that is not installed: {error}") from error
     except (gymnasium.error.Error, ImportError) as error:
@@ -64,6 +88,19 @@ def make_envs(
         if not kwargs:
             raise
         raise UsageError(f"{env_id} cannot be made with {kwargs}: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _unseen_main() -> Iterator[None]:
+    # A worker would import the user's script, and train again where nothing in it says `if __name__ == "__main__"`. What
+    # it needs of the script is in the environment's specification, which is pickled with its code.
+    main = sys.modules["__main__"].__dict__
+    kept: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 @contextlib.contextmanager

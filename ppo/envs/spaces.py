@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
 from ppo.errors import UsageError
@@ -101,33 +102,36 @@ def packed_dtype(space: Space[Any]) -> torch.dtype:
     return torch.int64 if len(found) == 1 and isinstance(found[0], Discrete | MultiDiscrete) else torch.float32
 
 
-def pack(space: Space[Any], obs: Any, device: torch.device | None = None) -> Tensor:
+class Packer:
     """Pack a batch of observations, NumPy or torch, into one tensor.
 
     Args:
         space: the space of one observation.
-        obs: N observations, batched as Gymnasium's vector environments do.
-        device: where the tensor goes; None leaves torch observations where they are.
-
-    Returns:
-        (N, *shape) for a leaf, (N, D) for a Dict or Tuple, of packed_dtype(space). Indices start at 0 whatever the
-        space's `start`.
+        device: where tensors go; None leaves torch observations where they are.
     """
-    dtype = packed_dtype(space)
-    if not isinstance(space, Dict | Tuple):
-        return _leaf_tensor(space, obs, dtype, device)
-    columns = [_leaf_tensor(leaf, value, dtype, device) for leaf, value in leaf_values(space, obs)]
-    return torch.cat([column.reshape(column.shape[0], -1) for column in columns], dim=1)  # (N, D)
 
+    def __init__(self, space: Space[Any], device: torch.device | None = None) -> None:
+        self.space, self.device, self.dtype = space, device, packed_dtype(space)
+        self.nested = isinstance(space, Dict | Tuple)
 
-def _leaf_tensor(leaf: Space[Any], value: Any, dtype: torch.dtype, device: torch.device | None) -> Tensor:
-    start = leaf.start if isinstance(leaf, Discrete | MultiDiscrete) else 0
-    if isinstance(value, Tensor):
-        shifted = value - torch.as_tensor(start, device=value.device) if np.any(start) else value
-        return shifted.to(device or value.device, dtype, copy=True)
-    shifted = value - start if np.any(start) else value
-    # A copy, because an environment may write its next observation into the same array.
-    return torch.from_numpy(np.array(shifted, dtype=NUMPY_DTYPES[dtype], order="C")).to(device or "cpu")
+    def __call__(self, obs: Any) -> Tensor:
+        """Return (N, *shape) for a leaf, (N, D) for a Dict or Tuple, of packed_dtype(space); indices start at 0.
+
+        Args:
+            obs: N observations, batched as Gymnasium's vector environments do.
+        """
+        if not self.nested:
+            return self._leaf(self.space, obs)
+        columns = [self._leaf(leaf, value) for leaf, value in leaf_values(self.space, obs)]
+        return torch.cat([column.reshape(column.shape[0], -1) for column in columns], dim=1)  # (N, D)
+
+    def _leaf(self, leaf: Space[Any], value: Any) -> Tensor:
+        if isinstance(leaf, Discrete | MultiDiscrete) and np.any(leaf.start):
+            value = value - (torch.as_tensor(leaf.start).to(value.device) if isinstance(value, Tensor) else leaf.start)
+        # Copies, because an environment may write its next observation into the same array.
+        if isinstance(value, Tensor):
+            return value.to(self.device or value.device, self.dtype, copy=True)
+        return torch.from_numpy(np.array(value, dtype=NUMPY_DTYPES[self.dtype], order="C")).to(self.device)
 
 
 def unpack(space: Space[Any], packed: Tensor) -> list[tuple[str, Space[Any], Tensor]]:
@@ -156,6 +160,13 @@ def take(obs: Any, index: Any) -> Any:
     if isinstance(obs, dict):
         return {key: take(part, index) for key, part in obs.items()}
     return tuple(take(part, index) for part in obs) if isinstance(obs, tuple) else obs[index]
+
+
+def gather(final: Any, index: np.ndarray, space: Any) -> Any:
+    """Batch the final observations at index, given one by one in an object array or as a batch already."""
+    if not (isinstance(final, np.ndarray) and final.dtype == object):
+        return take(final, index)
+    return concatenate(space, [final[n] for n in index], create_empty_array(space, len(index)))  # type: ignore[arg-type]
 
 
 def flat_mask(mask: Any) -> np.ndarray:

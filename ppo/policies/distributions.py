@@ -1,4 +1,8 @@
-"""Distributions over packed actions: sample, mode, log-probability and entropy, for any batch dimensions."""
+"""Distributions over packed actions: sample, log-probability and entropy, for any batch dimensions.
+
+A sample is a function of the distribution and of noise that is drawn beforehand, for a whole rollout at once
+(`Head.noise`). Neutral noise gives the action to take without chance: the most probable one, or the Gaussian's mean.
+"""
 
 import math
 from typing import Protocol
@@ -14,11 +18,8 @@ HERMITE_NODES = 32  # the squashed Gaussian's entropy, within 1e-3 for deviation
 class Distribution(Protocol):
     """A distribution over packed actions; every result has the batch dimensions of what it was built from."""
 
-    def sample(self) -> Tensor:
-        """Draw one packed action for each row, without a gradient."""
-
-    def mode(self) -> Tensor:
-        """Return the packed action to take without chance: the most probable one, or the Gaussian's mean."""
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return the packed action (…, *action) that noise (…, num_outputs) leads to, without a gradient."""
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Return log π(a) of packed actions, without the action's dimension."""
@@ -30,15 +31,14 @@ class Distribution(Protocol):
 class Categorical:
     """Distribution over indices, from unnormalised logits (…, A); actions are (…,) int64."""
 
+    draw, neutral = Tensor.exponential_, 1.0
+
     def __init__(self, logits: Tensor) -> None:
         self.log_probs = F.log_softmax(logits, dim=-1)  # (…, A)
 
-    def sample(self) -> Tensor:
+    def sample(self, noise: Tensor) -> Tensor:
         # Of A exponential clocks with rates p, the first to ring is a with probability p[a]; a rate of 0 never rings.
-        return (self.log_probs.exp() / torch.empty_like(self.log_probs).exponential_()).argmax(-1)
-
-    def mode(self) -> Tensor:
-        return self.log_probs.argmax(-1)
+        return (self.log_probs.exp() / noise).argmax(-1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
         return self.log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
@@ -50,14 +50,13 @@ class Categorical:
 class Bernoulli:
     """Independent bits, from logits (…, K); actions are (…, K) of 0 and 1."""
 
+    draw, neutral = Tensor.uniform_, 0.5
+
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
 
-    def sample(self) -> Tensor:
-        return (torch.rand_like(self.logits) < self.logits.sigmoid()).to(self.logits.dtype)
-
-    def mode(self) -> Tensor:
-        return (self.logits > 0).to(self.logits.dtype)
+    def sample(self, noise: Tensor) -> Tensor:
+        return (noise < self.logits.sigmoid()).to(self.logits.dtype)
 
     def log_prob(self, actions: Tensor) -> Tensor:
         return -F.binary_cross_entropy_with_logits(self.logits, actions.to(self.logits.dtype), reduction="none").sum(-1)
@@ -69,15 +68,14 @@ class Bernoulli:
 class Gaussian:
     """Diagonal Gaussian with mean (…, K) and log standard deviation (K,)."""
 
+    draw, neutral = Tensor.normal_, 0.0
+
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean, self.log_std = mean, log_std
 
     @torch.no_grad()
-    def sample(self) -> Tensor:
-        return self.mean + self.log_std.exp() * torch.randn_like(self.mean)
-
-    def mode(self) -> Tensor:
-        return self.mean
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.mean + self.log_std.exp() * noise
 
     def log_prob(self, actions: Tensor) -> Tensor:
         z = (actions - self.mean) * torch.exp(-self.log_std)
@@ -114,23 +112,20 @@ class SquashedGaussian(Gaussian):
 
 
 class Product:
-    """Independent parts side by side: log-probabilities and entropies add."""
+    """Independent parts side by side: log-probabilities and entropies add.
 
-    def __init__(self, dists: list[Distribution], widths: list[int]) -> None:
-        self.dists, self.widths = dists, widths
+    Args:
+        dists: the parts.
+        sizes: numbers of noise that each takes.
+        widths: numbers of a packed action that each gives.
+    """
 
-    def _join(self, draws: list[Tensor]) -> Tensor:
-        columns = [
-            draw.unsqueeze(-1) if isinstance(dist, Categorical) else draw
-            for dist, draw in zip(self.dists, draws, strict=True)
-        ]
-        return torch.cat(columns, dim=-1)
+    def __init__(self, dists: list[Distribution], sizes: list[int], widths: list[int]) -> None:
+        self.dists, self.sizes, self.widths = dists, sizes, widths
 
-    def sample(self) -> Tensor:
-        return self._join([dist.sample() for dist in self.dists])
-
-    def mode(self) -> Tensor:
-        return self._join([dist.mode() for dist in self.dists])
+    def sample(self, noise: Tensor) -> Tensor:
+        draws = [dist.sample(part) for dist, part in zip(self.dists, noise.split(self.sizes, dim=-1), strict=True)]
+        return torch.cat([d if d.dim() == noise.dim() else d.unsqueeze(-1) for d in draws], dim=-1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
         columns = actions.split(self.widths, dim=-1)

@@ -42,7 +42,7 @@ class Head(nn.Module):
         super().__init__()
         check_action_space(action_space, action_bound)
         self.space, self.squash = action_space, action_bound == "tanh"
-        self.parts: list[tuple[type, int]] = []  # (distribution, outputs of the network), in packing order
+        self.parts: list[tuple[Any, int]] = []  # (distribution, outputs of the network), in packing order
         low, high = [], []
         for _, leaf in leaves(action_space):
             if isinstance(leaf, Box):
@@ -54,8 +54,10 @@ class Head(nn.Module):
             else:
                 sizes = [leaf.n] if isinstance(leaf, Discrete) else leaf.nvec.ravel()  # type: ignore[attr-defined]
                 self.parts += [(Categorical, int(size)) for size in sizes]
-        self.num_outputs = sum(size for _, size in self.parts)
+        self.sizes = [size for _, size in self.parts]
+        self.num_outputs = sum(self.sizes)
         self.widths = [1 if kind is Categorical else size for kind, size in self.parts]
+        self.ends = np.cumsum([leaf_size(leaf) for _, leaf in leaves(action_space)])[:-1]  # of a leaf's packed numbers
         self.log_std = nn.Parameter(torch.full((sum(len(x) for x in low),), log_std_init)) if low else None
         self.register_buffer("low", torch.as_tensor(np.concatenate(low or [np.zeros(0)]), dtype=torch.float32), False)
         self.register_buffer("high", torch.as_tensor(np.concatenate(high or [np.zeros(0)]), dtype=torch.float32), False)
@@ -74,19 +76,19 @@ class Head(nn.Module):
             mask: (…, num_outputs) bool, True where a choice is allowed; a part with none allowed is left unmasked
                 (the collector has refused it unless the row is no decision).
         """
-        sizes = [size for _, size in self.parts]
+        outputs = outputs.to(self.low.dtype)  # also where the network computes in bfloat16
         if mask is not None:
-            allowed = torch.cat([m | ~m.any(-1, keepdim=True) for m in mask.split(sizes, dim=-1)], dim=-1)
+            allowed = torch.cat([m | ~m.any(-1, keepdim=True) for m in mask.split(self.sizes, dim=-1)], dim=-1)
             outputs = outputs.masked_fill(~allowed, MASKED)
         if len(self.parts) == 1 and (isinstance(self.space, Discrete) or self.parts[0][0] is not Categorical):
             return self._part(self.parts[0][0], outputs, 0)
         dists, offset = [], 0
-        for (kind, size), column in zip(self.parts, outputs.split(sizes, dim=-1), strict=True):
+        for (kind, size), column in zip(self.parts, outputs.split(self.sizes, dim=-1), strict=True):
             dists.append(self._part(kind, column, offset))
             offset += size if kind is Gaussian else 0
-        return Product(dists, self.widths)
+        return Product(dists, self.sizes, self.widths)
 
-    def _part(self, kind: type, outputs: Tensor, offset: int) -> Distribution:
+    def _part(self, kind: Any, outputs: Tensor, offset: int) -> Distribution:
         if kind is not Gaussian:
             return kind(outputs)
         assert self.log_std is not None
@@ -96,33 +98,38 @@ class Head(nn.Module):
             return Gaussian(outputs, log_std)
         return SquashedGaussian(outputs, log_std, ((self.high[where] - self.low[where]) / 2).log())
 
+    def noise(self, *batch: int, deterministic: bool = False) -> Tensor:
+        """Return noise (*batch, num_outputs) for `Distribution.sample`, neutral where nothing is left to chance."""
+        noise = torch.empty(*batch, self.num_outputs, device=self.low.device)
+        for (kind, _), column in zip(self.parts, noise.split(self.sizes, dim=-1), strict=True):
+            column.fill_(kind.neutral) if deterministic else kind.draw(column)
+        return noise
+
     def some_allowed(self, mask: Tensor) -> Tensor:
         """Say for each row of a mask (…, num_outputs) bool whether every part has a choice that is allowed, (…,) bool."""
-        columns = mask.split([size for _, size in self.parts], dim=-1)
-        return torch.stack([column.any(-1) for column in columns]).all(0)
+        return torch.stack([column.any(-1) for column in mask.split(self.sizes, dim=-1)]).all(0)
 
     def to_env(self, actions: Tensor) -> Any:
         """Turn packed actions (N, …) into what `VectorEnv.step` takes, with offsets, bounds and dtypes applied."""
         packed = actions.cpu().numpy()
-        if isinstance(self.space, Discrete):
-            return packed + self.space.start
-        ends = np.cumsum([leaf_size(leaf) for _, leaf in leaves(self.space)])
-        return self._rebuild(self.space, iter(np.split(packed, ends[:-1], axis=-1)))
+        if not isinstance(self.space, Dict | Tuple):
+            return self._leaf_to_env(self.space, packed)
+        return self._rebuild(self.space, iter(np.split(packed, self.ends, axis=-1)))
 
     def _rebuild(self, space: Space[Any], columns: Iterator[np.ndarray]) -> Any:
         if isinstance(space, Dict):
             return {key: self._rebuild(part, columns) for key, part in parts(space)}
         if isinstance(space, Tuple):
             return tuple(self._rebuild(part, columns) for _, part in parts(space))
-        column = next(columns)
-        if isinstance(space, Discrete):
-            return column[:, 0].astype(space.dtype) + space.start
-        column = column.reshape(-1, *(space.shape or ())).astype(space.dtype)
-        if isinstance(space, Box):
+        return self._leaf_to_env(space, next(columns))
+
+    def _leaf_to_env(self, leaf: Any, packed: np.ndarray) -> np.ndarray:
+        packed = packed.reshape(-1, *leaf.shape).astype(leaf.dtype, copy=False)
+        if isinstance(leaf, Box):
             if self.squash:
-                column = space.low + (space.high - space.low) * (np.tanh(column) + 1) / 2
-            return np.clip(column, space.low, space.high)
-        return column + space.start if isinstance(space, MultiDiscrete) else column
+                packed = leaf.low + (leaf.high - leaf.low) * (np.tanh(packed) + 1) / 2
+            return np.minimum(np.maximum(packed, leaf.low), leaf.high)  # np.clip, at a third of its overhead
+        return packed if isinstance(leaf, MultiBinary) else packed + leaf.start
 
     def clipped_fraction(self, actions: Tensor) -> Tensor | None:
         """Return the share of Box numbers out of bounds in packed actions (…, D); None where nothing is clipped."""

@@ -1,0 +1,61 @@
+"""EnvPool environments (Weng et al. 2022): the same ids, stepped by C++ threads, behind Gymnasium's VectorEnv."""
+
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ppo.errors import UsageError
+from ppo.machine import cores
+
+
+class EnvPool(VectorEnv):
+    """A pool of one environment.
+
+    A pool takes its seed when it is made, and never again. So a reset makes it anew, and equal seeds give equal episodes.
+
+    Args:
+        spec: Gymnasium's specification of the environment.
+        num_envs: N.
+        kwargs: keyword arguments of the pool.
+
+    Raises:
+        UsageError: EnvPool is not installed or does not know the environment.
+    """
+
+    def __init__(self, spec: gymnasium.envs.registration.EnvSpec, num_envs: int, kwargs: dict[str, Any]) -> None:
+        try:
+            import envpool
+        except ImportError as error:
+            raise UsageError("--vectorization envpool needs EnvPool: pip install envpool") from error
+        if spec.id not in envpool.list_all_envs():
+            raise UsageError(f"EnvPool has no {spec.id}; use --vectorization auto")
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.spec, self.num_envs, self.kwargs = spec, num_envs, kwargs
+        self.pool = self._make(0)
+        self.single_observation_space = self.pool.observation_space
+        self.single_action_space = self.pool.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def _make(self, seed: int) -> Any:
+        import envpool
+
+        sizes = {"num_envs": self.num_envs, "num_threads": min(self.num_envs, cores())}
+        assert self.spec is not None
+        with warnings.catch_warnings(action="ignore"):  # of the space's bounds, which float32 rounds
+            pool = envpool.make(self.spec.id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
+            assert pool.observation_space is not None  # made at its first use
+        return pool
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes in all environments."""
+        self.pool = self._make(int(np.random.randint(2**31)) if seed is None else int(seed))
+        return self.pool.reset()
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step all environments; one whose episode has ended is reset instead."""
+        return self.pool.step(actions)

@@ -1,0 +1,78 @@
+"""Flat policies: a policy's parameters as one vector, so that an optimizer step is a few large operations."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppo.errors import UsageError
+
+
+class FlatPolicy:
+    """A policy and the vector (P,) whose views its trained parameters are.
+
+    Whoever changes the vector changes the policy. `forward` calls the policy, `leaves` are the views that it reads and
+    of which gradients are taken, in the vector's order.
+
+    Args:
+        policy: on its device; its parameters become views.
+        precision: "float32" or "bfloat16", of the numbers inside `forward`.
+
+    Raises:
+        UsageError: the parameters are of several dtypes or devices, or there are none.
+    """
+
+    forward: Callable[..., Any]
+    vector: Tensor
+    leaves: list[Tensor]
+
+    def __init__(self, policy: nn.Module, precision: str = "float32") -> None:
+        self.policy: Any = policy
+        self.precision = precision
+        self.forward = self._in_precision(policy)
+        trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
+        kinds = {(p.dtype, p.device) for p in trained.values()}
+        if len(kinds) != 1:
+            found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds)) or "none"
+            raise UsageError(f"a policy's parameters must be of one dtype on one device; these are {found}")
+        self.shapes = {name: p.shape for name, p in trained.items()}
+        self.vector = torch.cat([p.detach().reshape(-1) for p in trained.values()])
+        self.leaves = list(trained.values())
+        for parameter, view in zip(self.leaves, self._views(self.vector), strict=True):
+            parameter.data = view
+
+    def _views(self, vector: Tensor) -> Iterator[Tensor]:
+        sizes = [shape.numel() for shape in self.shapes.values()]
+        return (part.view(shape) for part, shape in zip(vector.split(sizes), self.shapes.values(), strict=True))
+
+    def _in_precision(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a policy's forward, in bfloat16 where that is asked for; values and states come out in float32."""
+        if self.precision == "float32":
+            return forward
+
+        def in_bfloat16(obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Any, Tensor, Tensor]:
+            with torch.autocast(obs.device.type, torch.bfloat16):
+                dist, values, state = forward(obs, state, starts)
+                return dist, values.float(), state.float()
+
+        return in_bfloat16
+
+    def others(self) -> dict[str, Tensor]:
+        """Return what the policy reads beside the vector, by name: buffers, and parameters that are not trained."""
+        frozen = {name: p for name, p in self.policy.named_parameters() if not p.requires_grad}
+        return frozen | dict(self.policy.named_buffers())
+
+    def over(self, vector: Tensor, others: dict[str, Tensor]) -> "FlatPolicy":
+        """Return the same policy over other tensors; it stands for this one while a compiler records what is done."""
+        twin = object.__new__(FlatPolicy)
+        twin.policy, twin.precision, twin.shapes, twin.vector = self.policy, self.precision, self.shapes, vector
+        twin.leaves = [view.requires_grad_() for view in self._views(vector.detach())]
+        tensors = dict(zip(self.shapes, twin.leaves, strict=True)) | others
+        twin.forward = self._in_precision(lambda *args: torch.func.functional_call(self.policy, tensors, args))
+        return twin
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Return the gradient of a loss as a vector (P,), zero where the loss does not depend on a parameter."""
+        found = torch.autograd.grad(loss, self.leaves, materialize_grads=True)
+        return torch.cat([part.reshape(-1) for part in found])

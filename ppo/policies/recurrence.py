@@ -1,0 +1,102 @@
+"""The recurrence of a GRU over T steps, with a backward pass of its own.
+
+Only what one step needs of the step before runs in the loop: a product with the state and the gates. Everything else,
+in both directions, is done for all steps at once. Recorded by the compiler, the loop stays a loop.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppo.compile import recording
+
+UNROLLED = 8  # steps at most in one round of a recorded loop, which costs as much as a step does
+
+
+def over_time(
+    cell: Callable[..., tuple[Tensor, Tensor]],
+    carry: Tensor,
+    steps: tuple[Tensor, ...],
+    constants: tuple[Tensor, ...],
+) -> Tensor:
+    """Return the outputs (T, N, …) of a cell, step after step.
+
+    Args:
+        cell: (carry (N, H), *rows of the steps, *constants) -> the next carry and the step's output.
+        carry: (N, H) before the first step.
+        steps: tensors (T, N, …), a row of each for every step.
+        constants: what every step uses.
+    """
+
+    def run(carry: Tensor, steps: list[Tensor], constants: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        outputs = []
+        for rows in zip(*(x.unbind(0) for x in steps), strict=True):
+            carry, output = cell(carry, *rows, *constants)
+            outputs.append(output)
+        return carry, torch.stack(outputs)
+
+    length = math.gcd(len(steps[0]), UNROLLED)
+    if not recording() or length == len(steps[0]):
+        return run(carry, list(steps), constants)[1]
+    from torch._higher_order_ops.scan import scan_op
+
+    def body(carry: Tensor, *rest: Tensor) -> list[Tensor]:
+        return list(run(carry, list(rest[: len(steps)]), rest[len(steps) :]))
+
+    rounds = [x.unflatten(0, (-1, length)) for x in steps]
+    apart = tuple(x.clone() for x in constants)  # views of one vector, which scan does not take
+    return scan_op(body, [carry], rounds, apart)[1].flatten(0, 1)
+
+
+class Recurrence(torch.autograd.Function):
+    """States (T, N, H) of a GRU whose state is 0 at steps where keep is 0 (Cho et al. 2014, with torch's two biases).
+
+    r, z = σ(x + U h), n = tanh(x + r (U h + b)), h' = n + z (h − n); x, the inputs' share, comes with its bias.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Run over x (T, N, 3H) and keep (T, N, 1) from state (N, H), with weight U (3H, H) and bias (3H,)."""
+        later = torch.cat([keep[1:], torch.ones_like(keep[:1])])  # (T, N, 1) of the step after
+        with torch.autocast(x.device.type, enabled=False):  # rounding to bfloat16 would add up over the steps
+            states = over_time(_forward_cell, state * keep[0], (x, later), (weight.t(), bias))
+        ctx.save_for_backward(x, keep, state, weight, bias, states)
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, d_states: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the inputs; none of `keep`, and none of `state`, which a rollout has stored."""
+        x, keep, state, weight, bias, states = ctx.saved_tensors
+        before = torch.cat([state.unsqueeze(0), states[:-1]]) * keep  # (T, N, H) what each step started from
+        u = torch.addmm(bias, before.flatten(0, 1), weight.t()).view_as(x)  # (T, N, 3H)
+        (x_r, x_z, x_n), (u_r, u_z, u_n) = x.chunk(3, -1), u.chunk(3, -1)
+        r, z = torch.sigmoid(x_r + u_r), torch.sigmoid(x_z + u_z)
+        n = torch.tanh(x_n + r * u_n)
+        # What one unit of dL/dh' is worth at the arguments of r and z, and at U h + b within n.
+        at_n = (1 - z) * (1 - n * n)
+        slopes = torch.cat([at_n * u_n * r * (1 - r), (before - n) * z * (1 - z), at_n * r], dim=-1)  # (T, N, 3H)
+        later = torch.cat([keep[1:], torch.zeros_like(keep[:1])])
+        backwards = tuple(part.flip(0) for part in (d_states, slopes, z, later))
+        d = over_time(_backward_cell, torch.zeros_like(state), backwards, (weight,)).flip(0)  # (T, N, H) dL/dh'
+        d_u = slopes * d.repeat(1, 1, 3)  # (T, N, 3H)
+        d_x = torch.cat([d_u[..., : -d.shape[-1]], at_n * d], dim=-1)
+        d_weight = d_u.flatten(0, 1).t() @ before.flatten(0, 1)
+        return d_x, None, None, d_weight, d_u.sum((0, 1))
+
+
+def _forward_cell(h: Tensor, x: Tensor, later: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    u = torch.addmm(bias, h, weight)  # (N, 3H)
+    (x_r, x_z, x_n), (u_r, u_z, u_n) = x.chunk(3, -1), u.chunk(3, -1)
+    n = torch.tanh(x_n + torch.sigmoid(x_r + u_r) * u_n)
+    h = n + torch.sigmoid(x_z + u_z) * (h - n)
+    return h * later, h
+
+
+def _backward_cell(
+    carry: Tensor, d: Tensor, slopes: Tensor, z: Tensor, later: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    d = d + carry * later
+    return torch.addmm(d * z, slopes * d.repeat(1, 3), weight), d

@@ -1,0 +1,65 @@
+"""EnvPool behind Gymnasium's VectorEnv: seeds, dead rows, and what is said where it is missing."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from ppo import UsageError, make_envs
+from ppo.collector import Collector
+from ppo.envs import check_envs
+from ppo.flat import FlatPolicy
+from ppo.policies import build_policy
+
+
+def rollout(seed, steps=80):
+    envs = check_envs(make_envs("CartPole-v1", 3, "envpool"))
+    torch.manual_seed(0)
+    policy = build_policy("mlp", envs.single_observation_space, envs.single_action_space, {})
+    collector = Collector(envs, FlatPolicy(policy))
+    collector.reset(seed)
+    torch.manual_seed(1)
+    return collector.collect(steps)
+
+
+def test_without_envpool_one_sentence_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    with pytest.raises(UsageError, match="pip install envpool"):
+        make_envs("CartPole-v1", 2, "envpool")
+
+
+def test_an_environment_that_envpool_does_not_know_is_named():
+    pytest.importorskip("envpool")
+    with pytest.raises(UsageError, match=r"EnvPool has no Recall-v0; use --vectorization auto"):
+        make_envs("benchmarks.tasks:Recall-v0", 2, "envpool")
+
+
+def test_keyword_arguments_that_envpool_refuses_are_one_sentence():
+    pytest.importorskip("envpool")
+    with pytest.raises(UsageError, match=r"CartPole-v1 cannot be made with \{'wheels': 3\}"):
+        make_envs("CartPole-v1", 2, "envpool", {"wheels": 3})
+
+
+def test_equal_seeds_give_equal_rollouts_and_others_do_not():
+    pytest.importorskip("envpool")
+    (one, _), (again, _), (other, _) = rollout(5), rollout(5), rollout(6)
+    assert torch.equal(one.obs, again.obs)
+    assert not torch.equal(one.obs[0], other.obs[0])
+
+
+def test_the_row_after_an_episode_is_dead_and_episodes_are_as_long_as_their_rewards_say():
+    pytest.importorskip("envpool")
+    found, episodes = rollout(5)
+    done = (found.terminated | found.truncated) & found.valid
+    assert done.any()
+    assert torch.equal(~found.valid[1:], done[:-1])
+    assert torch.equal(found.starts[2:], done[:-2])
+    assert all(episode.episode_return == episode.length for episode in episodes)
+    assert len(episodes) == int(done.sum())
+
+
+def test_its_first_observations_lie_where_cartpole_begins():
+    pytest.importorskip("envpool")
+    obs = rollout(5)[0].obs[0].numpy()
+    assert (np.abs(obs) <= 0.05).all()

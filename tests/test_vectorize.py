@@ -1,0 +1,100 @@
+"""One process for all environments or one for each: whichever is faster."""
+
+import subprocess
+import sys
+import time
+
+import gymnasium
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Discrete
+
+from ppo.envs import vectorize
+from ppo.envs.vectorize import sync_or_async
+
+
+class Waits(gymnasium.Env):
+    """Every step takes `seconds`; every third step ends the episode."""
+
+    observation_space, action_space = Discrete(2), Discrete(2)
+
+    def __init__(self, seconds=0.0, refuses=False):
+        self.seconds, self.refuses, self.time, self.over = seconds, refuses, 0, True
+
+    def reset(self, *, seed=None, options=None):
+        self.time, self.over = 0, False
+        return 0, {}
+
+    def step(self, action):
+        assert not self.over, "stepped after its end"
+        if self.refuses:
+            raise ValueError("this action is ruled out by the mask")
+        time.sleep(self.seconds)
+        self.time += 1
+        self.over = self.time == 3
+        return 0, 0.0, self.over, False, {}
+
+
+def choose(monkeypatch, num_envs, cores, **kwargs):
+    monkeypatch.setattr(vectorize, "cores", lambda: cores)
+    return sync_or_async(EnvSpec("Waits-v0", entry_point=Waits), num_envs, kwargs)
+
+
+def test_a_slow_environment_gets_processes_and_a_fast_one_does_not(monkeypatch):
+    assert choose(monkeypatch, 8, 2, seconds=0.01) == "async"
+    assert choose(monkeypatch, 8, 2) == "sync"
+
+
+def test_one_core_or_one_environment_needs_no_other_process(monkeypatch):
+    assert choose(monkeypatch, 8, 1, seconds=0.01) == "sync"
+    assert choose(monkeypatch, 1, 8, seconds=0.01) == "sync"
+
+
+def test_an_environment_that_refuses_a_random_action_is_stepped_in_this_process(monkeypatch):
+    assert choose(monkeypatch, 8, 2, seconds=0.01, refuses=True) == "sync"
+
+
+def test_the_trial_takes_a_moment_also_with_a_slow_environment(monkeypatch):
+    begin = time.perf_counter()
+    choose(monkeypatch, 8, 2, seconds=0.03)
+    assert time.perf_counter() - begin < 1.0
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_is_chosen_is_what_is_made(monkeypatch, mode):
+    import ppo.envs.gym
+
+    monkeypatch.setattr(ppo.envs.gym, "sync_or_async", lambda *_: mode)
+    envs = ppo.make_envs("Acrobot-v1", 2)
+    try:
+        assert type(envs.unwrapped).__name__ == f"{mode.capitalize()}VectorEnv"
+    finally:
+        envs.close()
+
+
+def test_a_script_that_trains_at_its_top_level_is_not_run_again_by_its_workers(tmp_path):
+    (tmp_path / "script.py").write_text(
+        """
+import gymnasium
+from gymnasium.spaces import Discrete
+from ppo import Config, Trainer
+
+class Mine(gymnasium.Env):
+    observation_space, action_space = Discrete(10), Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cell = 0
+        return 0, {}
+    def step(self, action):
+        self.cell += 1
+        return self.cell, 1.0, self.cell == 9, False, {}
+
+gymnasium.register("Mine-v0", entry_point=Mine)
+config = Config(env_id="Mine-v0", vectorization="async", total_timesteps=64, num_envs=2, num_steps=32)
+trainer = Trainer(config)
+print("trained once:", trainer.train())
+trainer.envs.close()
+"""
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["trained once: runs/Mine-v0__ppo__s1"], done.stderr
