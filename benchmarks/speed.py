@@ -1,7 +1,7 @@
 """Measure environment steps per second of the whole training loop, ours against Stable-Baselines3 and sb3-contrib.
 
     pip install -e ".[peers,plot,mujoco]"
-    python -m benchmarks.speed --rounds 5
+    python -m benchmarks.speed run --rounds 5
 
 One process at a time, one thread, the same hyperparameters on both sides, in turn: A B A B …; a figure is the median of
 the rounds, a ratio the quotient of two medians. What one side needs before its first rollout (imports, compilation) and
@@ -23,10 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
-from tyro.conf import subcommand
 
 RESULTS = Path(__file__).parent / "results"
 CARTPOLE = {"env_id": "CartPole-v1", "num_envs": 4, "num_steps": 128, "update_epochs": 4, "num_minibatches": 4}
@@ -275,7 +274,7 @@ def run(rounds: int = 5, only: str = "") -> None:
         found |= {"times": times(rounds), "scale": scale()}
     packages = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "sb3-contrib")
     found |= {
-        "date": datetime.date.today().isoformat(), "machine": _machine(), "command": f"python -m benchmarks.speed --rounds {rounds}",
+        "date": datetime.date.today().isoformat(), "machine": _machine(), "command": f"python -m benchmarks.speed run --rounds {rounds}",
         "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
     }  # fmt: skip
     write(found, [(row.name, row.must) for row in ROWS.values()])
@@ -289,5 +288,4 @@ def _machine() -> str:
 
 
 if __name__ == "__main__":
-    Run = Annotated[None, subcommand("run", default=None)]
     tyro.extras.subcommand_cli_from_dict({"run": run, "measure": measure, "peer-solves": peer_solves})

@@ -184,13 +184,13 @@ def test_auto_takes_the_vector_entry_point_where_there_is_one_and_else_sync_with
     own, sync = make_envs("CartPole-v1", 3), make_envs("Pendulum-v1", 3)
     assert type(own.unwrapped).__name__ == "CartPoleVectorEnv"
     assert autoreset_mode(own) is AutoresetMode.NEXT_STEP
-    assert type(sync) is SyncVectorEnv
+    assert isinstance(sync, SyncVectorEnv)
     assert autoreset_mode(sync) is AutoresetMode.SAME_STEP
     assert own.num_envs == sync.num_envs == 3
 
 
 def test_sync_is_taken_where_it_is_asked_for():
-    assert type(make_envs("CartPole-v1", 2, "sync")) is SyncVectorEnv
+    assert isinstance(make_envs("CartPole-v1", 2, "sync"), SyncVectorEnv)
 
 
 def test_a_vector_entry_point_that_is_not_there_is_refused():
@@ -203,7 +203,7 @@ def test_async_steps_as_sync_does_and_leaves_ctrl_c_as_it_was(corridor):
     stepped = []
     for vectorization, kind in (("async", AsyncVectorEnv), ("sync", SyncVectorEnv)):
         envs = make_envs(corridor, 2, vectorization)
-        assert type(envs) is kind
+        assert isinstance(envs, kind)
         assert autoreset_mode(envs) is AutoresetMode.SAME_STEP
         envs.reset(seed=0)
         steps = [envs.step(np.zeros(2, int)) for _ in range(5)]

@@ -2,9 +2,7 @@
 
 import contextlib
 import difflib
-import functools
 import importlib
-import itertools
 import signal
 import sys
 import threading
@@ -20,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from ppo.envs.families import missing_family, register_family
 from ppo.envs.spaces import MASK_KEY, flat_mask, take
+from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.vectorize import sync_or_async
 from ppo.errors import UsageError
 
@@ -57,20 +56,21 @@ def make_envs(
         if mode == "auto":
             own = spec.vector_entry_point is not None and not spec.additional_wrappers
             mode = None if own else sync_or_async(spec, num_envs, kwargs)
-        return _make_vec(env_id, num_envs, mode, kwargs)
+        return _make_vec(spec, num_envs, mode, kwargs)
 
 
-def _make_vec(env_id: str, num_envs: int, mode: str | None, kwargs: dict[str, Any]) -> VectorEnv:
+def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, Any]) -> VectorEnv:
     # Without dead rows where we can choose; an environment's own vector entry point brings the mode it has.
-    vector_kwargs: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP} if mode in ("sync", "async") else {}
-    if mode == "async":
-        vector_kwargs["context"] = "spawn"  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
-    wrappers: list[Any] = [functools.partial(_number, itertools.count())] if mode == "sync" else []
+    if mode == "sync":
+        return LeanSyncVectorEnv(spec, num_envs, kwargs)
+    vector_kwargs: dict[str, Any] = {}
+    if mode == "async":  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
+        vector_kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn"}
     with contextlib.ExitStack() as stack:
         if mode == "async":
             stack.enter_context(_ignored_interrupts())
             stack.enter_context(_unseen_main())
-        return gymnasium.make_vec(env_id, num_envs, mode, vector_kwargs, wrappers, **kwargs)
+        return gymnasium.make_vec(spec, num_envs, mode, vector_kwargs, **kwargs)
 
 
 @contextlib.contextmanager
@@ -175,34 +175,6 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
             f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
             "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
         ) from error
-
-
-def _number(indices: Iterator[int], env: gymnasium.Env) -> gymnasium.Env:
-    return _Numbered(env, next(indices))
-
-
-class _Numbered(gymnasium.Wrapper):
-    """Say which copy of an environment raised; its own traceback stays as it is."""
-
-    def __init__(self, env: gymnasium.Env, index: int) -> None:
-        super().__init__(env)
-        self.index = index
-
-    def step(self, action: Any) -> Any:
-        with self._noted():
-            return self.env.step(action)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        with self._noted():
-            return self.env.reset(seed=seed, options=options)
-
-    @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            error.add_note(f"(raised by environment {self.index})")
-            raise
 
 
 class MaskInObservation(VectorWrapper):
