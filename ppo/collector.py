@@ -94,27 +94,29 @@ class Collector:
             NonFiniteError: an observation, reward, value or log-probability is NaN or infinite.
             UsageError: an action mask allows nothing.
         """
-        first, n = self.step, self.envs.num_envs
+        begin, first, n = time.perf_counter(), self.step, self.envs.num_envs
         noise = self.head.noise(num_steps, n, deterministic=deterministic).unbind(0)
         starts = torch.from_numpy(self.starts).to(self.device)  # a policy without memory does not look at it
+        compiling = time.perf_counter()
         act = self.act.bind(*(x.clone() for x in (self.obs, self.state, starts, noise[0])))
-        begin, self.env_seconds = time.perf_counter(), 0.0
+        begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
         rows: list[tuple[Tensor, ...]] = []
         host = {name: np.zeros((num_steps, n), dtype) for name, dtype in ON_HOST.items()}
-        cut: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, their successors' observations, the states before those
+        cut: list[
+            tuple[np.ndarray, Tensor, Tensor]
+        ] = []  # rows, their successors' observations, the states before those
         try:
-            for t in range(num_steps):
+            for t, row in enumerate(zip(*host.values(), strict=True)):
                 self._check_mask()
-                host["starts"][t], host["valid"][t] = self.starts, self.valid
+                row[0][:], row[1][:] = self.starts, self.valid
                 if self.recurrent:
                     starts = torch.from_numpy(self.starts).to(self.device)
                 actions, log_probs, values, state = act(self.obs, self.state, starts, noise[t])
                 rows.append((self.obs, self.state, actions, log_probs, values))
                 self.state = state
-                final = self._step(actions, {name: column[t] for name, column in host.items()})
+                final = self._step(actions, *row[2:])
                 if final is not None:
-                    where = torch.from_numpy(final[0]).to(self.device)
-                    cut.append((where + t * n, final[1], self.state[where]))
+                    cut.append((t * n + final[0], final[1], self.state[torch.from_numpy(final[0]).to(self.device)]))
         except Exception as error:
             # A number that is not finite, if there was one before, is the cause; else the environment's own error is.
             check_finite(self._columns(rows, host), CHECKED, first)
@@ -136,28 +138,30 @@ class Collector:
             stacked[name] = table.float() if name == "rewards" else table
         return stacked
 
-    def _rollout(self, columns: dict[str, Tensor], cut: list[tuple[Tensor, Tensor, Tensor]]) -> Rollout:
+    def _rollout(self, columns: dict[str, Tensor], cut: list[tuple[np.ndarray, Tensor, Tensor]]) -> Rollout:
         """Find each row's successor: the next row, a final observation, or what comes after T."""
         steps, envs = columns["valid"].shape
-        last = torch.arange(envs, device=self.device) + (steps - 1) * envs
-        rest = ~torch.isin(last, torch.cat([last[:0]] + [rows for rows, _, _ in cut]))
-        cut = [*cut, (last[rest], self.obs[rest], self.state[rest])]
-        cuts = Cuts(*(torch.cat(column) for column in zip(*cut, strict=True)))
+        last = np.arange((steps - 1) * envs, steps * envs)
+        rest = np.isin(last, np.concatenate([last[:0], *(rows for rows, _, _ in cut)]), invert=True)
+        where = torch.from_numpy(rest).to(self.device)
+        rows, obs, states = zip(*cut, (last[rest], self.obs[where], self.state[where]), strict=True)
+        cuts = Cuts(torch.from_numpy(np.concatenate(rows)).to(self.device), torch.cat(obs), torch.cat(states))
         return Rollout(**columns, next_values=cuts.next_values(columns["values"], self.policy.forward), cuts=cuts)
 
-    def _step(self, actions: Tensor, row: dict[str, np.ndarray]) -> tuple[np.ndarray, Tensor] | None:
-        """Step the environments, fill in what came of it, and move on to the next row.
+    def _step(
+        self, actions: Tensor, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray
+    ) -> tuple[np.ndarray, Tensor] | None:
+        """Step the environments, fill in what came of it, (N,) each, and move on to the next row.
 
         Returns:
             (index, observations) of environments that were truncated and are in their next episode already, or None.
         """
         begin = time.perf_counter()
         raw = self.head.to_env(actions)
-        obs, rewards, terminated, truncated, infos = self.envs.step(_to_torch(raw, self.torch) if self.torch else raw)
+        obs, *outcome, infos = self.envs.step(_to_torch(raw, self.torch) if self.torch else raw)
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
-        row["rewards"][:], row["terminated"][:], row["truncated"][:] = map(_on_host, (rewards, terminated, truncated))
-        terminated, truncated = row["terminated"], row["truncated"]
+        rewards[:], terminated[:], truncated[:] = outcome if self.torch is None else [_on_host(x) for x in outcome]
         done = (terminated | truncated) & self.valid  # a dead row ends nothing
         self.obs = self.packer(obs)
         if self.mode is AutoresetMode.NEXT_STEP:

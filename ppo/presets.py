@@ -48,7 +48,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "CartPole": {
-        "total_timesteps": 100_000, "num_steps": 32, "update_epochs": 20, "num_minibatches": 1, "learning_rate": 1e-3,
+        "total_timesteps": 100_000, "num_steps": 16, "update_epochs": 10, "num_minibatches": 1, "learning_rate": 5e-3,
         "gamma": 0.98, "gae_lambda": 0.8,
     },
     "Acrobot": {
@@ -84,5 +84,8 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     if policy == "gru":  # whole segments fill few minibatches
         settings["num_minibatches"] = min(4, settings.get("num_minibatches", 4))
         settings["recompute_advantages"] = False  # it would start from states of the policy that collected
+        settings["learning_rate"] = min(
+            2e-3, settings.get("learning_rate", Config.learning_rate)
+        )  # CartPole's 5e-3 is too steep for it
     name = " + ".join([algorithm, base if base in ENVIRONMENTS else family.rpartition(".")[2] or "general"])
     return name, Config().replace({"env_id": env_id, "algorithm": algorithm, "policy": policy} | settings)

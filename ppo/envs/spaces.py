@@ -131,7 +131,8 @@ class Packer:
         # Copies, because an environment may write its next observation into the same array.
         if isinstance(value, Tensor):
             return value.to(self.device or value.device, self.dtype, copy=True)
-        return torch.from_numpy(np.array(value, dtype=NUMPY_DTYPES[self.dtype], order="C")).to(self.device)
+        packed = torch.from_numpy(np.array(value, dtype=NUMPY_DTYPES[self.dtype], order="C"))
+        return packed.to(self.device) if self.device is not None and self.device.type != "cpu" else packed
 
 
 def unpack(space: Space[Any], packed: Tensor) -> list[tuple[str, Space[Any], Tensor]]:
