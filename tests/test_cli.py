@@ -73,10 +73,10 @@ BAD_TRAIN = {
     "CartPole-v1 --policy absent:Net": "there is no module absent",
     "CartPole-v1 --policy .relative:Net": "policy = '.relative:Net'",
     "CartPole-v1 --policy cnn": "the cnn policy needs an image",
-    "CartPole-v1 --num-minibatches 7": "num_envs * num_steps = 256 does not divide into num_minibatches = 7",
-    "CartPole-v1 --policy gru --seq-len 5": "seq_len = 5 does not divide num_steps = 32",
+    "CartPole-v1 --num-minibatches 7": "num_envs * num_steps = 128 does not divide into num_minibatches = 7",
+    "CartPole-v1 --policy gru --seq-len 5": "seq_len = 5 does not divide num_steps = 16",
     "CartPole-v1 --num-envs 0": "num_envs = 0 is too small; choose at least 1",
-    "CartPole-v1 --total-timesteps 255": "total_timesteps = 255 is less than one rollout",
+    "CartPole-v1 --total-timesteps 127": "total_timesteps = 127 is less than one rollout",
     "CartPole-v1 --gamma 1.5": "gamma = 1.5 is out of range; choose a number from 0 to 1",
     "CartPole-v1 --learning-rate nan": "learning_rate = nan is out of range",
     "CartPole-v1 --ent-coef -1": "ent_coef = -1.0 is out of range",
@@ -285,7 +285,7 @@ def settings(*args: str) -> Config:
 def test_flags_go_over_the_file_and_the_file_goes_over_the_preset(folder):
     (folder / "f.toml").write_text("gamma = 0.7\ngae_lambda = 0.6\n")
     found = settings("CartPole-v1", "--config", "f.toml", "--gamma", "0.5")
-    assert (found.gamma, found.gae_lambda, found.num_steps, found.ent_coef) == (0.5, 0.6, 32, 0.0)
+    assert (found.gamma, found.gae_lambda, found.num_steps, found.ent_coef) == (0.5, 0.6, 16, 0.0)
     assert read_toml(folder / "f.toml") == {"gamma": 0.7, "gae_lambda": 0.6}
 
 
@@ -348,7 +348,7 @@ def test_the_families_are_listed_with_presets_or_install_lines(capsys):
 def test_a_check_says_what_would_be_trained(capsys):
     out = ran(capsys, "check", "CartPole-v1", "--steps", "100")
     assert re.search(r"determinism  the same seed gives the same episodes", out)
-    assert re.search(r"would train  mlp policy, preset ppo \+ CartPole: 8 environments x 32 steps", out)
+    assert re.search(r"would train  mlp policy, preset ppo \+ CartPole: 8 environments x 16 steps", out)
 
 
 # ---- signals --------------------------------------------------------------------------------------------------------
