@@ -95,10 +95,9 @@ def chart(rows: dict[str, Any], names: list[str], path: Path) -> None:
             ]
         axis.bar_label(ends, texts, padding=3, fontsize=8)
     axis.set_yticks([-i for i in range(len(names))], names)
-    axis.set_xscale("log")
-    axis.set_xlim(right=axis.get_xlim()[1] * 2.2)
-    axis.set_xlabel("environment steps per second of the training loop, one thread (logarithmic)")
+    axis.set_xlim(right=axis.get_xlim()[1] * 1.1)
+    axis.set_xlabel("environment steps per second of the training loop, one thread")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(loc="lower right", fontsize=8, frameon=False)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8, frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
