@@ -1,6 +1,6 @@
 """Measure environment steps per second of the whole training loop, ours against Stable-Baselines3 and sb3-contrib.
 
-    pip install -e ".[peers,plot,mujoco]"
+    pip install -e ".[peers,compare,mujoco]"
     python -m benchmarks.speed run --rounds 5
 
 One process at a time, one thread, the same hyperparameters on both sides, in turn: A B A B …; a figure is the median of

@@ -1,8 +1,9 @@
 """Run a grid of tasks and seeds through the command line, and collect what came of it in benchmarks/results/.
 
-    python -m benchmarks.suite evidence --seeds 3 --jobs 2
+    python -m benchmarks.suite mujoco --seeds 5 --jobs 2
 
-A run that was cut off is resumed, one that is done is not repeated; delete its folder under runs/suite/ to repeat it.
+A run that was cut off is resumed, one that is in the results is not repeated. NAME.csv holds the curves, thinned, as
+`ppo compare` reads them; NAME.json and NAME.md what each seed came to; NAME.png the curves beside published ones.
 """
 
 import json
@@ -11,13 +12,18 @@ import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import tyro
 from tyro.conf import Positional
 
 from ppo.checkpoint import read_checkpoint
+from ppo.compare.command import compare_runs
+from ppo.compare.curves import SAMPLED, Run, read_curves, read_run, write_curves
+from ppo.compare.groups import group_runs
+from ppo.compare.report import picture, pyplot
 from ppo.config import Config
 from ppo.evaluate import evaluate
 
@@ -25,9 +31,15 @@ RUNS = Path("runs/suite")
 RESULTS = Path(__file__).parent / "results"
 
 
+POINTS = 40  # of a curve that is kept
+
+
 @dataclass(frozen=True)
 class Task:
-    """One row of a suite: a name, the arguments of `ppo train`, and what its evaluation must reach on every seed."""
+    """One row of a suite: a name, the arguments of `ppo train`, and what the mean over seeds must reach.
+
+    The target counts for the sampled policy at the end of training, or where it says so for the deterministic one.
+    """
 
     name: str
     arguments: str
@@ -38,6 +50,11 @@ class Task:
 # With the general settings one seed of three misnames one cue; entropy and a larger step mend it.
 RECALL = "benchmarks.tasks:Recall-v0 --total-timesteps 300000 --learning-rate 1e-3 --ent-coef 0.01"
 HIDDEN = "benchmarks.tasks:CartPoleHidden-v0 --total-timesteps 300000"
+TIANSHOU = "Tianshou, 10 seeds"  # Weng et al. 2022, v3 and v2
+ALGORITHMS = {
+    "Ant-v4": (3479, 179), "HalfCheetah-v5": (1912, 520), "Hopper-v5": (1134, 382), "Walker2d-v5": (1203, 348),
+    "InvertedPendulum-v5": (998, 903),
+}  # fmt: skip
 SUITES: dict[str, list[Task]] = {
     "evidence": [
         Task("CartPole-v1", "CartPole-v1", "= 500", "zoo 500"),
@@ -52,39 +69,77 @@ SUITES: dict[str, list[Task]] = {
         Task("Recall, MLP", f"{RECALL} --policy mlp", "chance, 0.25"),
         Task("CartPole-v1, A2C", "CartPole-v1 --algorithm a2c --total-timesteps 500000", "≥ 475"),
         Task("CartPole-v1, REINFORCE", "CartPole-v1 --algorithm reinforce --total-timesteps 500000", "≥ 400"),
-    ]
+    ],
+    "classic": [
+        Task("CartPole-v1", "CartPole-v1", "500", "zoo 500"),
+        Task("Acrobot-v1", "Acrobot-v1", "", "SLM-Lab −81, CleanRL −86, zoo −73.5 at 1M"),
+        Task("MountainCar-v0", "MountainCar-v0", "", "zoo −110"),
+        Task("Pendulum-v1", "Pendulum-v1", "", "zoo −172"),
+        Task("MountainCarContinuous-v0", "MountainCarContinuous-v0", "", "zoo 88"),
+        Task("LunarLander-v3", "LunarLander-v3", "", "zoo 242 (v2)"),
+        Task("LunarLanderContinuous-v3", "LunarLanderContinuous-v3", "", "zoo 270 (v2)"),
+        Task("BipedalWalker-v3", "BipedalWalker-v3 --total-timesteps 3000000", "", "zoo 288 at 5M"),
+    ],
+    "mujoco": [
+        Task("HalfCheetah-v5", "HalfCheetah-v5", "≥ 5000", "5708 ± 1245 (Tianshou v3); 2906 ± 1129 on v4"),
+        Task("Hopper-v5", "Hopper-v5", "≥ 2769 deterministic", "2769 ± 479 (SB3, v5, deterministic)"),
+        Task("Walker2d-v5", "Walker2d-v5", "≥ 3500", "3674 ± 774 (ikostrikov v2)"),
+        Task("Walker2d-v4", "Walker2d-v4", "≥ 3500", "2891 ± 231 on v4"),
+        Task("Ant-v4", "Ant-v4", "≥ 3000", "3194 ± 1041 (Tianshou v3)"),
+        Task("Ant-v5", "Ant-v5", "", "1412 ± 312 on v5"),
+        Task("Swimmer-v5", "Swimmer-v5", "≥ 112", "112 (baselines v2)"),
+        Task("Humanoid-v5", "Humanoid-v5", "≥ 757", "757 ± 145 (Tianshou v3)"),
+        Task("Reacher-v5", "Reacher-v5", "≥ −4.8", "−4.8 ± 0.6 (Tianshou v2)"),
+        Task("InvertedPendulum-v5", "InvertedPendulum-v5", "≥ 990", "1000 (nnabla v2)"),
+        Task("InvertedDoublePendulum-v5", "InvertedDoublePendulum-v5", "≥ 9000", "8184 ± 1076 (Tianshou v2)"),
+    ],
+    "algorithms": [
+        Task(f"{env_id}, {name}", f"{env_id} --algorithm {algorithm}", f"{TIANSHOU}: {scores[n]}")
+        for env_id, scores in ALGORITHMS.items()
+        for n, (name, algorithm) in enumerate((("A2C", "a2c"), ("REINFORCE", "reinforce")))
+    ],
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one seed of a task came to: a deterministic evaluation of the last checkpoint."""
+    """What one seed of a task came to: the end of training, and a deterministic evaluation of the last checkpoint."""
 
     task: str
     arguments: str
     seed: int
     steps: int
+    sampled: float  # mean of the training episodes in the last 5 % of the steps
     mean: float
     std: float
     episodes: int
 
 
-def run_one(suite: str, task: Task, seed: int, episodes: int) -> Result:
+def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, Run]:
     """Train one seed of a task, or go on where it was cut off, and evaluate its last checkpoint."""
     folder = RUNS / suite / "".join(c if c.isalnum() else "_" for c in task.name)
     folder.mkdir(parents=True, exist_ok=True)
     log, pattern = folder / f"s{seed}.log", f"*__s{seed}*/checkpoints/latest.safetensors"
     if not list(folder.glob(pattern)):
-        _ppo(["train", *task.arguments.split(), "--seed", str(seed), "--runs-dir", str(folder)], log)
-    run = sorted(folder.glob(pattern))[-1].parents[1]
-    _, meta = read_checkpoint(run / "checkpoints" / "latest.safetensors")
+        _ppo(["train", *task.arguments.split(), "--seed", str(seed), "--runs-dir", str(folder), "--threads", "1"], log)
+    path = sorted(folder.glob(pattern))[-1].parents[1]
+    _, meta = read_checkpoint(path / "checkpoints" / "latest.safetensors")
     config = Config().replace(meta["config"])
     if meta["global_step"] + config.batch_size <= config.total_timesteps:
-        _ppo(["resume", str(run)], log)
-    report = evaluate(run, episodes)
+        _ppo(["resume", str(path)], log)
+    report, run = evaluate(path, episodes), replace(read_run(path), settings=_flags(task))
     returns = [episode.episode_return for episode in report.episodes]
-    steps = int((run / "progress.csv").read_text().splitlines()[-1].split(",")[1])
-    return Result(task.name, task.arguments, seed, steps, report.mean, statistics.pstdev(returns), episodes)
+    (group,) = group_runs([run])
+    sampled = float(group.scores(SAMPLED, group.end)[0])
+    deviation = statistics.pstdev(returns)
+    return Result(task.name, task.arguments, seed, group.end, sampled, report.mean, deviation, episodes), run
+
+
+def _flags(task: Task) -> tuple[tuple[str, str], ...]:
+    """Return a task's flags but for its algorithm: what tells it from another on the same environment."""
+    flags = task.arguments.split()[1:]
+    pairs = zip(flags[::2], flags[1::2], strict=True)
+    return tuple((name.removeprefix("--"), value) for name, value in pairs if name != "--algorithm")
 
 
 def _ppo(arguments: list[str], log: Path) -> None:
@@ -93,19 +148,32 @@ def _ppo(arguments: list[str], log: Path) -> None:
 
 
 def table(suite: str, results: list[Result]) -> str:
-    """Return the results as a Markdown table: mean ± standard deviation over seeds of each seed's mean return."""
-    head = ("task", "`ppo train`", "steps", "return", "each seed", "must reach", "published")
+    """Return the results as a Markdown table: mean ± standard deviation over seeds of each seed's score."""
+    head = ("task", "`ppo train`", "steps", "sampled", "deterministic", "each seed, sampled", "deterministic", "must reach",
+            "published")  # fmt: skip
     rows = [head, ("---",) * len(head)]
     for task in SUITES[suite]:
         found = sorted((r for r in results if r.task == task.name), key=lambda r: r.seed)
         if not found:
             continue
-        means = [r.mean for r in found]
-        deviation = statistics.stdev(means) if len(means) > 1 else math.nan
-        spread = f"{statistics.fmean(means):.2f} ± {deviation:.2f}"
-        each, steps = ", ".join(f"{mean:.2f}" for mean in means), f"{max(r.steps for r in found):,}"
-        rows.append((task.name, f"`{task.arguments}`", steps, spread, each, task.target, task.published))
+        scores = [r.sampled for r in found], [r.mean for r in found]
+        each = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in scores)
+        rows.append((
+            task.name, f"`{task.arguments}`", f"{max(r.steps for r in found):,}", *(spread(v) for v in scores), *each,
+            task.target, task.published,
+        ))  # fmt: skip
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def spread(values: list[float]) -> str:
+    """Return mean ± sample standard deviation."""
+    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
+    digits = _digits(statistics.fmean(values))
+    return f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
+def _digits(value: float) -> int:
+    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 20 else 2
 
 
 def write(suite: str, results: list[Result], command: str) -> None:
@@ -113,34 +181,56 @@ def write(suite: str, results: list[Result], command: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     ordered = sorted(results, key=lambda r: (r.task, r.seed))
     (RESULTS / f"{suite}.json").write_text(json.dumps([asdict(r) for r in ordered], indent=1) + "\n")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "gymnasium", "mujoco"))
     protocol = (
-        f"Deterministic policy of the last checkpoint, {results[0].episodes} episodes a seed; ± is the sample "
-        f"standard deviation over seeds of each seed's mean. Made by `{command}`."
+        "Sampled: training episodes of the last 5 % of the steps. Deterministic: the last checkpoint over "
+        f"{results[0].episodes} episodes. ± is the sample standard deviation over seeds of each seed's mean. "
+        f"Made by `{command}`; {versions}."
     )
     (RESULTS / f"{suite}.md").write_text(f"# {suite}\n\n{protocol}\n\n{table(suite, results)}")
 
 
-def main(suite: Positional[str], seeds: int = 3, jobs: int = 2, episodes: int = 100, only: str = "") -> None:
+def draw(suite: str) -> None:
+    """Draw all curves of a suite beside the published ones."""
+    result = compare_runs([RESULTS / f"{suite}.csv"])
+    panels = {env_id: ([], []) for env_id in dict.fromkeys(group.env_id for group in result.groups)}
+    for group, comparisons in zip(result.groups, result.comparisons, strict=True):
+        panels[group.env_id][0].append(group)
+        panels[group.env_id][1].extend(comparisons)
+    pyplot()
+    picture(list(panels.values()), "iqm").savefig(RESULTS / f"{suite}.png", dpi=110)
+
+
+def main(suite: Positional[str], seeds: int = 5, jobs: int = 2, episodes: int = 100, only: str = "") -> None:
     """Run a suite.
 
     Args:
-        suite: name of the suite.
+        suite: evidence, classic, mujoco or algorithms.
         seeds: seeds 1 to this.
         jobs: runs side by side.
         episodes: episodes of the evaluation of each run.
         only: part of the names of the tasks to run; empty: all.
     """
-    path = RESULTS / f"{suite}.json"
+    path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
     results = [Result(**row) for row in json.loads(path.read_text())] if path.is_file() else []
+    runs = {_key(run): run for run in read_curves(curves)} if curves.is_file() else {}
     known = {(r.task, r.arguments, r.seed, r.episodes) for r in results}
     grid = [(task, seed) for seed in range(1, seeds + 1) for task in SUITES[suite] if only in task.name]
     todo = [(task, seed) for task, seed in grid if (task.name, task.arguments, seed, episodes) not in known]
     with ThreadPoolExecutor(jobs) as pool:
         for done in as_completed([pool.submit(run_one, suite, task, seed, episodes) for task, seed in todo]):
-            new = done.result()
-            print(f"{new.task}, seed {new.seed}: {new.mean:.2f} ± {new.std:.2f} over {episodes} episodes", flush=True)
+            new, run = done.result()
+            print(f"{new.task}, seed {new.seed}: sampled {new.sampled:.2f}, deterministic {new.mean:.2f}", flush=True)
             results = [r for r in results if (r.task, r.seed) != (new.task, new.seed)] + [new]
+            runs[_key(run)] = run
             write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
+            write_curves(curves, [runs[key] for key in sorted(runs)], POINTS)
+    write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
+    draw(suite)
+
+
+def _key(run: Run) -> tuple[str, ...]:
+    return run.env_id, run.algorithm, str(run.settings), run.seed
 
 
 if __name__ == "__main__":

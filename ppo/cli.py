@@ -1,26 +1,18 @@
-"""The command line: train, resume, eval, check, envs; a dataclass each, which tyro turns into flags."""
+"""The command line: train, resume, eval, check, envs, compare; a dataclass each, which tyro turns into flags."""
 
-import contextlib
 import os
-import shlex
-import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
 from ppo.config import Algorithm, Config, EnvKwarg, read_toml
-from ppo.envs import autoreset_mode
-from ppo.envs.spaces import one_line
 from ppo.errors import NonFiniteError, UsageError
 from ppo.presets import preset
-
-if TYPE_CHECKING:
-    from ppo.trainer import Trainer
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -34,11 +26,12 @@ class Train:
     """TOML file with settings by name."""
 
     def run(self) -> None:
+        from ppo.session import train
         from ppo.trainer import Trainer
 
         trainer = Trainer(self.settings)
         name = preset(self.settings.env_id, self.settings.algorithm, self.settings.policy)[0]
-        _train(trainer, f"preset {name}")
+        train(trainer, f"preset {name}", console)
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,7 @@ class Resume:
     """A new budget; unset: the run's own."""
 
     def run(self) -> None:
+        from ppo.session import train
         from ppo.trainer import Trainer
 
         changed = {} if self.total_timesteps is None else {"total_timesteps": self.total_timesteps}
@@ -60,7 +54,7 @@ class Resume:
                 f"{self.run_dir} has spent its budget of {trainer.config.total_timesteps:,} steps; "
                 "give a larger --total-timesteps to go on"
             )
-        _train(trainer, f"resumed at step {trainer.global_step:,}")
+        train(trainer, f"resumed at step {trainer.global_step:,}", console)
 
 
 @dataclass(frozen=True)
@@ -125,67 +119,41 @@ class Envs:
             console.print(line, markup=False)
 
 
-def _train(trainer: "Trainer", origin: str) -> None:
-    """Print what was resolved, train with a progress bar, and print what came of it and what to do next."""
-    from ppo.terminal import Reporter, time_split
+@dataclass(frozen=True)
+class Compare:
+    """Put runs beside published figures: tables, a verdict with its interval, learning curves, an HTML page."""
 
-    for name, value in [("settings", origin), *describe(trainer)]:
-        console.print(f"{name:>13}  {value}", markup=False)
-    with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
-        run_dir = trainer.train(reporter)
-    folder = shlex.quote(str(run_dir))
-    if not trainer.finished:
-        console.print(
-            f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {folder}", markup=False
-        )
-        return
-    if trainer.config.eval_episodes:
-        console.print(
-            f"   evaluation  return {trainer.last_evaluation:.1f} over {trainer.config.eval_episodes} deterministic "
-            f"episodes (best of the run {trainer.best_return:.1f})"
-        )
-    split = time_split(trainer.seconds, trainer.compiled, trainer.config.vectorization)
-    console.print(f"         time  {split}", markup=False)
-    console.print(f"   run folder  {run_dir}", markup=False)
-    console.print(f"  evaluate it  {_command('ppo')} eval {folder}", markup=False)
-    console.print(
-        f"       curves  {_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}", markup=False
-    )
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")] = ()
+    """Run folders, ours or with TensorBoard events, folders of such, or CSV files of curves."""
+    against: Annotated[tuple[str, ...], arg(metavar="SOURCE ...")] = ()
+    """Sources by name, or CSV files of figures; unset: all that are known."""
+    list: bool = False
+    """List the published figures: the sources, or with --env-id those of one environment."""
+    env_id: str = ""
+    """Environment of runs that do not say theirs."""
+    algorithm: str = ""
+    """Algorithm of runs that do not say theirs."""
+    centre: Literal["iqm", "mean"] = "iqm"
+    """Middle of the curves: interquartile mean, or mean."""
+    out: Path | None = Path("runs/compare")
+    """Folder for pictures and page; None: print only."""
 
-
-def describe(trainer: "Trainer") -> list[tuple[str, str]]:
-    """Return (name, text) pairs that say what was resolved."""
-    config, envs, length = trainer.config, trainer.envs, trainer.learner.seq_len
-    parameters = sum(p.numel() for p in trainer.policy.parameters())
-    sequences = config.batch_size // length // config.num_minibatches
-    made = f"{envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {autoreset_mode(envs).value}"
-    lines = [
-        ("environment", f"{config.env_id}: {made}"),
-        ("observation", one_line(envs.single_observation_space)),
-        ("action", one_line(envs.single_action_space)),
-        ("policy", f"{trainer.policy_name}, {parameters:,} parameters"),
-        ("device", f"{trainer.device}: {trainer.why_device}"),
-        ("threads", f"{trainer.threads}: {trainer.why_threads}"),
-        ("compile", f"{'on' if trainer.compiled else 'off'}: {trainer.why_compiled}"),
-        ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
-        ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of B {sequences} x L {length}, "
-                   f"{config.optimizer}"),
-        ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {trainer.checkpoint_every} iterations"),
-    ]  # fmt: skip
-    segment = trainer.checkpoint_every * config.num_steps
-    if segment < trainer.time_limit:
-        cut = f"a checkpoint every {segment} steps of an environment cuts episodes, which may take {trainer.time_limit}"
-        lines.append(("note", f"{cut}; raise --checkpoint-every"))
-    return lines
+    def run(self) -> None:
+        try:
+            from ppo.compare import command
+        except ModuleNotFoundError as error:
+            raise UsageError(f"ppo compare needs {error.name}: pip install scipy matplotlib") from error
+        if self.list or not self.runs:
+            command.list_figures(console, self.env_id)
+            return
+        result = command.compare_runs(list(self.runs), self.against, self.env_id, self.algorithm)
+        command.show(result, console)
+        if self.out is not None:
+            console.print(f"   page  {command.write(result, self.out, self.centre)}", markup=False)
 
 
-def _command(name: str) -> str:
-    """Return how to call an installed command from here: by its name, or by its path where the PATH does not find it."""
-    beside = Path(sys.executable).with_name(name)
-    return name if shutil.which(name) or not beside.exists() else os.path.relpath(beside)
-
-
-COMMANDS = {"train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs}
+Command = Train | Resume | Eval | Check | Envs | Compare
+COMMANDS = {"train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs, "compare": Compare}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -209,7 +177,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def parse(args: list[str]) -> Train | Resume | Eval | Check | Envs:
+def parse(args: list[str]) -> Command:
     """Parse arguments; `train` is parsed until the preset that its environment asks for is among the defaults."""
     default = Config()
     if args[:1] == ["train"]:
@@ -225,7 +193,7 @@ def parse(args: list[str]) -> Train | Resume | Eval | Check | Envs:
     return _parse(args, default)
 
 
-def _parse(args: list[str], default: Config) -> Train | Resume | Eval | Check | Envs:
+def _parse(args: list[str], default: Config) -> Command:
     train = subcommand("train", default=Train(default), description=Train.__doc__)
     union: Any = Annotated[Train, train]
     for name, command in list(COMMANDS.items())[1:]:

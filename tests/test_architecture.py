@@ -24,11 +24,13 @@ LAYERS = {
         "envs",
         "compile",
         "optimizers",
+        "published",
     ],
     1: ["policies", "presets"],
     2: ["collector", "learner"],
-    3: ["trainer", "evaluate", "check"],
-    4: ["cli", "__main__", "__init__"],
+    3: ["trainer", "evaluate", "check", "compare"],
+    4: ["session"],
+    5: ["cli", "__main__", "__init__"],
 }
 LAYER = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 SEE_CONFIG = {"trainer", "evaluate", "check", "learner", "presets", "cli", "__init__"}

@@ -1,0 +1,1 @@
+"""Runs against published figures and against each other: table, curves, verdict; reads files only."""

@@ -1,0 +1,125 @@
+"""Published scores and learning curves as package data: each with its source, its protocol and its seeds."""
+
+import csv
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppo.errors import UsageError
+
+HERE = Path(__file__).parent
+COLUMNS = ("source", "algorithm", "env_id", "protocol", "seeds", "step", "mean", "std")
+NEEDED = ("env_id", "step", "mean")
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """What a source says of one algorithm on one environment: a score (K = 1) or a learning curve.
+
+    Attributes:
+        protocol: how it was measured; its first word is sampled, deterministic or unstated.
+        seeds: how many runs it is the mean of; 0 where the source does not say.
+        steps: (K,) decisions of the policy, rising.
+        means: (K,) returns.
+        stds: (K,) standard deviation across seeds; NaN where none was published.
+    """
+
+    source: str
+    algorithm: str
+    env_id: str
+    protocol: str
+    seeds: int
+    steps: np.ndarray
+    means: np.ndarray
+    stds: np.ndarray
+
+    @property
+    def policy(self) -> str:
+        """Return sampled, deterministic, or unstated."""
+        return self.protocol.partition(",")[0]
+
+    def at(self, step: int) -> tuple[float, float]:
+        """Return mean and std at a step, interpolated between the points on either side."""
+        return float(np.interp(step, self.steps, self.means)), float(np.interp(step, self.steps, self.stds))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where figures come from."""
+
+    citation: str
+    data: str
+    licence: str
+    note: str
+
+
+def read_figures(path: Path = HERE / "figures.csv") -> list[Figure]:
+    """Read figures from a CSV: one point a row, columns COLUMNS, of which NEEDED must be there and filled.
+
+    Raises:
+        UsageError: the file cannot be read; names the line.
+    """
+    series: dict[tuple[str, str, str, str, int], list[tuple[int, float, float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+            if missing:
+                raise UsageError(f"{path} lacks the column {missing[0]}; the columns are {', '.join(COLUMNS)}")
+            for row in reader:
+                key, point = _point(row, path, reader.line_num)
+                series.setdefault(key, []).append(point)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"cannot read figures from {path}: {error}") from error
+    return [_figure(key, points) for key, points in series.items()]
+
+
+def _point(
+    row: dict[str, str], path: Path, line: int
+) -> tuple[tuple[str, str, str, str, int], tuple[int, float, float]]:
+    defaults = {"source": path.stem, "algorithm": "", "protocol": "unstated", "seeds": "0"}
+    texts = {name: (row.get(name) or "").strip() or defaults.get(name, "") for name in COLUMNS}
+    try:
+        point = int(float(texts["step"])), float(texts["mean"]), float(texts["std"] or "nan")
+        seeds = int(texts["seeds"])
+        if not texts["env_id"] or point[0] < 0 or seeds < 0 or not np.isfinite(point[1]):
+            raise ValueError
+    except ValueError:
+        shown = ", ".join(f"{name} {texts[name]!r}" for name in ("env_id", "seeds", "step", "mean", "std"))
+        raise UsageError(f"{path}, line {line} is not a figure: {shown}") from None
+    return (texts["source"], texts["algorithm"], texts["env_id"], texts["protocol"], seeds), point
+
+
+def _figure(key: tuple[str, str, str, str, int], points: list[tuple[int, float, float]]) -> Figure:
+    steps, means, stds = np.array(sorted(points), float).T
+    return Figure(*key, steps.astype(np.int64), means, stds)
+
+
+def read_sources() -> dict[str, Source]:
+    """Return the sources of the figures in the package, by name."""
+    return {name: Source(**text) for name, text in tomllib.loads((HERE / "sources.toml").read_text("utf-8")).items()}
+
+
+def task_of(env_id: str) -> tuple[str, int]:
+    """Return what an environment is and its version; Atari's ids of gym, EnvPool and ALE are versions of one game."""
+    plain = re.fullmatch(r"(?:ALE/)?(.+?)(NoFrameskip)?-v(\d+)", env_id.removeprefix("envpool:"))
+    if plain is None:
+        return env_id, 0
+    name, atari, version = plain.groups()
+    if atari or env_id.startswith(("ALE/", "envpool:")):
+        return f"Atari {name}", 5 if env_id.startswith("ALE/") else 4
+    return name, int(version)
+
+
+def caveats(ours: str, theirs: str) -> list[str] | None:
+    """Return what changed between the versions of two environments; None where they are not the same task."""
+    (name, a), (other, b) = task_of(ours), task_of(theirs)
+    if name != other:
+        return None
+    known = tomllib.loads((HERE / "environments.toml").read_text("utf-8")).get(name.partition(" ")[0], {})
+    if a != b and not known:
+        return [f"what changed between {theirs} and {ours} is not on record"]
+    return [text for version, text in known.items() if min(a, b) < int(version) <= max(a, b)]
