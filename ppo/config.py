@@ -92,7 +92,7 @@ class Config:
     action_bound: Literal["clip", "tanh"] = "clip"
     """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it with exact log-probability."""
     log_std_init: float = 0.0
-    """Initial log standard deviation of Box actions."""
+    """Initial log standard deviation of Box actions, where they are bounded in units of half their range."""
 
     checkpoint_every: int = 0
     """Iterations between checkpoints, each with an evaluation and new episodes; 0: ten in a run, or fewer."""

@@ -197,6 +197,7 @@ def test_others_are_what_the_policy_reads_beside_the_vector():
     names = {
         "head.low",
         "head.high",
+        "head.scale",
         "features.normalizer.mean",
         "features.normalizer.var",
         "features.normalizer.count",

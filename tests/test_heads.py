@@ -258,15 +258,30 @@ def test_an_unsupported_space_is_a_usage_error_that_names_the_part(space, bound,
         Head(space, bound)
 
 
-def test_unbounded_numbers_pass_through_when_clipped():
-    found = Head(Box(-np.inf, np.inf, (2,))).to_env(tensor([[1e6, -1e6]]))
+FLOAT_MAX = np.finfo(np.float32).max
+
+
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, np.inf), (-np.inf, 2e6), (-FLOAT_MAX, FLOAT_MAX)])
+def test_numbers_without_a_range_pass_through_when_clipped(low, high):
+    found = Head(Box(low, high, (2,))).to_env(tensor([[1e6, -1e6]]))
     assert found.tolist() == [[1e6, -1e6]]
+
+
+def test_bounded_numbers_are_in_units_of_half_their_range():
+    # Bounds −2…1, 0…10, −0.5…0.5: the middles are −0.5, 5 and 0, the halves 1.5, 5 and 0.5.
+    found = Head(UNEVEN).to_env(tensor([[0.0, 0.0, 0.0], [-1.0, 1.0, 0.5], [-7.0, 0.2, 7.0]]))
+    np.testing.assert_allclose(found, [[-0.5, 5.0, 0.0], [-2.0, 10.0, 0.25], [-2.0, 6.0, 0.5]], rtol=1e-6)
+
+
+def test_a_number_that_has_one_value_keeps_it():
+    space = Box(np.array([1.0, -1.0]), np.array([1.0, 1.0]), dtype=np.float64)
+    assert Head(space).to_env(tensor([[0.3, 0.3]]))[0] == pytest.approx([1.0, 0.3])
 
 
 def test_clipped_fraction_counts_the_box_numbers_out_of_bounds():
     head = Head(Tuple([Discrete(9), Box(-1, 1, (2,)), MultiBinary(1), Box(0, 3, ())]))
-    # index 8 and bit 1 do not count; out of bounds are 2, −3 and 3.5 of six numbers
-    actions = tensor([[8.0, 0.0, 2.0, 1.0, 2.0], [8.0, -3.0, 0.5, 1.0, 3.5]])
+    # index 8 and bit 1 do not count; out of bounds, which are −1 and 1, are 2, −3 and 1.5 of six numbers
+    actions = tensor([[8.0, 0.0, 2.0, 1.0, 0.7], [8.0, -3.0, 0.5, 1.0, 1.5]])
     assert head.clipped_fraction(actions).item() == pytest.approx(0.5)
     assert Head(Box(-1, 1, (2,))).clipped_fraction(tensor([[1.0, -1.0]])).item() == 0.0
 

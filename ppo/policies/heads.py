@@ -17,11 +17,15 @@ from ppo.errors import UsageError
 from ppo.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, Product, SquashedGaussian
 
 LOG_STD_RANGE = (-10.0, 2.0)  # a deviation from 5e-5 to 7.4: beyond, float32 log-probabilities lose their meaning
+WIDEST = 1e6  # half a range; wider ones are the limits of a number's type and no range to choose from
 MASKED = -1e30  # finite, so that probability 0 times it is 0 and not NaN
 
 
 class Head(nn.Module):
     """Turn `num_outputs` numbers of a network into a distribution over the actions of a space.
+
+    A bounded Box's numbers are packed in units of half their range from its middle, so that −1 and 1 are the bounds and a
+    deviation means the same everywhere; densities are those of the units, but for tanh, whose are those of the action.
 
     Args:
         action_space: Discrete, MultiDiscrete, MultiBinary, Box of floats, or a Dict or Tuple of these.
@@ -33,8 +37,9 @@ class Head(nn.Module):
         UsageError: an unsupported part of the space, or a mask that does not fit it.
     """
 
-    low: Tensor  # (K,) bounds of the numbers of all Box leaves
+    low: Tensor  # (K,) bounds of the numbers of all Box leaves, in units
     high: Tensor  # (K,)
+    scale: Tensor  # (K,) the units: half of each number's range
 
     def __init__(
         self, action_space: Space[Any], action_bound: str = "clip", log_std_init: float = 0.0, mask_size: int = 0
@@ -43,12 +48,14 @@ class Head(nn.Module):
         check_action_space(action_space, action_bound)
         self.space, self.squash = action_space, action_bound == "tanh"
         self.parts: list[tuple[Any, int]] = []  # (distribution, outputs of the network), in packing order
-        low, high = [], []
+        self.units: list[tuple[np.ndarray, np.ndarray] | None] = []  # (middle, half) of each leaf that is a Box
+        bounds: list[np.ndarray] = []  # (3, K) low, high and half of each
         for _, leaf in leaves(action_space):
+            self.units.append(_units(leaf) if isinstance(leaf, Box) else None)
             if isinstance(leaf, Box):
                 self.parts.append((Gaussian, leaf_size(leaf)))
-                low.append(leaf.low.ravel())
-                high.append(leaf.high.ravel())
+                middle, half = _units(leaf)
+                bounds.append(np.stack([(leaf.low - middle) / half, (leaf.high - middle) / half, half]).reshape(3, -1))
             elif isinstance(leaf, MultiBinary):
                 self.parts.append((Bernoulli, leaf_size(leaf)))
             else:
@@ -58,9 +65,10 @@ class Head(nn.Module):
         self.num_outputs = sum(self.sizes)
         self.widths = [1 if kind is Categorical else size for kind, size in self.parts]
         self.ends = np.cumsum([leaf_size(leaf) for _, leaf in leaves(action_space)])[:-1]  # of a leaf's packed numbers
-        self.log_std = nn.Parameter(torch.full((sum(len(x) for x in low),), log_std_init)) if low else None
-        self.register_buffer("low", torch.as_tensor(np.concatenate(low or [np.zeros(0)]), dtype=torch.float32), False)
-        self.register_buffer("high", torch.as_tensor(np.concatenate(high or [np.zeros(0)]), dtype=torch.float32), False)
+        table = np.concatenate(bounds or [np.zeros((3, 0))], axis=1)
+        self.log_std = nn.Parameter(torch.full((table.shape[1],), log_std_init)) if bounds else None
+        for name, row in zip(("low", "high", "scale"), table, strict=True):
+            self.register_buffer(name, torch.as_tensor(row, dtype=torch.float32), persistent=False)
         choices = self.num_outputs if isinstance(action_space, Discrete | MultiDiscrete) else 0
         if mask_size and mask_size != choices:
             raise UsageError(
@@ -96,7 +104,7 @@ class Head(nn.Module):
         log_std = self.log_std[where].clamp(*LOG_STD_RANGE)
         if not self.squash:
             return Gaussian(outputs, log_std)
-        return SquashedGaussian(outputs, log_std, ((self.high[where] - self.low[where]) / 2).log())
+        return SquashedGaussian(outputs, log_std, self.scale[where].log())
 
     def noise(self, *batch: int, deterministic: bool = False) -> Tensor:
         """Return noise (*batch, num_outputs) for `Distribution.sample`, neutral where nothing is left to chance."""
@@ -113,21 +121,21 @@ class Head(nn.Module):
         """Turn packed actions (N, …) into what `VectorEnv.step` takes, with offsets, bounds and dtypes applied."""
         packed = actions.cpu().numpy()
         if not isinstance(self.space, Dict | Tuple):
-            return self._leaf_to_env(self.space, packed)
-        return self._rebuild(self.space, iter(np.split(packed, self.ends, axis=-1)))
+            return self._leaf_to_env(self.space, packed, self.units[0])
+        return self._rebuild(self.space, zip(np.split(packed, self.ends, axis=-1), self.units, strict=True))
 
-    def _rebuild(self, space: Space[Any], columns: Iterator[np.ndarray]) -> Any:
+    def _rebuild(self, space: Space[Any], columns: Iterator[Any]) -> Any:
         if isinstance(space, Dict):
             return {key: self._rebuild(part, columns) for key, part in parts(space)}
         if isinstance(space, Tuple):
             return tuple(self._rebuild(part, columns) for _, part in parts(space))
-        return self._leaf_to_env(space, next(columns))
+        return self._leaf_to_env(space, *next(columns))
 
-    def _leaf_to_env(self, leaf: Any, packed: np.ndarray) -> np.ndarray:
+    def _leaf_to_env(self, leaf: Any, packed: np.ndarray, units: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
         packed = packed.reshape(-1, *leaf.shape).astype(leaf.dtype, copy=False)
-        if isinstance(leaf, Box):
-            if self.squash:
-                packed = leaf.low + (leaf.high - leaf.low) * (np.tanh(packed) + 1) / 2
+        if units is not None:
+            middle, half = units
+            packed = middle + half * (np.tanh(packed) if self.squash else packed)
             return np.minimum(np.maximum(packed, leaf.low), leaf.high)  # np.clip, at a third of its overhead
         return packed if isinstance(leaf, MultiBinary) else packed + leaf.start
 
@@ -138,3 +146,12 @@ class Head(nn.Module):
         columns = actions.split(self.widths, dim=-1)
         box = torch.cat([c for (kind, _), c in zip(self.parts, columns, strict=True) if kind is Gaussian], dim=-1)
         return ((box < self.low) | (box > self.high)).float().mean()
+
+
+def _units(leaf: Box) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middle and half of the range of each number of a Box; 0 and 1 where it has no range."""
+    low, high = leaf.low.astype(np.float64), leaf.high.astype(np.float64)
+    half = high / 2 - low / 2
+    bounded = half < WIDEST  # False for infinity
+    middle = np.where(bounded, np.where(bounded, low, 0) / 2 + np.where(bounded, high, 0) / 2, 0)
+    return middle.astype(leaf.dtype), np.where(bounded & (half > 0), half, 1).astype(leaf.dtype)
