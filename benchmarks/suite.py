@@ -8,22 +8,23 @@ A run that was cut off is resumed, one that is in the results is not repeated. N
 
 import json
 import math
+import multiprocessing
 import statistics
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
 import tyro
 from tyro.conf import Positional
 
 from ppo.checkpoint import read_checkpoint
 from ppo.compare.command import compare_runs
-from ppo.compare.curves import SAMPLED, Run, read_curves, read_run, write_curves
-from ppo.compare.groups import group_runs
-from ppo.compare.report import picture, pyplot
+from ppo.compare.curves import Run, read_curves, read_run, write_curves
+from ppo.compare.report import picture
 from ppo.config import Config
 from ppo.evaluate import evaluate
 
@@ -38,7 +39,7 @@ POINTS = 40  # of a curve that is kept
 class Task:
     """One row of a suite: a name, the arguments of `ppo train`, and what the mean over seeds must reach.
 
-    The target counts for the sampled policy at the end of training, or where it says so for the deterministic one.
+    The target counts for the sampled policy, or where it says so for the deterministic one.
     """
 
     name: str
@@ -103,15 +104,14 @@ SUITES: dict[str, list[Task]] = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one seed of a task came to: the end of training, and a deterministic evaluation of the last checkpoint."""
+    """What one seed of a task came to: evaluations of the last checkpoint."""
 
     task: str
     arguments: str
     seed: int
     steps: int
-    sampled: float  # mean of the training episodes in the last 5 % of the steps
-    mean: float
-    std: float
+    sampled: float  # mean return of the sampled policy
+    deterministic: float
     episodes: int
 
 
@@ -123,16 +123,14 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
     if not list(folder.glob(pattern)):
         _ppo(["train", *task.arguments.split(), "--seed", str(seed), "--runs-dir", str(folder), "--threads", "1"], log)
     path = sorted(folder.glob(pattern))[-1].parents[1]
-    _, meta = read_checkpoint(path / "checkpoints" / "latest.safetensors")
-    config = Config().replace(meta["config"])
+    latest = path / "checkpoints" / "latest.safetensors"
+    config, meta = Config().replace(read_checkpoint(latest)[1]["config"]), read_checkpoint(latest)[1]
     if meta["global_step"] + config.batch_size <= config.total_timesteps:
         _ppo(["resume", str(path)], log)
-    report, run = evaluate(path, episodes), replace(read_run(path), settings=_flags(task))
-    returns = [episode.episode_return for episode in report.episodes]
-    (group,) = group_runs([run])
-    sampled = float(group.scores(SAMPLED, group.end)[0])
-    deviation = statistics.pstdev(returns)
-    return Result(task.name, task.arguments, seed, group.end, sampled, report.mean, deviation, episodes), run
+        meta = read_checkpoint(latest)[1]
+    sampled, greedy = (evaluate(path, episodes, deterministic).mean for deterministic in (False, True))
+    run = replace(read_run(path), settings=_flags(task))
+    return Result(task.name, task.arguments, seed, meta["global_step"], sampled, greedy, episodes), run
 
 
 def _flags(task: Task) -> tuple[tuple[str, str], ...]:
@@ -156,7 +154,7 @@ def table(suite: str, results: list[Result]) -> str:
         found = sorted((r for r in results if r.task == task.name), key=lambda r: r.seed)
         if not found:
             continue
-        scores = [r.sampled for r in found], [r.mean for r in found]
+        scores = [r.sampled for r in found], [r.deterministic for r in found]
         each = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in scores)
         rows.append((
             task.name, f"`{task.arguments}`", f"{max(r.steps for r in found):,}", *(spread(v) for v in scores), *each,
@@ -183,8 +181,7 @@ def write(suite: str, results: list[Result], command: str) -> None:
     (RESULTS / f"{suite}.json").write_text(json.dumps([asdict(r) for r in ordered], indent=1) + "\n")
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "gymnasium", "mujoco"))
     protocol = (
-        "Sampled: training episodes of the last 5 % of the steps. Deterministic: the last checkpoint over "
-        f"{results[0].episodes} episodes. ± is the sample standard deviation over seeds of each seed's mean. "
+        f"The last checkpoint over {results[0].episodes} episodes, sampled and deterministic policy. ± is the sample standard deviation over seeds of each seed's mean. "
         f"Made by `{command}`; {versions}."
     )
     (RESULTS / f"{suite}.md").write_text(f"# {suite}\n\n{protocol}\n\n{table(suite, results)}")
@@ -197,7 +194,6 @@ def draw(suite: str) -> None:
     for group, comparisons in zip(result.groups, result.comparisons, strict=True):
         panels[group.env_id][0].append(group)
         panels[group.env_id][1].extend(comparisons)
-    pyplot()
     picture(list(panels.values()), "iqm").savefig(RESULTS / f"{suite}.png", dpi=110)
 
 
@@ -217,10 +213,15 @@ def main(suite: Positional[str], seeds: int = 5, jobs: int = 2, episodes: int = 
     known = {(r.task, r.arguments, r.seed, r.episodes) for r in results}
     grid = [(task, seed) for seed in range(1, seeds + 1) for task in SUITES[suite] if only in task.name]
     todo = [(task, seed) for task, seed in grid if (task.name, task.arguments, seed, episodes) not in known]
-    with ThreadPoolExecutor(jobs) as pool:
+    # Processes, since an evaluation draws from the process's generators.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,)) as pool:
         for done in as_completed([pool.submit(run_one, suite, task, seed, episodes) for task, seed in todo]):
             new, run = done.result()
-            print(f"{new.task}, seed {new.seed}: sampled {new.sampled:.2f}, deterministic {new.mean:.2f}", flush=True)
+            print(
+                f"{new.task}, seed {new.seed}: sampled {new.sampled:.2f}, deterministic {new.deterministic:.2f}",
+                flush=True,
+            )
             results = [r for r in results if (r.task, r.seed) != (new.task, new.seed)] + [new]
             runs[_key(run)] = run
             write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")

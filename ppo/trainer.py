@@ -196,6 +196,7 @@ class Trainer:
         return {
             "charts/episodic_return": _mean([episode.episode_return for episode in episodes]),
             "charts/episodic_length": _mean([episode.length for episode in episodes]),
+            "charts/episodes": float(len(episodes)),
             "charts/SPS": float(rollout.valid.sum()) / sum(split.values()),
             "charts/learning_rate": stats.pop("learning_rate"),
             "charts/clipped_actions": math.nan if clipped is None else float(clipped),

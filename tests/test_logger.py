@@ -19,7 +19,14 @@ TAGS = {  # as CleanRL's ppo.py writes them
     "charts/episodic_return", "charts/episodic_length", "charts/SPS", "charts/learning_rate", "losses/policy_loss",
     "losses/value_loss", "losses/entropy", "losses/approx_kl", "losses/clipfrac", "losses/explained_variance",
 }  # fmt: skip
-OURS = {"time/environment", "time/inference", "time/update", "eval/episodic_return", "eval/episodic_length"}
+OURS = {
+    "charts/episodes",
+    "time/environment",
+    "time/inference",
+    "time/update",
+    "eval/episodic_return",
+    "eval/episodic_length",
+}
 
 
 def lines(folder: Path) -> list[list[str]]:

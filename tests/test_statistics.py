@@ -60,8 +60,17 @@ def test_the_difference_from_a_point_is_students():
     assert found == pytest.approx((3.0, 3 - 4.968, 3 + 4.968), abs=1e-3)  # 4.303 · 2 / √3
 
 
-def test_equal_scores_have_an_interval_of_width_zero():
-    assert statistics.difference(np.array([500.0, 500.0]), 500.0, math.nan, 0) == (0.0, 0.0, 0.0)
+def test_nothing_that_varies_is_no_proof():
+    found = statistics.difference(np.array([500.0, 500.0]), 496.0, math.nan, 0)
+    assert found[0] == 4.0
+    assert math.isnan(found[1])
+
+
+def test_a_bootstrap_needs_five_runs():
+    assert math.isnan(statistics.interval([A[:4, 0]])[0])
+    assert not math.isnan(statistics.interval([A[:3, 0], A[:3, 1]])[0])
+    low, high = statistics.band(A[:4], "mean")
+    assert (low.tolist(), high.tolist()) == ([1.2, 9.5], [6.6, 14.2])  # the range
 
 
 def test_steps_to_a_level_and_the_area_under_a_curve():

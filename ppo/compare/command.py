@@ -1,6 +1,7 @@
 """`ppo compare`: read runs and figures, print tables and verdicts, write pictures and a page."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ppo.compare import report, statistics
-from ppo.compare.curves import find_runs
+from ppo.compare import report, statistics, tables
+from ppo.compare.curves import SAMPLED, find_runs
 from ppo.compare.groups import WINDOW, Comparison, Group, compare, group_runs
 from ppo.errors import UsageError
 from ppo.published import Figure, caveats, read_figures, read_sources
@@ -24,25 +25,33 @@ class Result:
 
     groups: list[Group]
     comparisons: list[list[Comparison]]
+    left_out: list[str]
 
     @property
     def verdicts(self) -> list[str]:
         """Return one sentence for each group."""
-        return [report.verdict(*pair) for pair in zip(self.groups, self.comparisons, strict=True)]
+        return [tables.verdict(*pair) for pair in zip(self.groups, self.comparisons, strict=True)]
 
-    def normalized(self) -> dict[str, list[np.ndarray]]:
-        """Return by algorithm the scores of each environment, 0 where the curve begins and 1 at the best published.
+    @property
+    def notes(self) -> list[str]:
+        """Return what a reader should know of the runs."""
+        return self.left_out + [note for group in self.groups for note in group.notes]
 
-        Environments for which nothing was published over several runs are left out.
+    def normalized(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return by algorithm and environment the scores, 0 where training began and 1 at the highest published.
+
+        Only environments with one group of the algorithm, and a figure over several runs at the budget where it ends.
         """
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[str, dict[str, np.ndarray]] = {}
+        several = Counter((group.algorithm, group.env_id) for group in self.groups)
         for group, comparisons in zip(self.groups, self.comparisons, strict=True):
-            best = next((c for c in comparisons if c.figure.seeds > 1), None)
-            if best is None:
+            best = next((c for c in comparisons if c.figure.seeds > 1 and c.final), None)
+            if best is None or several[group.algorithm, group.env_id] > 1 or SAMPLED not in group.policies():
                 continue
-            start = float(np.mean([run.curves[best.policy].returns[0] for run in group.runs]))
+            start = float(np.mean([run.curves[SAMPLED].returns[0] for run in group.runs]))
             if best.mean > start:
-                found.setdefault(group.algorithm, []).append((best.scores - start) / (best.mean - start))
+                scores = (best.scores - start) / (best.mean - start)
+                found.setdefault(group.algorithm, {})[group.env_id] = scores
         return {name: scores for name, scores in found.items() if len(scores) > 1}
 
 
@@ -76,30 +85,33 @@ def compare_runs(paths: list[Path], against: tuple[str, ...] = (), env_id: str =
         UsageError: a path holds no run, or there is no such source.
     """
     figures = chosen_figures(against)
-    groups = group_runs(find_runs(paths, env_id, algorithm))
-    if not groups:
-        raise UsageError(f"no run in {', '.join(map(str, paths))} has logged an episode yet")
-    return Result(groups, [compare(group, figures) for group in groups])
+    runs, left_out = find_runs(paths, env_id, algorithm)
+    if not runs:
+        raise UsageError(f"no run in {', '.join(map(str, paths))} has logged a return yet")
+    groups = group_runs(runs)
+    return Result(groups, [compare(group, figures) for group in groups], left_out)
 
 
 def show(result: Result, console: Console) -> None:
     """Print the tables and the verdicts."""
-    _print(console, report.own_rows(result.groups), "your runs")
+    _print(console, tables.own_rows(result.groups), "your runs")
     for group, comparisons in zip(result.groups, result.comparisons, strict=True):
         if comparisons:
-            _print(console, report.published_rows(comparisons), f"{group.env_id}, {group.name}")
-    between = report.between_rows(result.groups)
+            _print(console, tables.published_rows(comparisons), f"{group.env_id}, {group.name}")
+    between = tables.between_rows(result.groups)
     if len(between) > 1:
         _print(console, between, "between your runs")
     for name, scores in result.normalized().items():
-        pooled, text = np.concatenate(scores), report.span(*statistics.interval(scores))
-        console.print(f"{name} over {len(scores)} environments, 0 untrained and 1 the best published: "
+        pooled, text = np.concatenate(list(scores.values())), tables.span(*statistics.interval(list(scores.values())))
+        console.print(f"{name} over {', '.join(scores)}, 0 untrained and 1 the highest published at the budget: "
                       f"IQM {statistics.iqm(pooled):.2f} {text}, median {np.median(pooled):.2f}", markup=False)  # fmt: skip
+    for text in result.notes:
+        console.print(f"   note  {text}", markup=False)
     for text in result.verdicts:
         console.print(f"verdict  {text}", markup=False)
 
 
-def _print(console: Console, rows: report.Rows, title: str) -> None:
+def _print(console: Console, rows: tables.Rows, title: str) -> None:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in rows[0]:
         table.add_column(name, overflow="fold")
@@ -110,34 +122,44 @@ def _print(console: Console, rows: report.Rows, title: str) -> None:
 
 
 def write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
-    """Write a picture of each environment as PNG and SVG, and the page; return the page's path."""
+    """Write a picture of each environment as PNG and SVG, and the page; return the page's path.
+
+    Raises:
+        UsageError: the folder cannot be written, or matplotlib is missing.
+    """
     report.pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
-    sections, panels = [], []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _write(result, folder, centre)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
+    sections: list[tuple[str, str, list[tuple[str, tables.Rows]]]] = []
+    panels = []
     for env_id in dict.fromkeys(group.env_id for group in result.groups):
         which = [n for n, group in enumerate(result.groups) if group.env_id == env_id]
-        groups, found = [result.groups[n] for n in which], [c for n in which for c in result.comparisons[n]]
-        panels.append((groups, found))
+        panels.append(([result.groups[n] for n in which], [c for n in which for c in result.comparisons[n]]))
         drawn = report.save(report.picture(panels[-1:], centre), folder, env_id)
-        verdicts = [result.verdicts[n] for n in which]
-        sections.append((env_id, verdicts, drawn, report.published_rows(found)))
+        found = [(result.verdicts[n], tables.published_rows(result.comparisons[n])) for n in which]
+        sections.append((env_id, drawn, found))
     if len(panels) > 1:
         report.save(report.picture(panels, centre), folder, "overview")
     profiles = result.normalized()
     if profiles:
-        drawn = report.save(report.profiles(profiles, LEVELS), folder, "profiles")
-        sections.append(("all environments", [], drawn, [()]))
-    notes = [PROTOCOL, *_sources(result)]
-    text = report.page(sections, report.own_rows(result.groups), report.between_rows(result.groups), notes)
+        sections.append(("All environments", report.save(report.profiles(profiles, LEVELS), folder, "profiles"), []))
+    notes = [*result.notes, PROTOCOL, *_sources(result)]
+    text = report.page(sections, tables.own_rows(result.groups), tables.between_rows(result.groups), notes)
     path = folder / "index.html"
     path.write_text(text, encoding="utf-8")
     return path
 
 
 PROTOCOL = (
-    f"A run's score at a step is the mean of its training episodes (sampled policy) over the {WINDOW:.0%} of the steps before "
-    "it, or its last evaluation (deterministic policy). The interval of the difference of means is Welch's where the published "
-    "figure has a spread over seeds, else Student's of our mean; those of the IQM are percentile bootstraps (Agarwal et al. 2021). "
+    f"A run's score at a step is the mean of its training episodes (sampled policy) or of its evaluations (deterministic "
+    f"policy) over the {WINDOW:.0%} of the steps before it. The interval of the difference of means is Welch's where the published "
+    "figure has a spread over seeds, else Student's of our mean; those of the IQM are percentile bootstraps (Agarwal et al. 2021), from five runs on. "
     "A difference whose 95 % interval holds 0 is not distinguishable."
 )
 
@@ -167,10 +189,10 @@ def list_figures(console: Console, env_id: str = "") -> None:
     found = [figure for figure in figures if caveats(env_id, figure.env_id) is not None]
     if not found:
         raise UsageError(f"nothing is published here for {env_id}; ppo compare --list shows what is")
-    rows: report.Rows = [("source", "algorithm", "environment", "runs", "protocol", "to step", "score there")]
+    rows: tables.Rows = [("source", "algorithm", "environment", "runs", "protocol", "to step", "score there")]
     for figure in sorted(found, key=lambda f: (f.algorithm, f.steps[-1], -f.means[-1])):
         std = figure.stds[-1]
-        score = report.number(float(figure.means[-1])) + ("" if math.isnan(std) else f" ± {report.number(float(std))}")
+        score = tables.number(float(figure.means[-1])) + ("" if math.isnan(std) else f" ± {tables.number(float(std))}")
         rows.append((figure.source, figure.algorithm, figure.env_id, str(figure.seeds or "–"), figure.protocol,
                      f"{figure.steps[-1]:,}", score))  # fmt: skip
     _print(console, rows, env_id)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,32 +14,39 @@ from ppo.errors import UsageError
 
 SAMPLED, DETERMINISTIC = "sampled", "deterministic"
 # Training episodes are played by the sampled policy; evaluations by the deterministic one, here and by default in SB3.
+# CleanRL's eval/episodic_return, in event files, is another thing: a sampled policy, at steps 0, 1, 2 …
 TAGS = {SAMPLED: ("charts/episodic_return", "rollout/ep_rew_mean"),
         DETERMINISTIC: ("eval/episodic_return", "eval/mean_reward")}  # fmt: skip
+FOREIGN = ("charts/episodic_return", "rollout/ep_rew_mean", "eval/mean_reward")
 # Settings that say where, how fast or how long something is written, and not what is learnt.
 ASIDE = ("seed", "runs_dir", "exp_name", "device", "threads", "compile", "precision", "vectorization",
          "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_id", "algorithm")  # fmt: skip
-CSV_COLUMNS = ("env_id", "algorithm", "settings", "seed", "policy", "step", "return")
+EPISODES = "charts/episodes"  # how many a point of the first is the mean of; one where nothing says
+CSV_COLUMNS = ("env_id", "algorithm", "settings", "seed", "policy", "step", "return", "episodes")
+Point = tuple[int, float, float]  # step, return, episodes that it is the mean of
 MOST_POINTS = 400  # of a curve that is kept: finer than any picture
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Returns of one run as it learnt: steps (K,) rising, returns (K,) raw."""
+    """Returns of one run as it learnt: steps (K,) rising, returns (K,) raw, each the mean of so many episodes (K,)."""
 
     steps: np.ndarray
     returns: np.ndarray
+    episodes: np.ndarray
 
     def over(self, begin: float, end: float) -> float:
-        """Return the mean of the points in (begin, end], NaN where there is none."""
+        """Return the mean over the episodes in (begin, end], NaN where there is none."""
         inside = (self.steps > begin) & (self.steps <= end)
-        return float(self.returns[inside].mean()) if inside.any() else float("nan")
+        return float(np.average(self.returns[inside], weights=self.episodes[inside])) if inside.any() else float("nan")
 
     def thinned(self, points: int) -> "Curve":
         """Return means over `points` equal stretches of the steps, each placed at its stretch's last step."""
         which = np.minimum((self.steps * points - 1) // max(int(self.steps[-1]), 1), points - 1)
         each = [which == n for n in np.unique(which)]
-        return Curve(np.array([self.steps[e][-1] for e in each]), np.array([self.returns[e].mean() for e in each]))
+        means = [np.average(self.returns[e], weights=self.episodes[e]) for e in each]
+        counts = np.array([self.episodes[e].sum() for e in each])
+        return Curve(np.array([self.steps[e][-1] for e in each]), np.array(means), counts)
 
 
 @dataclass(frozen=True)
@@ -53,91 +61,112 @@ class Run:
     curves: dict[str, Curve]
 
 
-def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> list[Run]:
-    """Read the runs at, or in folders below, the paths.
+def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple[list[Run], list[str]]:
+    """Read the runs at, or in folders below, the paths; a folder that is named twice is read once.
 
     Args:
-        paths: run folders, folders of run folders, or CSV files of curves.
+        paths: run folders, folders of run folders, files within them, or CSV files of curves.
         env_id: environment of runs that do not say theirs.
         algorithm: algorithm of runs that do not say theirs.
+
+    Returns:
+        The runs, and a sentence for each that was left out.
 
     Raises:
         UsageError: a path holds no run, a file cannot be read, or a run does not say what was trained.
     """
-    runs: list[Run] = []
+    runs, folders = [], dict[Path, None]()
     for path in paths:
-        if path.suffix == ".csv" and path.is_file():
+        if path.suffix == ".csv" and path.is_file() and path.name != "progress.csv":
             runs += read_curves(path)
             continue
-        folders = {file.parent for pattern in ("progress.csv", "events.out.tfevents.*") for file in path.rglob(pattern)}
-        if not folders:
+        if not path.exists():
+            raise UsageError(f"{path} does not exist")
+        root = path.parent if path.is_file() else path
+        found = {f.parent for pattern in ("progress.csv", "events.out.tfevents.*") for f in root.rglob(pattern)}
+        if not found:
             raise UsageError(f"{path} holds no run: no progress.csv and no TensorBoard event file in it or below it")
-        runs += [read_run(folder, env_id, algorithm) for folder in sorted(folders)]
-    return [run for run in runs if run.curves]
+        folders |= dict.fromkeys(folder.resolve() for folder in sorted(found))
+    runs += [read_run(folder, env_id, algorithm) for folder in folders]
+    left_out = [f"{run.name} is left out: it has logged no finite return" for run in runs if not run.curves]
+    return [run for run in runs if run.curves], left_out
 
 
 def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
     """Read one run folder, ours or another trainer's."""
-    if (folder / "progress.csv").is_file() and (folder / "config.json").is_file():
+    try:
+        if not ((folder / "progress.csv").is_file() and (folder / "config.json").is_file()):
+            return _foreign(folder, env_id, algorithm)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in ASIDE)
         curves = _curves(_read_progress(folder / "progress.csv"))
-        return Run(str(folder), config["env_id"], config["algorithm"], str(config["seed"]), settings, curves)
-    return _foreign(folder, env_id, algorithm)
+        return Run(_name(folder), config["env_id"], config["algorithm"], str(config["seed"]), settings, curves)
+    except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
+        raise UsageError(f"cannot read the run {_name(folder)}: {type(error).__name__} {error}") from error
+
+
+def _name(folder: Path) -> str:
+    return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
 def _foreign(folder: Path, env_id: str, algorithm: str) -> Run:
     """Read a run of another trainer; CleanRL names its folders env_id__exp_name__seed__time, SB3 ALGORITHM_number."""
-    parts = folder.name.split("__")
-    said = {"env_id": "", "algorithm": "", "seed": folder.name, "settings": ""}
+    curves, parts = _curves(_read_events(folder)), folder.name.split("__")
+    said = {"env_id": "", "algorithm": ""}
+    seed, settings = folder.name, tuple[tuple[str, str], ...]()
     if len(parts) == 4 and re.search(r"-v\d+$", parts[0]):
-        said = {"env_id": parts[0], "algorithm": parts[1].partition("_")[0], "seed": parts[2], "settings": parts[1]}
+        seed, settings = parts[2], (("exp_name", parts[1]),)
+        # A slash in an id makes a folder of its own; EnvPool's Atari is another task than ALE's of that name.
+        family = "envpool:" if "envpool" in parts[1] else "ALE/" if folder.parent.name == "ALE" else ""
+        said = {"env_id": family + parts[0], "algorithm": parts[1].partition("_")[0]}
     elif match := re.fullmatch(r"([A-Za-z0-9]+)_\d+", folder.name):
         said["algorithm"] = match[1].lower()
-    found = {"env_id": env_id or said["env_id"], "algorithm": algorithm or said["algorithm"]}
+    found = {"env_id": said["env_id"] or env_id, "algorithm": said["algorithm"] or algorithm}
     for name, value in found.items():
-        if not value:
+        if not value and curves:
             flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{folder} does not say its {name}; give it with {flag}")
-    settings = (("exp_name", said["settings"]),) if said["settings"] else ()
-    return Run(str(folder), found["env_id"], found["algorithm"], said["seed"], settings, _curves(_read_events(folder)))
+            raise UsageError(f"{_name(folder)} does not say its {name}; give it with {flag}")
+    return Run(_name(folder), found["env_id"], found["algorithm"], seed, settings, curves)
 
 
-def _curves(series: dict[str, list[tuple[int, float]]]) -> dict[str, Curve]:
-    """Return the curves by policy, from points (step, return) by tag."""
+def _curves(series: dict[str, list[Point]]) -> dict[str, Curve]:
+    """Return the curves by policy, from points by tag."""
     curves = {}
     for policy, tags in TAGS.items():
         points = next((series[tag] for tag in tags if series.get(tag)), [])
-        points = sorted((step, value) for step, value in points if np.isfinite(value) and step > 0)
+        points = sorted(point for point in points if np.isfinite(point[1]) and point[0] > 0)
         if points:
-            steps, returns = np.array(points, float).T
-            curve = Curve(steps.astype(np.int64), returns)
+            steps, returns, episodes = np.array(points, float).T
+            curve = Curve(steps.astype(np.int64), returns, episodes)
             curves[policy] = curve.thinned(MOST_POINTS) if len(points) > MOST_POINTS else curve
     return curves
 
 
-def _read_progress(path: Path) -> dict[str, list[tuple[int, float]]]:
-    series: dict[str, list[tuple[int, float]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            for name in (tag for tags in TAGS.values() for tag in tags):
-                if row.get(name):
-                    series.setdefault(name, []).append((int(row["global_step"]), float(row[name])))
+def _read_progress(path: Path) -> dict[str, list[Point]]:
+    series: dict[str, list[Point]] = {}
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]  # a run that is still going on may have written half a line
+    for row in csv.DictReader(whole.splitlines()):
+        for name in (SAMPLED, DETERMINISTIC):
+            tag = TAGS[name][0]
+            if row.get(tag):
+                count = float(row.get(EPISODES) or 1) if name == SAMPLED else 1.0
+                series.setdefault(tag, []).append((int(row["global_step"]), float(row[tag]), count))
     return series
 
 
-def _read_events(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def _read_events(folder: Path) -> dict[str, list[Point]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
     kinds: Any = events.Tags()
     series = {}
-    for tag in (tag for tags in TAGS.values() for tag in tags):
+    for tag in FOREIGN:
         if tag in kinds["scalars"]:
-            series[tag] = [(event.step, event.value) for event in events.Scalars(tag)]
+            series[tag] = [(event.step, event.value, 1.0) for event in events.Scalars(tag)]
         elif tag in kinds["tensors"]:  # as TensorFlow 2 and JAX trainers write scalars
-            series[tag] = [(event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
+            series[tag] = [(event.step, float(make_ndarray(event.tensor_proto)), 1.0) for event in events.Tensors(tag)]
     return series
 
 
@@ -150,8 +179,9 @@ def write_curves(path: Path, runs: list[Run], points: int) -> None:
             settings = "; ".join(f"{name}={value}" for name, value in run.settings)
             for policy, curve in run.curves.items():
                 thin = curve.thinned(points)
-                for step, value in zip(thin.steps, thin.returns, strict=True):
-                    writer.writerow([run.env_id, run.algorithm, settings, run.seed, policy, step, f"{value:.6g}"])
+                for step, value, count in zip(thin.steps, thin.returns, thin.episodes, strict=True):
+                    point = [step, f"{value:.6g}", f"{count:g}"]
+                    writer.writerow([run.env_id, run.algorithm, settings, run.seed, policy, *point])
 
 
 def read_curves(path: Path) -> list[Run]:
@@ -160,18 +190,18 @@ def read_curves(path: Path) -> list[Run]:
     Raises:
         UsageError: a column is missing, or a row holds no number where one belongs.
     """
-    found: dict[tuple[str, ...], dict[str, list[tuple[int, float]]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
+    found: dict[tuple[str, ...], dict[str, list[Point]]] = {}
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in CSV_COLUMNS if name not in (reader.fieldnames or ())]
+        missing = [name for name in CSV_COLUMNS[:-1] if name not in (reader.fieldnames or ())]
         if missing:
             raise UsageError(f"{path} lacks the column {missing[0]}; the columns are {', '.join(CSV_COLUMNS)}")
         for row in reader:
             key = tuple(row[name] for name in CSV_COLUMNS[:4])
             try:
-                point = int(row["step"]), float(row["return"])
+                point = int(row["step"]), float(row["return"]), float(row.get("episodes") or 1)
                 tag = TAGS[row["policy"]][0]
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 raise UsageError(f"{path}, line {reader.line_num} is no point of a curve: {row}") from None
             found.setdefault(key, {}).setdefault(tag, []).append(point)
     return [

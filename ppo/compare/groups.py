@@ -1,6 +1,7 @@
 """Runs in groups that differ in their seed alone, beside published figures: the difference, its interval, a verdict."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from ppo.published import Figure, caveats
 
 WINDOW = 0.05  # a score at a step is the mean over this share of the steps before it
 POINTS = 60  # of a group's curve
-Word = Literal["better", "not distinguishable", "worse", "one run"]
+Word = Literal["better", "not distinguishable", "worse", "one run", "no spread"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +25,19 @@ class Group:
     name: str
     runs: list[Run]
 
-    @property
-    def end(self) -> int:
-        """Return the step that every run has reached."""
-        return min(int(curve.steps[-1]) for run in self.runs for curve in run.curves.values())
-
-    def policies(self, step: int) -> list[str]:
+    def policies(self, step: float = math.inf) -> list[str]:
         """Return the policies for which every run has a curve that begins by this step."""
         return [
             policy for policy in (SAMPLED, DETERMINISTIC)
             if all(policy in run.curves and run.curves[policy].steps[0] <= step for run in self.runs)
         ]  # fmt: skip
 
+    def end(self, policy: str) -> int:
+        """Return the last step that every run has reached."""
+        return min(int(run.curves[policy].steps[-1]) for run in self.runs)
+
     def scores(self, policy: str, step: int) -> np.ndarray:
-        """Return each run's score (n,) at a step: its training episodes' mean over WINDOW, or its last evaluation."""
+        """Return each run's score (n,) at a step: the mean over WINDOW, or the last point where that holds none."""
         found = []
         for curve in (run.curves[policy] for run in self.runs):
             score = curve.over((1 - WINDOW) * step, step)
@@ -50,6 +50,32 @@ class Group:
         first, end = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
         steps = np.linspace(first, end, POINTS)
         return steps, np.stack([np.interp(steps, curve.steps, curve.returns) for curve in curves])
+
+    def setting(self, name: str) -> str:
+        """Return a setting of the runs as text, empty where they do not say."""
+        return dict(self.runs[0].settings).get(name, "")
+
+    @property
+    def kind(self) -> str:
+        """Return the algorithm as published figures name it: recurrent PPO is one of its own."""
+        recurrent = self.setting("policy") == "gru" or self.algorithm.lower() == "recurrentppo"
+        return "ppo-lstm" if recurrent else self.algorithm.lower()
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what a reader of the group's figures should know: runs that stopped early, seeds that stand twice."""
+        said = [
+            f"{run.name} holds seed {run.seed}, which another run of the group has"
+            for run in self.runs if Counter(r.seed for r in self.runs)[run.seed] > 1
+        ]  # fmt: skip
+        for policy in self.policies():
+            ends = {run.name: int(run.curves[policy].steps[-1]) for run in self.runs}
+            longest = max(ends.values())
+            said += [
+                f"{name} ends at {end:,} steps, others at {longest:,}: all are compared where it ends ({policy})"
+                for name, end in ends.items() if end < (1 - WINDOW) * longest
+            ]  # fmt: skip
+        return said
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +99,25 @@ class Comparison:
     def word(self) -> Word:
         """Return the verdict."""
         if math.isnan(self.low):
-            return "one run"
+            return "one run" if len(self.scores) < 2 else "no spread"
         return "better" if self.low > 0 else "worse" if self.high < 0 else "not distinguishable"
+
+    @property
+    def final(self) -> bool:
+        """Return whether ours ended here."""
+        return self.step >= (1 - WINDOW) * self.group.end(self.policy)
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
     """Put runs together that differ in their seed alone; a group's name tells it from the others on its environment."""
-    found: dict[tuple[object, ...], list[Run]] = {}
+    found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Run]] = {}
     for run in runs:
         found.setdefault((run.env_id, run.algorithm, run.settings), []).append(run)
     groups = []
     for (env_id, algorithm, settings), members in found.items():
-        others = [dict(key[2]) for key in found if key[:2] == (env_id, algorithm)]  # type: ignore[call-overload]
-        telling = [f"{k} {v}" for k, v in settings if any(other.get(k) != v for other in others)]  # type: ignore[attr-defined]
-        name = ", ".join([str(algorithm), *telling])
-        groups.append(Group(str(env_id), str(algorithm), name, members))
+        others = [dict(key[2]) for key in found if key[:2] == (env_id, algorithm)]
+        telling = [f"{k} {v}" for k, v in settings if any(other.get(k) != v for other in others)]
+        groups.append(Group(env_id, algorithm, ", ".join([algorithm, *telling]), members))
     return sorted(groups, key=lambda group: (group.env_id, group.name))
 
 
@@ -97,45 +127,56 @@ def compare(group: Group, figures: list[Figure]) -> list[Comparison]:
     Those that are met at the group's end come first, the best first.
     """
     found = [beside(group, figure) for figure in figures]
-    return sorted((c for c in found if c is not None), key=lambda c: (c.step < (1 - WINDOW) * group.end, -c.mean))
+    return sorted((c for c in found if c is not None), key=lambda c: (not c.final, -c.mean))
 
 
 def beside(group: Group, figure: Figure) -> Comparison | None:
     """Return a group beside a figure; None where task, algorithm or budget do not meet."""
     changes = caveats(group.env_id, figure.env_id)
-    algorithm = figure.algorithm.partition(" (")[0].lower()
+    if changes is None or figure.algorithm.partition(" (")[0].lower() not in ("", group.kind):
+        return None
     last, first = int(figure.steps[-1]), int(figure.steps[0])
-    step = last if group.end >= (1 - WINDOW) * last else group.end
-    if changes is None or algorithm not in ("", group.algorithm.lower()) or step < first:
+    # Like with like; where ours was not measured as theirs, as it was, which the caveats say.
+    for policy in sorted(group.policies(), key=lambda policy: policy != figure.policy):
+        end = group.end(policy)
+        step = min(last, end)
+        if end >= min(first, (1 - WINDOW) * last) and policy in group.policies(step):
+            break
+    else:
         return None
-    measured = group.policies(step)
-    if not measured:
-        return None
-    wanted = figure.policy if figure.policy in measured else measured[0]
-    scores = group.scores(wanted, step)
-    mean, std = figure.at(step)
-    steps, returns = group.curve(wanted)
-    said = [*changes, *_protocol(wanted, figure)]
-    for whose, end in (("ours", group.end), ("theirs", last)):
-        if step < (1 - WINDOW) * end:
-            said.append(f"this is within {whose} of {end:,} steps, whose learning rate may not have fallen yet")
+    scores, (mean, std) = group.scores(policy, step), figure.at(step)
+    steps, returns = group.curve(policy)
+    std = std if std > 0 else math.nan  # 0 is no spread to reckon with
+    said = [*changes, *_protocol(policy, figure), *_spread(figure, std), *_budgets(group, figure, step)]
     return Comparison(
-        group, figure, step, wanted, scores, mean, std, *statistics.difference(scores, mean, std, figure.seeds),
+        group, figure, step, policy, scores, mean, std, *statistics.difference(scores, mean, std, figure.seeds),
         steps_to=statistics.steps_to(steps, returns.mean(0), mean), caveats=said,
     )  # fmt: skip
 
 
 def _protocol(policy: str, figure: Figure) -> list[str]:
     """Return what stands between our protocol and the figure's."""
-    said = []
-    if policy != figure.policy:
-        said.append(f"ours is the {policy} policy, theirs {figure.policy}")
+    if figure.policy == "unstated":
+        return ["theirs does not say which policy was measured"]
+    said = [f"ours is the {policy} policy, theirs {figure.policy}"] if policy != figure.policy else []
     if policy == SAMPLED and "training episodes" not in figure.protocol:
         said.append("ours are training episodes, theirs a separate evaluation")
     if policy == DETERMINISTIC and "training episodes" in figure.protocol:
         said.append("ours is a separate evaluation, theirs are training episodes")
-    if figure.seeds < 2:
-        said.append("theirs is one run" if figure.seeds else "how many runs theirs are is not stated")
-    elif math.isnan(figure.stds[-1]):
-        said.append("no spread over seeds was published: theirs is taken as a point")
     return said
+
+
+def _spread(figure: Figure, std: float) -> list[str]:
+    if figure.seeds < 2:
+        return ["theirs is one run" if figure.seeds else "how many runs theirs are is not stated"]
+    return ["theirs has no spread over seeds and is taken as a point"] if math.isnan(std) else []
+
+
+def _budgets(group: Group, figure: Figure, step: int) -> list[str]:
+    """Return whether either run went on beyond the step: its learning rate may have fallen only later."""
+    ours = int(group.setting("total_timesteps") or max(group.end(policy) for policy in group.policies()))
+    theirs = int(figure.steps[-1])
+    said = [f"ours goes on to {ours:,} steps"] if step < (1 - WINDOW) * ours else []
+    said += [f"theirs goes on to {theirs:,} steps"] if step < (1 - WINDOW) * theirs else []
+    kwargs = group.setting("env_kwargs")
+    return said + ([f"ours changes the environment: {kwargs}"] if kwargs not in ("", "{}") else [])

@@ -39,7 +39,9 @@ class Figure:
     @property
     def policy(self) -> str:
         """Return sampled, deterministic, or unstated."""
-        return self.protocol.partition(",")[0]
+        word = re.match(r"\w*", self.protocol)
+        found = word[0].lower() if word else ""
+        return found if found in ("sampled", "deterministic") else "unstated"
 
     def at(self, step: int) -> tuple[float, float]:
         """Return mean and std at a step, interpolated between the points on either side."""
@@ -64,7 +66,7 @@ def read_figures(path: Path = HERE / "figures.csv") -> list[Figure]:
     """
     series: dict[tuple[str, str, str, str, int], list[tuple[int, float, float]]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
             if missing:
@@ -84,10 +86,17 @@ def _point(
     texts = {name: (row.get(name) or "").strip() or defaults.get(name, "") for name in COLUMNS}
     try:
         point = int(float(texts["step"])), float(texts["mean"]), float(texts["std"] or "nan")
-        seeds = int(texts["seeds"])
-        if not texts["env_id"] or point[0] < 0 or seeds < 0 or not np.isfinite(point[1]):
+        seeds = int(float(texts["seeds"]))
+        if (
+            not texts["env_id"]
+            or point[0] < 0
+            or seeds < 0
+            or not np.isfinite(point[1])
+            or point[2] < 0
+            or point[2] == np.inf
+        ):
             raise ValueError
-    except ValueError:
+    except (ValueError, OverflowError):
         shown = ", ".join(f"{name} {texts[name]!r}" for name in ("env_id", "seeds", "step", "mean", "std"))
         raise UsageError(f"{path}, line {line} is not a figure: {shown}") from None
     return (texts["source"], texts["algorithm"], texts["env_id"], texts["protocol"], seeds), point
