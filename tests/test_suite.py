@@ -1,0 +1,68 @@
+"""The suite trains what is missing, resumes what was cut off, and writes what `ppo compare` reads."""
+
+import pytest
+
+from benchmarks import suite
+from benchmarks.suites import SUITES, Task
+from ppo import Trainer, cli
+from ppo.compare.curves import read_curves, write_curves
+
+TASK = Task("Cart, Pole", "CartPole-v1 --num-envs 2 --num-steps 64 --total-timesteps 512", "≥ 475")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(suite, "RESULTS", tmp_path / "results")
+
+
+def test_a_task_is_trained_once_and_evaluated(tmp_path):
+    result, run = suite.run_one("tiny", TASK, 3, 2)
+    assert (result.task, result.seed, result.episodes) == ("Cart, Pole", 3, 2)
+    assert 384 < result.steps <= 512
+    assert (run.env_id, run.algorithm, run.seed) == ("CartPole-v1", "ppo", "3")
+    assert run.settings == (("flags", "--num-envs 2 --num-steps 64 --total-timesteps 512"),)
+    (log,) = (tmp_path / "runs").rglob("s3.log")
+    log.unlink()
+    assert suite.run_one("tiny", TASK, 3, 2)[0] == result
+    assert not log.exists()  # nothing was trained again
+
+
+def test_a_run_that_was_cut_off_is_resumed(tmp_path):
+    folder = tmp_path / "runs" / "tiny" / "Cart__Pole"
+    folder.mkdir(parents=True)
+    arguments = [*TASK.arguments.split(), "--seed", "1", "--runs-dir", str(folder), "--checkpoint-every", "1"]
+
+    def cut_off(progress):
+        if progress.iteration == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        Trainer(cli.parse(["train", *arguments]).settings).train(cut_off)
+    (progress,) = folder.rglob("progress.csv")
+    assert len(progress.read_text().splitlines()) == 3
+    result, _ = suite.run_one("tiny", TASK, 1, 1)
+    assert result.steps > 384
+    assert len(progress.read_text().splitlines()) == 5
+
+
+def test_the_table_gives_every_seed_and_both_policies():
+    name = SUITES["mujoco"][0].name
+    results = [suite.Result(name, "HalfCheetah-v5", seed, 999_424, 5000.0 + seed, 6000.0, 10) for seed in (1, 2)]
+    text = suite.table("mujoco", results).splitlines()[-1]
+    assert "| 5002 ± 1 | 6000 ± 0 | 5001, 5002 | 6000, 6000 | ≥ 5000 |" in text
+
+
+def test_curves_of_a_suite_are_read_back_with_what_tells_them_apart(tmp_path):
+    _, run = suite.run_one("tiny", TASK, 1, 1)
+    write_curves(tmp_path / "tiny.csv", [run], 40)
+    (back,) = read_curves(tmp_path / "tiny.csv")
+    assert (back.env_id, back.settings) == (run.env_id, run.settings)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_task_of_a_suite_can_be_parsed(name):
+    names = [task.name for task in SUITES[name]]
+    assert len(set(names)) == len(names)
+    for task in SUITES[name]:
+        cli.parse(["train", *task.arguments.split()])
