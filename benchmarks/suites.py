@@ -27,7 +27,7 @@ ALGORITHMS = {
 ABLATION = {
     "preset": "",
     "λ 0.9": "--gae-lambda 0.9",
-    "γ 0.995": "--gamma 0.995",
+    "γ 0.99": "--gamma 0.99",
     "log σ −1": "--log-std-init -1",
     "log σ −2": "--log-std-init -2",
     "advantages normalised": "--norm-adv",
