@@ -7,9 +7,7 @@ A run that was cut off is resumed, one that is in the results is not repeated. N
 """
 
 import json
-import math
 import multiprocessing
-import re
 import statistics
 import subprocess
 import sys
@@ -70,9 +68,9 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
 
 
 def _flags(task: Task) -> tuple[tuple[str, str], ...]:
-    """Return a task's flags but for its algorithm: what tells it from another on the same environment."""
-    flags = re.sub(r"--algorithm \w+ ?", "", task.arguments.partition(" ")[2])
-    return (("flags", flags),) if flags else ()
+    """Return a task's flags as settings, but for its algorithm: what tells it from another on the same environment."""
+    pairs = (flag.strip().partition(" ") for flag in task.arguments.split("--")[1:])
+    return tuple((name.replace("-", "_"), value or "on") for name, _, value in pairs if name != "algorithm")
 
 
 def _ppo(arguments: list[str], log: Path) -> None:
@@ -99,10 +97,10 @@ def table(suite: str, results: list[Result]) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Return mean ± sample standard deviation."""
-    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
+    """Return mean ± sample standard deviation, where there are two seeds."""
     digits = _digits(statistics.fmean(values))
-    return f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f}"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else f"{mean}, one seed"
 
 
 def _digits(value: float) -> int:

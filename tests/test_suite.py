@@ -21,7 +21,7 @@ def test_a_task_is_trained_once_and_evaluated(tmp_path):
     assert (result.task, result.seed, result.episodes) == ("Cart, Pole", 3, 2)
     assert 384 < result.steps <= 512
     assert (run.env_id, run.algorithm, run.seed) == ("CartPole-v1", "ppo", "3")
-    assert run.settings == (("flags", "--num-envs 2 --num-steps 64 --total-timesteps 512"),)
+    assert run.settings == (("num_envs", "2"), ("num_steps", "64"), ("total_timesteps", "512"))
     (log,) = (tmp_path / "runs").rglob("s3.log")
     log.unlink()
     assert suite.run_one("tiny", TASK, 3, 2)[0] == result
