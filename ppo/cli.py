@@ -143,9 +143,11 @@ class Compare:
             from ppo.compare import command
         except ModuleNotFoundError as error:
             raise UsageError(f"ppo compare needs {error.name}: pip install scipy matplotlib") from error
-        if self.list or not self.runs:
+        if self.list:
             command.list_figures(console, self.env_id)
             return
+        if not self.runs:
+            raise UsageError("which runs? give run folders, or --list for what is published")
         result = command.compare_runs(list(self.runs), self.against, self.env_id, self.algorithm)
         command.show(result, console)
         if self.out is not None:

@@ -203,6 +203,8 @@ def test_atari_ids_of_other_trainers_are_understood(tmp_path, name, env_id):
         (["{folder}/run", "--against", "{folder}/none.csv"], "cannot read figures from"),
         (["{folder}/PPO_1"], "PPO_1 does not say its env_id; give it with --env-id"),
         (["{folder}/nowhere"], "nowhere does not exist"),
+        (["{folder}/run/config.json"], "config.json holds no run"),
+        (["--against", "cleanrl-docs"], "which runs? give run folders, or --list"),
         (["{folder}/broken"], "cannot read the run"),
         (["{folder}/run", "--out", "{folder}/run/config.json"], "cannot write to"),
         (["--list", "--env-id", "Maze-v0"], "nothing is published here for Maze-v0"),

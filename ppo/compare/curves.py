@@ -82,7 +82,7 @@ def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple
             continue
         if not path.exists():
             raise UsageError(f"{path} does not exist")
-        root = path.parent if path.is_file() else path
+        root = path.parent if path.name == "progress.csv" or path.name.startswith("events.out.tfevents.") else path
         found = {f.parent for pattern in ("progress.csv", "events.out.tfevents.*") for f in root.rglob(pattern)}
         if not found:
             raise UsageError(f"{path} holds no run: no progress.csv and no TensorBoard event file in it or below it")
