@@ -123,11 +123,7 @@ def write(suite: str, results: list[Result], command: str) -> None:
 def draw(suite: str) -> None:
     """Draw all curves of a suite beside the published ones."""
     result = compare_runs([RESULTS / f"{suite}.csv"])
-    panels = {env_id: ([], []) for env_id in dict.fromkeys(group.env_id for group in result.groups)}
-    for group, comparisons in zip(result.groups, result.comparisons, strict=True):
-        panels[group.env_id][0].append(group)
-        panels[group.env_id][1].extend(comparisons)
-    picture(list(panels.values()), "iqm").savefig(RESULTS / f"{suite}.png", dpi=110)
+    picture(list(result.panels.values()), "iqm").savefig(RESULTS / f"{suite}.png", dpi=110)
 
 
 def main(

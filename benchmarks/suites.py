@@ -39,13 +39,16 @@ ABLATION = {
     "step size constant": "--gamma 0.99 --no-anneal-lr",
     "2 × 128 units": "--gamma 0.99 --hidden-sizes 128 128",
 }
+CONTROL = [
+    Task("CartPole-v1", "CartPole-v1", "= 500", "zoo 500"),
+    Task("Acrobot-v1", "Acrobot-v1", "≥ −85", "CleanRL −86, zoo −73.5 at 1M"),
+    Task("MountainCar-v0", "MountainCar-v0", "≥ −115", "CleanRL −200, zoo −110"),
+    Task("Pendulum-v1", "Pendulum-v1", "≥ −200", "zoo −172 at 100k"),
+    Task("LunarLander-v3", "LunarLander-v3", "≥ 240", "zoo 242 (v2)"),
+]
 SUITES: dict[str, list[Task]] = {
     "evidence": [
-        Task("CartPole-v1", "CartPole-v1", "= 500", "zoo 500"),
-        Task("Acrobot-v1", "Acrobot-v1", "≥ −85", "CleanRL −86, zoo −73.5 at 1M"),
-        Task("MountainCar-v0", "MountainCar-v0", "≥ −115", "CleanRL −200, zoo −110"),
-        Task("Pendulum-v1", "Pendulum-v1", "≥ −200", "zoo −172 at 100k"),
-        Task("LunarLander-v3", "LunarLander-v3", "≥ 240", "zoo 242 (v2)"),
+        *CONTROL,
         Task("CartPole, velocities hidden, GRU", f"{HIDDEN} --policy gru", "≥ 490", "zoo LSTM 500"),
         Task("CartPole, velocities hidden, MLP", f"{HIDDEN} --policy mlp", "fails"),
         Task("Recall, GRU", f"{RECALL} --policy gru", "= 1"),
@@ -54,13 +57,9 @@ SUITES: dict[str, list[Task]] = {
         Task("CartPole-v1, REINFORCE", "CartPole-v1 --algorithm reinforce --total-timesteps 500000", "≥ 400"),
     ],
     "classic": [
-        Task("CartPole-v1", "CartPole-v1", "500", "zoo 500"),
-        Task("Acrobot-v1", "Acrobot-v1", "", "SLM-Lab −81, CleanRL −86, zoo −73.5 at 1M"),
-        Task("MountainCar-v0", "MountainCar-v0", "", "zoo −110"),
-        Task("Pendulum-v1", "Pendulum-v1", "", "zoo −172"),
+        *CONTROL,
         Task("MountainCarContinuous-v0", "MountainCarContinuous-v0", "", "zoo 88"),
-        Task("LunarLander-v3", "LunarLander-v3", "", "zoo 242 (v2)"),
-        Task("LunarLanderContinuous-v3", "LunarLanderContinuous-v3", "", "zoo 270 (v2)"),
+        Task("LunarLanderContinuous-v3", "LunarLanderContinuous-v3", "", "zoo 271 (v2)"),
         Task("BipedalWalker-v3", "BipedalWalker-v3 --total-timesteps 3000000", "", "zoo 288 at 5M"),
     ],
     "mujoco": [

@@ -102,9 +102,8 @@ class Collector:
         begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
         rows: list[tuple[Tensor, ...]] = []
         host = {name: np.zeros((num_steps, n), dtype) for name, dtype in ON_HOST.items()}
-        cut: list[
-            tuple[np.ndarray, Tensor, Tensor]
-        ] = []  # rows, their successors' observations, the states before those
+        # Rows, their successors' observations, the states before those.
+        cut: list[tuple[np.ndarray, Tensor, Tensor]] = []
         try:
             for t, row in enumerate(zip(*host.values(), strict=True)):
                 self._check_mask()

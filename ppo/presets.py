@@ -86,8 +86,7 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     if policy == "gru":  # whole segments fill few minibatches
         settings["num_minibatches"] = min(4, settings.get("num_minibatches", 4))
         settings["recompute_advantages"] = False  # it would start from states of the policy that collected
-        settings["learning_rate"] = min(
-            2e-3, settings.get("learning_rate", Config.learning_rate)
-        )  # CartPole's 5e-3 is too steep for it
+        # CartPole's 5e-3 is too steep for it.
+        settings["learning_rate"] = min(2e-3, settings.get("learning_rate", Config.learning_rate))
     name = " + ".join([algorithm, base if base in ENVIRONMENTS else family.rpartition(".")[2] or "general"])
     return name, Config().replace({"env_id": env_id, "algorithm": algorithm, "policy": policy} | settings)

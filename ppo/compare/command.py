@@ -28,6 +28,16 @@ class Result:
     left_out: list[str]
 
     @property
+    def panels(self) -> dict[str, tuple[list[Group], list[list[Comparison]]]]:
+        """Return by environment its groups and their comparisons."""
+        found: dict[str, tuple[list[Group], list[list[Comparison]]]] = {}
+        for group, comparisons in zip(self.groups, self.comparisons, strict=True):
+            groups, others = found.setdefault(group.env_id, ([], []))
+            groups.append(group)
+            others.append(comparisons)
+        return found
+
+    @property
     def verdicts(self) -> list[str]:
         """Return one sentence for each group."""
         return [tables.verdict(*pair) for pair in zip(self.groups, self.comparisons, strict=True)]
@@ -137,15 +147,12 @@ def write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
 
 def _write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
     sections: list[tuple[str, str, list[tuple[str, tables.Rows]]]] = []
-    panels = []
-    for env_id in dict.fromkeys(group.env_id for group in result.groups):
-        which = [n for n, group in enumerate(result.groups) if group.env_id == env_id]
-        panels.append(([result.groups[n] for n in which], [c for n in which for c in result.comparisons[n]]))
-        drawn = report.save(report.picture(panels[-1:], centre), folder, env_id)
-        found = [(result.verdicts[n], tables.published_rows(result.comparisons[n])) for n in which]
+    for env_id, panel in result.panels.items():
+        drawn = report.save(report.picture([panel], centre), folder, env_id)
+        found = [(tables.verdict(group, own), tables.published_rows(own)) for group, own in zip(*panel, strict=True)]
         sections.append((env_id, drawn, found))
-    if len(panels) > 1:
-        report.save(report.picture(panels, centre), folder, "overview")
+    if len(result.panels) > 1:
+        report.save(report.picture(list(result.panels.values()), centre), folder, "overview")
     profiles = result.normalized()
     if profiles:
         sections.append(("All environments", report.save(report.profiles(profiles, LEVELS), folder, "profiles"), []))

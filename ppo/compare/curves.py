@@ -14,10 +14,9 @@ from ppo.errors import UsageError
 
 SAMPLED, DETERMINISTIC = "sampled", "deterministic"
 # Training episodes are played by the sampled policy; evaluations by the deterministic one, here and by default in SB3.
-# CleanRL's eval/episodic_return, in event files, is another thing: a sampled policy, at steps 0, 1, 2 …
-TAGS = {SAMPLED: ("charts/episodic_return", "rollout/ep_rew_mean"),
-        DETERMINISTIC: ("eval/episodic_return", "eval/mean_reward")}  # fmt: skip
-FOREIGN = ("charts/episodic_return", "rollout/ep_rew_mean", "eval/mean_reward")
+OURS = {SAMPLED: "charts/episodic_return", DETERMINISTIC: "eval/episodic_return"}
+# In event files eval/episodic_return is CleanRL's: a sampled policy, at steps 0, 1, 2 …
+THEIRS = {SAMPLED: ("charts/episodic_return", "rollout/ep_rew_mean"), DETERMINISTIC: ("eval/mean_reward",)}
 # Settings that say where, how fast or how long something is written, and not what is learnt.
 ASIDE = ("seed", "runs_dir", "exp_name", "device", "threads", "compile", "precision", "vectorization",
          "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_id", "algorithm")  # fmt: skip
@@ -130,11 +129,10 @@ def _foreign(folder: Path, env_id: str, algorithm: str) -> Run:
 
 
 def _curves(series: dict[str, list[Point]]) -> dict[str, Curve]:
-    """Return the curves by policy, from points by tag."""
+    """Return the curves by policy, from points by policy."""
     curves = {}
-    for policy, tags in TAGS.items():
-        points = next((series[tag] for tag in tags if series.get(tag)), [])
-        points = sorted(point for point in points if np.isfinite(point[1]) and point[0] > 0)
+    for policy, found in series.items():
+        points = sorted(point for point in found if np.isfinite(point[1]) and point[0] > 0)
         if points:
             steps, returns, episodes = np.array(points, float).T
             curve = Curve(steps.astype(np.int64), returns, episodes)
@@ -143,15 +141,14 @@ def _curves(series: dict[str, list[Point]]) -> dict[str, Curve]:
 
 
 def _read_progress(path: Path) -> dict[str, list[Point]]:
-    series: dict[str, list[Point]] = {}
+    series: dict[str, list[Point]] = {SAMPLED: [], DETERMINISTIC: []}
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]  # a run that is still going on may have written half a line
     for row in csv.DictReader(whole.splitlines()):
-        for name in (SAMPLED, DETERMINISTIC):
-            tag = TAGS[name][0]
+        for policy, tag in OURS.items():
             if row.get(tag):
-                count = float(row.get(EPISODES) or 1) if name == SAMPLED else 1.0
-                series.setdefault(tag, []).append((int(row["global_step"]), float(row[tag]), count))
+                count = float(row.get(EPISODES) or 1) if policy == SAMPLED else 1.0
+                series[policy].append((int(row["global_step"]), float(row[tag]), count))
     return series
 
 
@@ -161,12 +158,13 @@ def _read_events(folder: Path) -> dict[str, list[Point]]:
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
     kinds: Any = events.Tags()
-    series = {}
-    for tag in FOREIGN:
+    series: dict[str, list[Point]] = {}
+    for policy, tag in ((policy, tag) for policy, tags in THEIRS.items() for tag in tags if policy not in series):
         if tag in kinds["scalars"]:
-            series[tag] = [(event.step, event.value, 1.0) for event in events.Scalars(tag)]
+            series[policy] = [(event.step, event.value, 1.0) for event in events.Scalars(tag)]
         elif tag in kinds["tensors"]:  # as TensorFlow 2 and JAX trainers write scalars
-            series[tag] = [(event.step, float(make_ndarray(event.tensor_proto)), 1.0) for event in events.Tensors(tag)]
+            points = [(event.step, float(make_ndarray(event.tensor_proto)), 1.0) for event in events.Tensors(tag)]
+            series[policy] = points
     return series
 
 
@@ -200,10 +198,11 @@ def read_curves(path: Path) -> list[Run]:
             key = tuple(row[name] for name in CSV_COLUMNS[:4])
             try:
                 point = int(row["step"]), float(row["return"]), float(row.get("episodes") or 1)
-                tag = TAGS[row["policy"]][0]
+                if row["policy"] not in (SAMPLED, DETERMINISTIC):
+                    raise ValueError
             except (ValueError, KeyError, TypeError):
                 raise UsageError(f"{path}, line {reader.line_num} is no point of a curve: {row}") from None
-            found.setdefault(key, {}).setdefault(tag, []).append(point)
+            found.setdefault(key, {}).setdefault(row["policy"], []).append(point)
     return [
         Run(f"{path}, seed {seed}", env_id, algorithm, seed, _settings(text), _curves(series))
         for (env_id, algorithm, text, seed), series in found.items()

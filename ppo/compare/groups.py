@@ -147,6 +147,8 @@ def beside(group: Group, figure: Figure) -> Comparison | None:
     scores, (mean, std) = group.scores(policy, step), figure.at(step)
     steps, returns = group.curve(policy)
     std = std if std > 0 else math.nan  # 0 is no spread to reckon with
+    kwargs = group.setting("env_kwargs")
+    changes += [f"ours changes the environment: {kwargs}"] if kwargs not in ("", "{}") else []
     said = [*changes, *_protocol(policy, figure), *_spread(figure, std), *_budgets(group, figure, step)]
     return Comparison(
         group, figure, step, policy, scores, mean, std, *statistics.difference(scores, mean, std, figure.seeds),
@@ -178,5 +180,4 @@ def _budgets(group: Group, figure: Figure, step: int) -> list[str]:
     theirs = int(figure.steps[-1])
     said = [f"ours goes on to {ours:,} steps"] if step < (1 - WINDOW) * ours else []
     said += [f"theirs goes on to {theirs:,} steps"] if step < (1 - WINDOW) * theirs else []
-    kwargs = group.setting("env_kwargs")
-    return said + ([f"ours changes the environment: {kwargs}"] if kwargs not in ("", "{}") else [])
+    return said

@@ -27,11 +27,11 @@ th { color: #666; font-weight: 600 } .better { color: #1a7f37 } .worse { color: 
 """
 
 
-def picture(panels: list[tuple[list[Group], list[Comparison]]], centre: str) -> Any:
+def picture(panels: list[tuple[list[Group], list[list[Comparison]]]], centre: str) -> Any:
     """Draw learning curves, one panel an environment: groups with 95 % intervals, the best published with their spread.
 
     Args:
-        panels: the groups of an environment, and their comparisons.
+        panels: the groups of an environment, and the comparisons of each.
         centre: iqm or mean.
     """
     columns = min(3, len(panels))
@@ -42,7 +42,8 @@ def picture(panels: list[tuple[list[Group], list[Comparison]]], centre: str) -> 
     for axis, (groups, comparisons) in zip(axes.flat, panels, strict=False):
         for group, colour in zip(groups, COLOURS * len(groups), strict=False):
             _draw_group(axis, group, colour, centre)
-        unique = {id(c.figure): c.figure for c in sorted(comparisons, key=lambda c: -c.mean)}
+        best_first = sorted((c for own in comparisons for c in own), key=lambda c: -c.mean)
+        unique = {id(c.figure): c.figure for c in best_first}
         for published, grey in zip(list(unique.values()), GREYS, strict=False):
             ends = (group.end(policy) for group in groups for policy in group.policies()[:1])
             _draw_published(axis, published, grey, max(ends, default=0))

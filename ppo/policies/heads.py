@@ -51,10 +51,10 @@ class Head(nn.Module):
         self.units: list[tuple[np.ndarray, np.ndarray] | None] = []  # (middle, half) of each leaf that is a Box
         bounds: list[np.ndarray] = []  # (3, K) low, high and half of each
         for _, leaf in leaves(action_space):
-            self.units.append(_units(leaf) if isinstance(leaf, Box) else None)
+            self.units.append(None)
             if isinstance(leaf, Box):
                 self.parts.append((Gaussian, leaf_size(leaf)))
-                middle, half = _units(leaf)
+                middle, half = self.units[-1] = _units(leaf)
                 bounds.append(np.stack([(leaf.low - middle) / half, (leaf.high - middle) / half, half]).reshape(3, -1))
             elif isinstance(leaf, MultiBinary):
                 self.parts.append((Bernoulli, leaf_size(leaf)))

@@ -1,6 +1,8 @@
 """Published scores and learning curves as package data: each with its source, its protocol and its seeds."""
 
 import csv
+import functools
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -87,14 +89,8 @@ def _point(
     try:
         point = int(float(texts["step"])), float(texts["mean"]), float(texts["std"] or "nan")
         seeds = int(float(texts["seeds"]))
-        if (
-            not texts["env_id"]
-            or point[0] < 0
-            or seeds < 0
-            or not np.isfinite(point[1])
-            or point[2] < 0
-            or point[2] == np.inf
-        ):
+        spread = math.isnan(point[2]) or 0 <= point[2] < math.inf
+        if not (texts["env_id"] and point[0] >= 0 and seeds >= 0 and math.isfinite(point[1]) and spread):
             raise ValueError
     except (ValueError, OverflowError):
         shown = ", ".join(f"{name} {texts[name]!r}" for name in ("env_id", "seeds", "step", "mean", "std"))
@@ -123,12 +119,17 @@ def task_of(env_id: str) -> tuple[str, int]:
     return name, int(version)
 
 
+@functools.cache
+def _changes() -> dict[str, dict[str, str]]:
+    return tomllib.loads((HERE / "environments.toml").read_text("utf-8"))
+
+
 def caveats(ours: str, theirs: str) -> list[str] | None:
     """Return what changed between the versions of two environments; None where they are not the same task."""
     (name, a), (other, b) = task_of(ours), task_of(theirs)
     if name != other:
         return None
-    known = tomllib.loads((HERE / "environments.toml").read_text("utf-8")).get(name.partition(" ")[0], {})
+    known = _changes().get(name.partition(" ")[0], {})
     if a != b and not known:
         return [f"what changed between {theirs} and {ours} is not on record"]
     return [text for version, text in known.items() if min(a, b) < int(version) <= max(a, b)]
