@@ -127,7 +127,7 @@ def draw(suite: str) -> None:
 
 
 def main(
-    suite: Positional[Literal["evidence", "classic", "mujoco", "ablation", "algorithms"]],
+    suite: Positional[Literal["classic", "mujoco", "algorithms", "memory", "ablation"]],
     seeds: int = 5,
     jobs: int = 2,
     episodes: int = 100,

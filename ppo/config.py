@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from ppo.errors import UsageError
 
 POLICY_OPTIONS = ("hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init")
+AUTO = {"threads": 1, "log_std_init": 0.0}  # settings that are a number of this kind, or "auto"
 Algorithm = Literal["ppo", "a2c", "reinforce"]
 EnvKwarg = bool | int | float | str
 
@@ -91,8 +92,9 @@ class Config:
     """H: width of the gru policy's state."""
     action_bound: Literal["clip", "tanh"] = "clip"
     """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it with exact log-probability."""
-    log_std_init: float = 0.0
-    """Initial log standard deviation of Box actions, where they are bounded in units of half their range."""
+    log_std_init: float | Literal["auto"] = "auto"
+    """Initial log standard deviation of Box actions, in units of half their range where they are bounded; auto: −½ log of
+    how many numbers an action has, so that the noise of all together has size 1."""
 
     checkpoint_every: int = 0
     """Iterations between checkpoints, each with an evaluation and new episodes; 0: ten in a run, or fewer."""
@@ -139,7 +141,7 @@ class Config:
             raise UsageError(f"threads = {self.threads} is too large; choose at most the number of cores")
         if set(self.exp_name) & set("/\\:"):
             raise UsageError(f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes and colons")
-        if not -10 <= self.log_std_init <= 2:
+        if self.log_std_init != "auto" and not -10 <= self.log_std_init <= 2:
             raise UsageError(f"log_std_init = {self.log_std_init} is out of range; choose a number from -10 to 2")
         if any(size < 1 for size in self.hidden_sizes):
             raise UsageError(f"hidden_sizes = {self.hidden_sizes} is out of range; give widths of at least 1")
@@ -216,8 +218,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, example: Any, source: str) -> Any:
-    if name == "threads":
-        example = "" if value == "auto" else 1
+    if name in AUTO:
+        example = "" if value == "auto" else AUTO[name]
     if isinstance(example, Path) and isinstance(value, str):
         return Path(value)
     if isinstance(example, tuple) and isinstance(value, list) and all(type(v) is int for v in value):

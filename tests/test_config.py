@@ -61,7 +61,8 @@ def test_a_value_out_of_range_is_named_with_what_to_do(settings, sentence):
     [
         {}, {"gamma": 0.0}, {"gamma": 1.0, "gae_lambda": 1.0}, {"max_grad_norm": 0.0}, {"vf_coef": 0.0}, {"seed": 0},
         {"eval_episodes": 0}, {"total_timesteps": 1024}, {"seq_len": 128, "num_minibatches": 8}, {"seq_len": 1},
-        {"num_minibatches": 1024}, {"seed": 10**30}, {"log_std_init": -1.0}, {"threads": "auto"}, {"threads": 2},
+        {"num_minibatches": 1024}, {"seed": 10**30}, {"log_std_init": -1.0}, {"log_std_init": "auto"},
+        {"threads": "auto"}, {"threads": 2},
     ],
     ids=str,
 )  # fmt: skip
@@ -127,6 +128,7 @@ def test_toml_sets_by_name_and_leaves_the_rest(tmp_path):
         ('threads = "many"', "threads = 'many' in FILE is "),
         ("threads = 1.5", "threads = 1.5 in FILE is "),
         ("threads = true", "threads = True in FILE is "),
+        ('log_std_init = "loud"', "log_std_init = 'loud' in FILE is not a number"),
     ],
 )
 def test_toml_that_no_run_can_follow_is_named(tmp_path, text, sentence):
@@ -137,12 +139,13 @@ def test_toml_that_no_run_can_follow_is_named(tmp_path, text, sentence):
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("before", ["auto", 4])
-@pytest.mark.parametrize(("text", "threads"), [('threads = "auto"', "auto"), ("threads = 2", 2)])
-def test_threads_are_a_number_or_auto(tmp_path, before, text, threads):
+@pytest.mark.parametrize("before", ["auto", 1])
+@pytest.mark.parametrize("name", ["threads", "log_std_init"])
+@pytest.mark.parametrize(("text", "value"), [('"auto"', "auto"), ("2", 2)])
+def test_some_settings_are_a_number_or_auto(tmp_path, name, before, text, value):
     path = tmp_path / "settings.toml"
-    path.write_text(text)
-    assert Config(threads=before).replace(read_toml(path)).threads == threads
+    path.write_text(f"{name} = {text}")
+    assert getattr(Config(**{name: before}).replace(read_toml(path)), name) == value
 
 
 @pytest.mark.parametrize("content", [None, b"gamma: 0.9\n", b"gamma = 0.9\ngamma = 0.8", b"\xff\xfe\x00", b"gamma ="])

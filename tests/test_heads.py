@@ -158,6 +158,15 @@ def test_each_box_of_a_composite_has_its_own_deviations_and_bounds():
     np.testing.assert_allclose(head.to_env(u)[2], [[4 * (1 - np.tanh(0.4)), 4 * (1 + np.tanh(0.9))]], rtol=1e-5)
 
 
+def test_the_first_noise_has_size_1_however_many_numbers_share_it():
+    mixed = Dict({"a": Box(0, 9, (3,)), "b": Discrete(5), "c": Box(-1, 1, (6,))})
+    for space in (Box(-3, 3, (1,)), Box(-1, 1, (4, 2)), mixed):
+        deviations = Head(space).log_std.exp()
+        assert deviations.square().sum().item() == pytest.approx(1.0)
+        assert (deviations == deviations[0]).all()
+    assert Head(Discrete(3)).log_std is None
+
+
 @pytest.mark.parametrize(("raw", "kept"), [(-50.0, -10.0), (50.0, 2.0)])
 def test_deviations_are_kept_where_float32_can_follow(raw, kept):
     head = Head(Box(-1, 1, (1,)), log_std_init=raw)

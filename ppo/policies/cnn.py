@@ -1,6 +1,6 @@
 """The cnn policy: convolutions shared by actor and critic."""
 
-from typing import Any
+from typing import Any, Literal
 
 from gymnasium.spaces import Space
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class CNNPolicy(Policy):
         hidden_sizes: tuple[int, ...] = (512,),
         normalize_obs: bool = False,
         action_bound: str = "clip",
-        log_std_init: float = 0.0,
+        log_std_init: float | Literal["auto"] = "auto",
         **_: Any,
     ) -> None:
         super().__init__()

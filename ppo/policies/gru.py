@@ -1,6 +1,6 @@
 """The gru policy: features, a GRU that is reset where episodes begin, actor and critic on its output."""
 
-from typing import Any
+from typing import Any, Literal
 
 from gymnasium.spaces import Space
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class GRUPolicy(Policy):
         state_size: int = 64,
         normalize_obs: bool = False,
         action_bound: str = "clip",
-        log_std_init: float = 0.0,
+        log_std_init: float | Literal["auto"] = "auto",
         **_: Any,
     ) -> None:
         super().__init__()

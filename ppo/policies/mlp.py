@@ -1,6 +1,6 @@
 """The mlp policy: two separate towers, one for the actor and one for the critic."""
 
-from typing import Any
+from typing import Any, Literal
 
 from gymnasium.spaces import Space
 from torch import Tensor
@@ -23,7 +23,7 @@ class MLPPolicy(Policy):
         activation: str = "tanh",
         normalize_obs: bool = False,
         action_bound: str = "clip",
-        log_std_init: float = 0.0,
+        log_std_init: float | Literal["auto"] = "auto",
         **_: Any,
     ) -> None:
         super().__init__()
