@@ -2,19 +2,21 @@
 
     python -m benchmarks.suite mujoco --seeds 5 --jobs 2
 
-A run that was cut off is resumed, one that is in the results is not repeated. NAME.csv holds the curves, thinned, as
+A run that was cut off is resumed, one that is in the results is not repeated, as long as its settings, the preset's
+included, are those of today. NAME.csv holds the curves, thinned, as
 `ppo compare` reads them; NAME.json and NAME.md what each seed came to; NAME.png the curves beside published ones.
 """
 
+import hashlib
 import json
-import multiprocessing
 import statistics
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import torch
@@ -22,6 +24,7 @@ import tyro
 from tyro.conf import Positional
 
 from benchmarks.suites import SUITES, Task
+from ppo import cli
 from ppo.checkpoint import read_checkpoint
 from ppo.compare.command import compare_runs
 from ppo.compare.curves import Run, read_curves, read_run, write_curves
@@ -34,6 +37,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 POINTS = 40  # of a curve that is kept
+EVALUATING = Lock()  # an evaluation draws from the process's generators
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Result:
 
     task: str
     arguments: str
+    settings: str  # digest of the arguments and the preset
     seed: int
     steps: int
     sampled: float  # mean return of the sampled policy
@@ -51,7 +56,8 @@ class Result:
 
 def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, Run]:
     """Train one seed of a task, or go on where it was cut off, and evaluate its last checkpoint."""
-    folder = RUNS / suite / "".join(c if c.isalnum() else "_" for c in task.name)
+    settings = digest(task)
+    folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
     log, pattern = folder / f"s{seed}.log", f"*__s{seed}*/checkpoints/latest.safetensors"
     if not list(folder.glob(pattern)):
@@ -62,9 +68,20 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
     if meta["global_step"] + config.batch_size <= config.total_timesteps:
         _ppo(["resume", str(path)], log)
         meta = read_checkpoint(latest)[1]
-    sampled, greedy = (evaluate(path, episodes, deterministic).mean for deterministic in (False, True))
+    with EVALUATING:
+        sampled, greedy = (evaluate(path, episodes, deterministic).mean for deterministic in (False, True))
     run = replace(read_run(path), settings=_flags(task))
-    return Result(task.name, task.arguments, seed, meta["global_step"], sampled, greedy, episodes), run
+    return Result(task.name, task.arguments, settings, seed, meta["global_step"], sampled, greedy, episodes), run
+
+
+def digest(task: Task) -> str:
+    """Return eight characters that stand for a task's settings, as far as they are not the defaults.
+
+    A task's arguments stay the same when a preset changes; this does not.
+    """
+    settings, defaults = cli.parse(["train", *task.arguments.split()]).settings.to_json(), Config().to_json()
+    chosen = {name: value for name, value in settings.items() if value != defaults[name]}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _flags(task: Task) -> tuple[tuple[str, str], ...]:
@@ -145,12 +162,13 @@ def main(
     path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
     results = [Result(**row) for row in json.loads(path.read_text())] if path.is_file() else []
     runs = {_key(run): run for run in read_curves(curves)} if curves.is_file() else {}
-    known = {(r.task, r.arguments, r.seed, r.episodes) for r in results}
-    grid = [(task, seed) for seed in range(1, seeds + 1) for task in SUITES[suite] if only in task.name]
-    todo = [(task, seed) for task, seed in grid if (task.name, task.arguments, seed, episodes) not in known]
-    # Processes, since an evaluation draws from the process's generators.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,)) as pool:
+    known = {(r.task, r.settings, r.seed, r.episodes) for r in results}
+    tasks = [(task, digest(task)) for task in SUITES[suite] if only in task.name]
+    grid = [(task, seed, settings) for seed in range(1, seeds + 1) for task, settings in tasks]
+    todo = [(task, seed) for task, seed, settings in grid if (task.name, settings, seed, episodes) not in known]
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(jobs)
+    try:
         for done in as_completed([pool.submit(run_one, suite, task, seed, episodes) for task, seed in todo]):
             new, run = done.result()
             print(
@@ -161,6 +179,8 @@ def main(
             runs[_key(run)] = run
             write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
             write_curves(curves, [runs[key] for key in sorted(runs)], POINTS)
+    finally:  # an interrupt reaches the runs as well, and they write a checkpoint; nothing begins after them
+        pool.shutdown(cancel_futures=True)
     write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
     draw(suite)
 

@@ -1,11 +1,15 @@
 """The suite trains what is missing, resumes what was cut off, and writes what `ppo compare` reads."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import suite
 from benchmarks.suites import SUITES, Task
 from ppo import Trainer, cli
 from ppo.compare.curves import read_curves, write_curves
+from ppo.presets import ENVIRONMENTS
 
 TASK = Task("Cart, Pole", "CartPole-v1 --num-envs 2 --num-steps 64 --total-timesteps 512", "≥ 475")
 
@@ -29,7 +33,7 @@ def test_a_task_is_trained_once_and_evaluated(tmp_path):
 
 
 def test_a_run_that_was_cut_off_is_resumed(tmp_path):
-    folder = tmp_path / "runs" / "tiny" / "Cart__Pole"
+    folder = tmp_path / "runs" / "tiny" / f"Cart__Pole-{suite.digest(TASK)}"
     folder.mkdir(parents=True)
     arguments = [*TASK.arguments.split(), "--seed", "1", "--runs-dir", str(folder), "--checkpoint-every", "1"]
 
@@ -46,9 +50,44 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path):
     assert len(progress.read_text().splitlines()) == 5
 
 
+def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
+    monkeypatch.setitem(suite.SUITES, "memory", [TASK])
+    monkeypatch.setattr(suite, "draw", lambda name: None)
+    seeds = []
+    _, run = suite.run_one("tiny", TASK, 1, 1)
+
+    def train(name, task, seed, episodes):
+        seeds.append(seed)
+        result = suite.Result(task.name, task.arguments, suite.digest(task), seed, 512, 9.0, 9.0, episodes)
+        return result, replace(run, seed=str(seed))
+
+    monkeypatch.setattr(suite, "run_one", train)
+    suite.main("memory", seeds=1, jobs=1, episodes=1)
+    suite.main("memory", seeds=2, jobs=1, episodes=1)
+    assert seeds == [1, 2]
+    monkeypatch.setitem(ENVIRONMENTS["CartPole"], "gamma", 0.5)
+    suite.main("memory", seeds=1, jobs=1, episodes=1)
+    assert seeds == [1, 2, 1]
+    results = json.loads((suite.RESULTS / "memory.json").read_text())
+    assert [(r["seed"], r["settings"] == suite.digest(TASK)) for r in results] == [(1, True), (2, False)]
+
+
+def test_nothing_begins_after_a_run_that_failed(monkeypatch):
+    seeds = []
+
+    def fail(name, task, seed, episodes):
+        seeds.append(seed)
+        raise InterruptedError
+
+    monkeypatch.setattr(suite, "run_one", fail)
+    with pytest.raises(InterruptedError):
+        suite.main("memory", seeds=50, jobs=1, episodes=1)
+    assert len(seeds) < 10  # one may have begun before the first was seen to have failed
+
+
 def test_the_table_gives_every_seed_and_both_policies():
     name = SUITES["mujoco"][0].name
-    results = [suite.Result(name, "HalfCheetah-v5", seed, 999_424, 5000.0 + seed, 6000.0, 10) for seed in (1, 2)]
+    results = [suite.Result(name, "HalfCheetah-v5", "", seed, 999_424, 5000.0 + seed, 6000.0, 10) for seed in (1, 2)]
     text = suite.table("mujoco", results).splitlines()[-1]
     assert "| 5002 ± 1 | 6000 ± 0 | 5001, 5002 | 6000, 6000 | ≥ 5000 |" in text
 
