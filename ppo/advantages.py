@@ -9,6 +9,7 @@ def gae(
     next_values: np.ndarray,  # (T, N)
     terminated: np.ndarray,  # (T, N) bool
     truncated: np.ndarray,  # (T, N) bool
+    valid: np.ndarray,  # (T, N) bool
     gamma: float,
     gae_lambda: float,
 ) -> np.ndarray:
@@ -17,9 +18,21 @@ def gae(
     `terminated` stops the bootstrap: V(sₜ₊₁) counts as 0. Either flag stops the trace: the sum does not cross into the
     next episode. There is no case for the last row, because its successor's value is in `next_values` like any other's.
     NumPy, because a loop over T in torch operations spends its time on their overhead. (Schulman et al. 2016, eq. 16.)
+
+    A row that is not valid, where the environment goes on by itself, takes no time: it is worth its reward and what the
+    next row is worth, and is neither discounted nor decayed. So a decision is followed by the next one.
     """
-    deltas = rewards + gamma * next_values * ~terminated - values
-    decay = (gamma * gae_lambda) * ~(terminated | truncated)
+    done = terminated | truncated
+    discount = np.where(valid, gamma, 1.0).astype(values.dtype)
+    decay = np.where(valid, gamma * gae_lambda, 1.0) * ~done
+    if not valid.all():
+        values, next_values = values.copy(), next_values.copy()
+        for t in reversed(range(len(values))):
+            if t + 1 < len(values):
+                skipped = ~valid[t + 1] & ~done[t]
+                next_values[t] = np.where(skipped, values[t + 1], next_values[t])
+            values[t] = np.where(valid[t], values[t], rewards[t] + next_values[t] * ~terminated[t])
+    deltas = rewards + discount * next_values * ~terminated - values
     advantages, trace = np.empty_like(deltas), np.zeros_like(deltas[0])
     for t in reversed(range(len(deltas))):
         advantages[t] = trace = deltas[t] + decay[t] * trace

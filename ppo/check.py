@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.collector import Collector
 from ppo.config import Config
-from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs
+from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
 from ppo.envs.spaces import mask_columns, one_line
 from ppo.errors import NonFiniteError, UsageError
 from ppo.flat import FlatPolicy
@@ -109,13 +109,9 @@ def list_families() -> Iterator[str]:
             yield f"{family.name:>20}  not installed: {family.install}"
             continue
         __import__(family.requires)  # a package registers its environments when it is imported
-        ids = [i for i, spec in gymnasium.registry.items() if _entry(spec).startswith(family.entry_points)]
+        ids = [i for i, spec in gymnasium.registry.items() if module_of(spec).startswith(family.entry_points)]
         bases: dict[str, list[str]] = {}
         for env_id in ids:
             bases.setdefault(preset(env_id)[0], []).append(env_id)
         for name, members in bases.items():
             yield f"{family.name:>20}  preset {name}: {', '.join(members)}"
-
-
-def _entry(spec: Any) -> str:
-    return spec.entry_point if isinstance(spec.entry_point, str) else ""

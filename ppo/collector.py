@@ -1,7 +1,6 @@
 """The collector: steps the environments with the policy and hands over a rollout, whatever the autoreset mode."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from ppo.compile import Compiled
 from ppo.envs import autoreset_mode
 from ppo.envs.spaces import Packer, gather, leaf_values, mask_columns
+from ppo.episodes import Episode
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
 from ppo.rollout import Cuts, Rollout, check_finite, final_obs
@@ -20,16 +20,6 @@ MAX_STEPS = 27_000  # the longest episode that is usual anywhere: Atari's 108,00
 ON_DEVICE = ("obs", "states", "actions", "log_probs", "values")  # a row's columns that the policy gives, as tensors
 ON_HOST = {"starts": bool, "valid": bool, "rewards": np.float64, "terminated": bool, "truncated": bool}
 CHECKED = ("obs", "values", "log_probs", "rewards")  # columns that must be finite, in the order in which they arise
-
-
-@dataclass(frozen=True)
-class Episode:
-    """An episode that ended in a rollout, in raw rewards."""
-
-    env: int
-    episode_return: float
-    length: int
-    ended: bool = True  # False where `play` gave up on it
 
 
 def act(policy: FlatPolicy, obs: Tensor, state: Tensor, starts: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
@@ -52,7 +42,8 @@ class Collector:
 
     The three autoreset modes become one stream of rows here and nowhere else. NEXT_STEP inserts a dead row after each
     episode (`valid` is False); its observation is the true successor of the row before it. SAME_STEP and DISABLED have
-    no dead rows; the true successor of a truncated row goes to the rollout's `cuts`.
+    no dead rows; the true successor of a truncated row goes to the rollout's `cuts`. An environment whose next step does
+    not depend on the action, as while it shows a prompt, says so itself: `info["valid"]`, (N,) bool.
 
     Args:
         envs: from `ppo.envs.check_envs`.
@@ -67,18 +58,19 @@ class Collector:
         self.packer, self.mask = Packer(self.space, self.device), mask_columns(self.space)
         self.act = Compiled(act, policy, compiled)
         self.seconds = self.env_seconds = 0.0  # of the last collect, and of envs.step within it
+        self.metrics: tuple[str, ...] = tuple(envs.metadata.get("metrics", ()))
         self.step = 0  # vector steps since the last reset
 
     def reset(self, seed: int) -> None:
         """Begin new episodes in all environments, seeded."""
-        obs, _ = self.envs.reset(seed=seed)
+        obs, infos = self.envs.reset(seed=seed)
         n = self.envs.num_envs
         first = next(value for _, value in leaf_values(self.space, obs))
         self.torch = first.device if isinstance(first, Tensor) else None  # where an environment in torch wants actions
         self.obs = self.packer(obs)  # (N, *obs)
         self.state = self.policy.policy.initial_state(n)  # (N, H)
         self.starts = np.ones(n, bool)  # (N,) the row to come begins an episode
-        self.valid = np.ones(n, bool)  # (N,) the row to come is the policy's decision
+        self.valid = _valid(infos, n)  # (N,) the row to come is the policy's decision
         self.returns, self.lengths = np.zeros(n), np.zeros(n, np.int64)  # (N,) of the episodes under way
         self.step = 0
 
@@ -102,6 +94,7 @@ class Collector:
         begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
         rows: list[tuple[Tensor, ...]] = []
         host = {name: np.zeros((num_steps, n), dtype) for name, dtype in ON_HOST.items()}
+        host["metrics"] = np.zeros((num_steps, n, len(self.metrics)))
         # Rows, their successors' observations, the states before those.
         cut: list[tuple[np.ndarray, Tensor, Tensor]] = []
         try:
@@ -132,8 +125,8 @@ class Collector:
     def _columns(self, rows: list[tuple[Tensor, ...]], host: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """Return the columns of the rows so far, (T, N, …), on the policy's device."""
         stacked = {name: torch.stack(column) for name, column in zip(ON_DEVICE, zip(*rows, strict=True), strict=False)}
-        for name, column in host.items():
-            table = torch.from_numpy(column).to(self.device)
+        for name in ON_HOST:
+            table = torch.from_numpy(host[name]).to(self.device)
             stacked[name] = table.float() if name == "rewards" else table
         return stacked
 
@@ -148,9 +141,9 @@ class Collector:
         return Rollout(**columns, next_values=cuts.next_values(columns["values"], self.policy.forward), cuts=cuts)
 
     def _step(
-        self, actions: Tensor, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray
+        self, actions: Tensor, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, metrics: np.ndarray
     ) -> tuple[np.ndarray, Tensor] | None:
-        """Step the environments, fill in what came of it, (N,) each, and move on to the next row.
+        """Step the environments, fill in what came of it, (N,) and metrics (N, M), and move on to the next row.
 
         Returns:
             (index, observations) of environments that were truncated and are in their next episode already, or None.
@@ -163,10 +156,13 @@ class Collector:
         rewards[:], terminated[:], truncated[:] = outcome if self.torch is None else [_on_host(x) for x in outcome]
         done = (terminated | truncated) & self.valid  # a dead row ends nothing
         self.obs = self.packer(obs)
+        if self.metrics and done.any():
+            found = infos.get("final_info", infos)["metrics"]
+            metrics[done] = np.stack([found[name] for name in self.metrics], axis=-1)[done]
         if self.mode is AutoresetMode.NEXT_STEP:
             self.starts, self.valid = ~self.valid, ~done
             return None
-        self.starts = done
+        self.starts, self.valid = done, _valid(infos, len(done))
         if not done.any():
             return None
         index = np.flatnonzero(truncated & ~terminated)
@@ -174,9 +170,10 @@ class Collector:
         if self.mode is AutoresetMode.SAME_STEP and len(index):
             final = self.packer(gather(infos["final_obs"], index, self.space))
         elif self.mode is AutoresetMode.DISABLED:
-            fresh, _ = self.envs.reset(options={"reset_mask": done.copy()})
+            fresh, infos = self.envs.reset(options={"reset_mask": done.copy()})
             ended = torch.from_numpy(done).to(self.device)
             self.obs[ended] = self.packer(fresh)[ended]
+            self.valid[done] = _valid(infos, len(done))[done]
         return (index, final) if len(index) else None
 
     def _episodes(self, host: dict[str, np.ndarray]) -> list[Episode]:
@@ -187,7 +184,9 @@ class Collector:
         before, counted = np.zeros_like(self.returns), np.zeros_like(self.lengths)  # (N,) of episodes that have ended
         found: list[Episode] = []
         for t, n in np.argwhere((host["terminated"] | host["truncated"]) & valid):
-            found.append(Episode(int(n), float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])))
+            metrics = dict(zip(self.metrics, host["metrics"][t, n].tolist(), strict=True))
+            sums = float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])
+            found.append(Episode(int(n), *sums, metrics=metrics))
             before[n], counted[n] = returns[t, n], lengths[t, n]
         self.returns, self.lengths = returns[-1] - before, lengths[-1] - counted
         return found
@@ -222,6 +221,10 @@ def play(collector: Collector, episodes: int, seed: int, deterministic: bool = T
         if len(found) < shares[n]:
             found.append(Episode(n, float(collector.returns[n]), int(collector.lengths[n]), ended=False))
     return [episode for found in played.values() for episode in found]
+
+
+def _valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:
+    return np.array(infos.get("valid", np.ones(num_envs)), bool)
 
 
 def _on_host(x: Any) -> Any:

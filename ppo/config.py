@@ -1,7 +1,6 @@
 """Every setting of a run in one frozen dataclass; `tyro` turns it into command-line flags."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,8 +8,12 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ppo.errors import UsageError
+from ppo.settings import convert
 
-POLICY_OPTIONS = ("hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init")
+POLICY_OPTIONS = (
+    "hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init", "temperature", "top_k",
+    "top_p",
+)  # fmt: skip
 AUTO = {"threads": 1, "log_std_init": 0.0}  # settings that are a number of this kind, or "auto"
 Algorithm = Literal["ppo", "a2c", "reinforce"]
 EnvKwarg = bool | int | float | str
@@ -95,6 +98,23 @@ class Config:
     log_std_init: float | Literal["auto"] = "auto"
     """Initial log standard deviation of Box actions, in units of half their range where they are bounded; auto: −½ log of
     how many numbers an action has, so that the noise of all together has size 1."""
+    temperature: float = 1.0
+    """Divides the logits of choices; what is trained is what is sampled."""
+    top_k: int = 0
+    """Sample only among the k most probable entries of a choice; 0: among all."""
+    top_p: float = 1.0
+    """Sample only among the most probable entries that together have this probability; 1: among all."""
+
+    init_from: str = ""
+    """Folder of a run (of `ppo pretrain`, say) whose latest policy is the start; empty: a fresh one."""
+    reference: str = ""
+    """Folder of a run whose latest policy the trained one is kept near; empty: none."""
+    kl_coef: float = 0.1
+    """Beta: weight of log π − log π_ref of each action, docked from its reward."""
+    kl_target: float = 0.0
+    """Nats an episode to which kl_coef is adapted (Ziegler et al. 2019); 0: kl_coef is fixed."""
+    kl_horizon: int = 10_000
+    """Episodes over which kl_coef is adapted."""
 
     checkpoint_every: int = 0
     """Iterations between checkpoints, each with an evaluation and new episodes; 0: ten in a run, or fewer."""
@@ -125,18 +145,21 @@ class Config:
         """
         at_least = {"total_timesteps": 1, "num_envs": 1, "num_steps": 1, "update_epochs": 1, "num_minibatches": 1}
         at_least |= {"state_size": 1, "seed": 0, "seq_len": 0, "checkpoint_every": 0, "eval_episodes": 0, "threads": 1}
+        at_least |= {"top_k": 0, "kl_horizon": 1}
         for name, low in at_least.items():
             if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {low}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose a number from 0 to 1")
-        for name in ("learning_rate", "clip_coef"):
+        for name in ("learning_rate", "clip_coef", "temperature"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose a positive number")
-        for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl"):
+        for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl", "kl_coef", "kl_target"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p = {self.top_p} is out of range; choose a number above 0, up to 1")
         if self.threads != "auto" and self.threads > 1024:
             raise UsageError(f"threads = {self.threads} is too large; choose at most the number of cores")
         if set(self.exp_name) & set("/\\:"):
@@ -193,41 +216,4 @@ class Config:
         Raises:
             UsageError: an unknown key or a value of another type; `source` names where it stood.
         """
-        known = {f.name: f for f in dataclasses.fields(self)}
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            raise UsageError(f"unknown key {', '.join(unknown)} in {source}; the keys are the flags of `ppo train`")
-        values = {name: _convert(name, value, getattr(self, name), source) for name, value in settings.items()}
-        for name, value in values.items():
-            allowed = getattr(known[name].type, "__args__", ())
-            if getattr(known[name].type, "__origin__", None) is Literal and value not in allowed:
-                raise UsageError(f"{name} = {value!r} in {source} is not one of {', '.join(allowed)}")
-        return dataclasses.replace(self, **values)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read settings from a TOML file.
-
-    Raises:
-        UsageError: the file is missing or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read settings from {path}: {error}") from error
-
-
-def _convert(name: str, value: Any, example: Any, source: str) -> Any:
-    if name in AUTO:
-        example = "" if value == "auto" else AUTO[name]
-    if isinstance(example, Path) and isinstance(value, str):
-        return Path(value)
-    if isinstance(example, tuple) and isinstance(value, list) and all(type(v) is int for v in value):
-        return tuple(value)
-    if isinstance(example, float) and type(value) is int:
-        return float(value)
-    if type(value) is not type(example):
-        kinds = {Path: "text", tuple: "a list of whole numbers", dict: "a table", str: "text", bool: "true or false"}
-        kind = next((text for kind, text in kinds.items() if isinstance(example, kind)), "a number")
-        raise UsageError(f"{name} = {value!r} in {source} is not {'a whole number' if type(example) is int else kind}")
-    return value
+        return dataclasses.replace(self, **convert(settings, self, AUTO, source))

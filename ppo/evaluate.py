@@ -11,31 +11,24 @@ import torch
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint
-from ppo.collector import MAX_STEPS, Collector, Episode, play
-from ppo.config import Config
+from ppo.collector import MAX_STEPS, Collector, play
 from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, from_json, mask_columns, to_json
+from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns, to_json
+from ppo.episodes import Episode
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
-from ppo.policies import build_policy
+from ppo.saved import Saved, load
 
 MAX_ENVS = 16  # environments that play side by side in an evaluation
 
 
-@dataclass
-class Player:
+@dataclass(frozen=True)
+class Player(Saved):
     """A trained policy as a function from raw observation to action; it needs no environment.
 
     >>> player = load_policy("runs/CartPole-v1__ppo__s1")  # doctest: +SKIP
     >>> action, state = player.act(obs, state)  # doctest: +SKIP
     """
-
-    policy: Any
-    obs_space: Any
-    action_space: Any
-    config: Config
-    given_envs: bool = False
 
     @torch.no_grad()
     def act(
@@ -83,14 +76,7 @@ def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
     Raises:
         UsageError: the folder is no run, or the checkpoint is missing or damaged.
     """
-    path = checkpoint_path(Path(run), checkpoint)
-    tensors, meta = read_checkpoint(path)
-    config = Config().replace(meta["config"], str(path))
-    obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
-    policy = build_policy(meta["policy"], obs_space, action_space, config.policy_options())
-    FlatPolicy(policy)  # laid out in memory as when it was trained: products round the same way
-    load_exactly(policy, tensors, "policy.", path)
-    return Player(policy.eval(), obs_space, action_space, config, meta["given_envs"])
+    return Player(**vars(load(run, checkpoint)))
 
 
 @dataclass(frozen=True)
@@ -143,7 +129,7 @@ def _check_seed(seed: int) -> None:
 
 def _envs_for(player: Player, num_envs: int, render_mode: str | None = None) -> VectorEnv:
     config = player.config
-    if player.given_envs:
+    if player.meta["given_envs"]:
         raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
     envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, config.env_kwargs, render_mode))
     if to_json(envs.single_observation_space) != to_json(player.obs_space):

@@ -108,9 +108,10 @@ class Learner:
     def _estimate(self, rollout: Rollout, rewards: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Return values, weights and returns (T, N); the weights are advantages, or returns without a baseline."""
         config = self.config
-        columns = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated)
-        values, next_values, terminated, truncated = (x.cpu().numpy() for x in columns)
-        found = gae(rewards, values, next_values, terminated, truncated, config.gamma, config.gae_lambda)
+        columns = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated, rollout.valid)
+        values, next_values, terminated, truncated, valid = (x.cpu().numpy() for x in columns)
+        flags = (terminated, truncated, valid)
+        found = gae(rewards, values, next_values, *flags, config.gamma, config.gae_lambda)
         advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         return rollout.values, advantages if config.baseline else returns, returns
@@ -146,7 +147,7 @@ class Learner:
             UsageError: the tensors are those of another optimizer, or of a run that scaled its rewards differently.
         """
         own = self.state_dict()
-        found = {name: x for name, x in tensors.items() if not name.startswith("policy.")}
+        found = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference."))}
         if {name: x.shape for name, x in found.items()} != {name: x.shape for name, x in own.items()}:
             raise UsageError(
                 f"the checkpoint holds {', '.join(sorted(found))} but optimizer = {self.config.optimizer!r} "

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ class Logger:
             self._add(Summary(value=values), global_step)  # one event: the writer's thread costs time for each
         except OSError as error:
             raise UsageError(f"cannot write {self.path.parent}: {error.strerror}; make room and resume") from error
+
+    def write_text(self, tag: str, lines: Sequence[str], global_step: int) -> None:
+        """Write lines of text as they are, to TensorBoard, where there are any."""
+        if lines:
+            self.writer.add_text(tag, "\n".join(f"    {line}" for line in lines), global_step)
 
     def _add(self, summary: Summary, global_step: int | None = None) -> None:
         assert self.writer.file_writer is not None

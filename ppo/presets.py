@@ -7,10 +7,12 @@ tuned for PPO; A2C and REINFORCE take only those that describe the problem (PROB
 from typing import Any
 
 from ppo.config import Config
-from ppo.envs import find_spec
+from ppo.envs import find_spec, module_of
 
 # What belongs to the problem and not to the optimizer: these reach every algorithm.
-PROBLEM = ("gamma", "total_timesteps", "normalize_obs", "scale_rewards", "env_kwargs")
+PROBLEM = (
+    "gamma", "total_timesteps", "normalize_obs", "scale_rewards", "env_kwargs", "policy", "state_size", "hidden_sizes",
+)  # fmt: skip
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "ppo": {},
@@ -45,6 +47,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "gamma": 0.995, "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,
         "scale_rewards": True,
     },
+    # A sequence is worth what its end is told: nothing is discounted. Memory needs whole sequences to learn from, so
+    # several fit into a rollout.
+    "ppo.text": {
+        "policy": "gru", "state_size": 128, "hidden_sizes": (64,), "num_envs": 64, "num_steps": 64, "update_epochs": 4,
+        "num_minibatches": 8, "gamma": 1.0, "gae_lambda": 0.95, "learning_rate": 1e-3, "ent_coef": 0.01,
+        "total_timesteps": 2_000_000,
+    },
 }  # fmt: skip
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
@@ -74,15 +83,16 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     Raises:
         UsageError: the environment is unknown or not installed.
     """
-    spec = find_spec(env_id)
-    entry = spec.entry_point if isinstance(spec.entry_point, str) else ""
+    entry = module_of(find_spec(env_id))
     family = next((name for name in FAMILIES if name and entry.startswith(name)), "")
     base = env_id.rpartition(":")[2].rpartition("-v")[0]
     tuned = (ENVIRONMENTS if base in ENVIRONMENTS else FAMILIES)[base if base in ENVIRONMENTS else family]
     if algorithm != "ppo":
         tuned = {name: value for name, value in tuned.items() if name in PROBLEM}
     settings = ALGORITHMS[algorithm] | tuned
-    if policy == "gru":  # whole segments fill few minibatches
+    own = settings.pop("policy", "auto")
+    policy = own if policy == "auto" else policy
+    if policy == "gru" and family != "ppo.text":  # whole segments fill few minibatches
         settings["num_minibatches"] = min(4, settings.get("num_minibatches", 4))
         settings["recompute_advantages"] = False  # it would start from states of the policy that collected
         # CartPole's 5e-3 is too steep for it.

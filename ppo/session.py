@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ppo.envs import autoreset_mode
 from ppo.envs.spaces import one_line
+from ppo.pretrain import pretrain as learn
 from ppo.terminal import Reporter, time_split
 from ppo.trainer import Trainer
 
@@ -44,6 +45,22 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
     console.print(f"  evaluate it  {_command('ppo')} eval {folder}", markup=False)
     console.print(
         f"       curves  {_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}", markup=False
+    )
+
+
+def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
+    """Print what was resolved, pretrain with a progress bar, and print what came of it and what to do next; see `train`."""
+    for name, value in describe(trainer)[:5]:
+        console.print(f"{name:>13}  {value}", markup=False)
+    with contextlib.closing(trainer.envs), Reporter(console) as reporter:
+        found = learn(trainer, corpus, patience, reporter)
+    folder = shlex.quote(str(found.run_dir))
+    console.print(f"   perplexity  {found.perplexity:.3f} on text that was held out, after {found.tokens:,} tokens")
+    console.print(f"   run folder  {folder}", markup=False)
+    console.print(f"    read some  {_command('ppo')} sample {folder}", markup=False)
+    console.print(
+        f"  go on from it  {_command('ppo')} train {trainer.config.env_id} --init-from {folder} --reference {folder}",
+        markup=False,
     )
 
 

@@ -10,7 +10,10 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 SHOWN = {
-    "return": ("charts/episodic_return", ".1f"),
+    "return": ("charts/episodic_return", ".4g"),
+    "solved": ("episode/solved", ".2f"),
+    "loss": ("pretrain/loss", ".3f"),
+    "perplexity": ("eval/perplexity", ".3f"),
     "kl": ("losses/approx_kl", ".4f"),
     "entropy": ("losses/entropy", ".2f"),
 }
@@ -62,10 +65,10 @@ class Reporter:
         parts = [f"{name} {self.latest[tag]:{fmt}}" for name, (tag, fmt) in SHOWN.items() if tag in self.latest]
         text = "  ".join([f"{speed:,.0f} SPS", *parts])
         if "eval/episodic_return" in self.latest:
-            text += f"  eval {self.latest['eval/episodic_return']:.1f}"
+            text += f"  eval {self.latest['eval/episodic_return']:.4g}"
         self.bar.update(self.task, total=progress.total_timesteps, completed=progress.global_step, done=done, text=text)
         tenths = 10 * progress.global_step // progress.total_timesteps
-        evaluated = not math.isnan(progress.row["eval/episodic_return"])
+        evaluated = any(name.startswith("eval/") and not math.isnan(x) for name, x in progress.row.items())
         if not self.console.is_terminal and (tenths > self.tenths or evaluated):
             left = (progress.total_timesteps - progress.global_step) / speed
             print(f"{done} steps  {text}  ETA {left:.0f} s", flush=True)

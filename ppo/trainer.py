@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from ppo.checkpoint import checkpoint_path, forensics, load_exactly, read_checkpoint, write_checkpoint
-from ppo.collector import Collector, Episode, play
-from ppo.compile import worth_it
+from ppo.collector import Collector, play
+from ppo.compile import resolve_compile
 from ppo.config import Config
-from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import to_json
+from ppo.envs import check_envs, lines_of, make_envs
+from ppo.envs.spaces import describe
+from ppo.episodes import Episode, averages
 from ppo.errors import NonFiniteError, UsageError
 from ppo.files import new_folder, write_atomically
 from ppo.flat import FlatPolicy
@@ -26,7 +27,9 @@ from ppo.learner import Learner
 from ppo.logger import Logger
 from ppo.policies import build_policy, resolve_policy
 from ppo.process import resolve_device, resolve_threads, seed_everything, stopped_by_signal
+from ppo.reference import Reference
 from ppo.rollout import Rollout
+from ppo.saved import load_for
 from ppo.terminal import Progress
 
 RANK = 0  # of this process; the place where data parallelism will put its own
@@ -39,12 +42,13 @@ class Trainer:
     Args:
         config: the settings; `ppo.presets.preset` gives those of an environment.
         envs: a VectorEnv of your own instead of `config.env_id`'s; it sets `num_envs`.
+        fresh: start from `config.init_from`, where it names a run; False for a trainer whose weights come later.
 
     Raises:
         UsageError: a setting, a space or an environment that cannot be trained, before anything is written.
     """
 
-    def __init__(self, config: Config, envs: VectorEnv | None = None) -> None:
+    def __init__(self, config: Config, envs: VectorEnv | None = None, *, fresh: bool = True) -> None:
         self.given_envs = envs is not None
         if envs is not None:
             name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
@@ -59,12 +63,22 @@ class Trainer:
         seed_everything(config.seed)
         policy = build_policy(self.policy_name, obs_space, action_space, config.policy_options())
         self.device, self.why_device = resolve_device(config.device, policy)
-        self.policy = policy.to(self.device)
+        self.policy, self.spaces = policy.to(self.device), describe(self.envs)
         flat = FlatPolicy(self.policy, config.precision)
         length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
         self.threads, self.why_threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
         torch.set_num_threads(self.threads)
-        self.compiled, self.why_compiled = self._resolve_compile()
+        iterations = config.total_timesteps // config.batch_size
+        steps = iterations * config.update_epochs * config.num_minibatches, iterations * config.num_steps
+        self.compiled, self.why_compiled = resolve_compile(config.compile, *steps, length)
+        if config.init_from and fresh:
+            begin = load_for("init_from", config.init_from, self.spaces)
+            load_exactly(self.policy, begin.state_dict(), "", Path(config.init_from))
+        self.reference = None
+        if config.reference:
+            whole = {"temperature": config.temperature, "top_k": 0, "top_p": 1.0}
+            kept = load_for("reference", config.reference, self.spaces, **whole).to(self.device)
+            self.reference = Reference(kept, config.kl_coef, config.kl_target, config.kl_horizon)
         self.learner = Learner(flat, config, self.compiled)
         self.collector = Collector(self.envs, flat, self.compiled)
         self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
@@ -72,16 +86,6 @@ class Trainer:
         self.run_dir: Path | None = None
         self.said: tuple[str, ...] = ()  # notes that were reported
         self.seconds = {"environment": 0.0, "inference": 0.0, "update": 0.0}  # where the time of `train` went
-
-    def _resolve_compile(self) -> tuple[bool, str]:
-        """Return whether the policy and the optimizer step are compiled, and why."""
-        config = self.config
-        if config.compile != "auto":
-            return config.compile == "on", "asked for"
-        iterations = config.total_timesteps // config.batch_size
-        steps = iterations * config.update_epochs * config.num_minibatches
-        seq_len = config.sequence_length(recurrent=self.policy.state_size > 0)
-        return worth_it(steps, iterations * config.num_steps, seq_len)
 
     @property
     def checkpoint_every(self) -> int:
@@ -109,31 +113,33 @@ class Trainer:
         Raises:
             NonFiniteError: see `ppo.errors`; the last checkpoint stays, the numbers are in `nonfinite.safetensors`.
         """
-        run_dir = self._open_run()
+        run_dir = self.open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self._begin_segment()
         stopped = False
         with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as stop:
             while not (self.finished or stopped):
                 rollout, episodes = self.collector.collect(self.config.num_steps)
-                stats = self.learner.update(rollout, self.global_step / self.config.total_timesteps)
+                docked, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
+                stats = self.learner.update(docked, self.global_step / self.config.total_timesteps)
                 self.policy.absorb(rollout.obs, rollout.valid)
                 self.iteration += 1
                 self.global_step += int(rollout.valid.sum())
 
                 due = self.iteration % self.checkpoint_every == 0 or self.finished
-                row = self._row(rollout, episodes, stats) | self._evaluate(due)
+                row = self._row(rollout, episodes, stats) | kl | self._evaluate(due)
                 logger.write(row, self.iteration, self.global_step)
                 stopped = stop.is_set()  # asked once: a signal from here on ends the next iteration
                 if due or stopped:
+                    logger.write_text("samples", lines_of(self.envs), self.global_step)
                     logger.flush()
-                    self._checkpoint(run_dir / "checkpoints", row["eval/episodic_return"])
+                    self.checkpoint(run_dir / "checkpoints", row["eval/episodic_return"])
                     self._begin_segment()
                 if report is not None:
                     report(Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes()))
         return run_dir
 
-    def _open_run(self) -> Path:
+    def open_run(self) -> Path:
         """Return the run's folder, made now if it is new, with the settings as they are in config.json."""
         if self.run_dir is None:
             env = self.config.env_id.rpartition(":")[2].replace("/", "_")
@@ -162,13 +168,15 @@ class Trainer:
         if meta["given_envs"] and envs is None:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
         config = Config().replace(meta["config"], str(path)).replace(settings or {})
-        trainer = cls(dataclasses.replace(config, runs_dir=run_dir.parent), envs)
+        trainer = cls(dataclasses.replace(config, runs_dir=run_dir.parent), envs, fresh=False)
         trainer.run_dir, trainer.iteration, trainer.global_step = run_dir, meta["iteration"], meta["global_step"]
         trainer.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
-        if meta["spaces"] != trainer._spaces():
+        if meta["spaces"] != trainer.spaces:
             raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the same environment")
         load_exactly(trainer.policy, tensors, "policy.", path)
         trainer.learner.load_state_dict(tensors)
+        if trainer.reference is not None:
+            trainer.reference.coef.copy_(tensors["reference.coef"])
         return trainer
 
     def _begin_segment(self) -> None:
@@ -194,8 +202,7 @@ class Trainer:
         split = {"environment": self.collector.env_seconds, "inference": inference, "update": self.learner.seconds}
         self.seconds = {name: self.seconds[name] + value for name, value in split.items()}
         return {
-            "charts/episodic_return": _mean([episode.episode_return for episode in episodes]),
-            "charts/episodic_length": _mean([episode.length for episode in episodes]),
+            **averages(episodes, self.collector.metrics, "charts", "episode"),
             "charts/episodes": float(len(episodes)),
             "charts/SPS": float(rollout.valid.sum()) / sum(split.values()),
             "charts/learning_rate": stats.pop("learning_rate"),
@@ -211,12 +218,10 @@ class Trainer:
             episodes = play(self.collector, played, self.config.seed + EVALUATION_SEED) if played else []
         except NonFiniteError as error:
             raise NonFiniteError(f"while evaluating: {error}", error.tensors) from error
-        return {
-            "eval/episodic_return": _mean([episode.episode_return for episode in episodes]),
-            "eval/episodic_length": _mean([episode.length for episode in episodes]),
-        }
+        return averages(episodes, self.collector.metrics, "eval", "eval")
 
-    def _checkpoint(self, folder: Path, evaluated: float) -> None:
+    def checkpoint(self, folder: Path, evaluated: float) -> None:
+        """Write the latest checkpoint, and the best if its evaluation is."""
         folder.mkdir(exist_ok=True)
         self.last_evaluation = evaluated
         best = evaluated > self.best_return  # False for NaN, when nothing was evaluated
@@ -227,24 +232,17 @@ class Trainer:
             write_checkpoint(folder / f"{name}.safetensors", self._tensors(), self._meta())
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return {f"policy.{name}": x for name, x in self.policy.state_dict().items()} | self.learner.state_dict()
+        policy = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}
+        return policy | self.learner.state_dict() | (self.reference.state_dict() if self.reference else {})
 
     def _meta(self) -> dict[str, Any]:
         return {
             "config": self.config.to_json(),
             "given_envs": self.given_envs,
             "policy": self.policy_name,
-            "spaces": self._spaces(),
+            "spaces": self.spaces,
             "iteration": self.iteration,
             "global_step": self.global_step,
             "best_return": None if math.isinf(self.best_return) else self.best_return,
             "versions": {package.__name__: package.__version__ for package in (torch, gymnasium, np)},
         }
-
-    def _spaces(self) -> dict[str, Any]:
-        single = {"obs": self.envs.single_observation_space, "action": self.envs.single_action_space}
-        return {name: to_json(space) for name, space in single.items()}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan

@@ -13,14 +13,14 @@ shares = st.floats(0, 1)
 
 @st.composite
 def rollouts(draw):
-    """Draw rewards, values, next_values, terminated and truncated, all (T, N)."""
+    """Draw rewards, values, next_values, terminated, truncated and valid, all (T, N); all rows are valid."""
     shape = draw(st.integers(1, 8)), draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     flags = (rng.random((2, *shape)) < draw(st.sampled_from([0.0, 0.2, 0.6]))).astype(bool)
-    return *rng.normal(0, 3, (3, *shape)), *flags
+    return *rng.normal(0, 3, (3, *shape)), *flags, np.ones(shape, bool)
 
 
-def gae_by_definition(rewards, values, next_values, terminated, truncated, gamma, lam):
+def gae_by_definition(rewards, values, next_values, terminated, truncated, valid, gamma, lam):
     """Sum (γλ)ᵏ δₜ₊ₖ from each row to the end of its episode or of the rollout, in O(T²)."""
     found = np.zeros(rewards.shape)
     for t, n in np.ndindex(rewards.shape):
@@ -41,7 +41,7 @@ def test_gae_is_the_discounted_sum_of_one_step_errors_up_to_done(rollout, gamma,
 @checked
 @given(rollouts(), shares)
 def test_lambda_one_is_the_monte_carlo_return_with_a_bootstrap_where_it_is_cut(rollout, gamma):
-    rewards, values, next_values, terminated, truncated = rollout
+    rewards, values, next_values, terminated, truncated, _ = rollout
     done = terminated | truncated
     next_values[:-1] = np.where(done[:-1], next_values[:-1], values[1:])  # within an episode, the next row's value
     found = gae(*rollout, gamma, 1.0) + values
@@ -56,9 +56,32 @@ def test_lambda_one_is_the_monte_carlo_return_with_a_bootstrap_where_it_is_cut(r
 @checked
 @given(rollouts(), shares)
 def test_lambda_zero_is_the_one_step_temporal_difference(rollout, gamma):
-    rewards, values, next_values, terminated, _ = rollout
+    rewards, values, next_values, terminated, *_ = rollout
     expected = rewards + gamma * np.where(terminated, 0.0, next_values) - values
     np.testing.assert_allclose(gae(*rollout, gamma, 0.0), expected, atol=1e-9)
+
+
+@checked
+@given(rollouts(), st.integers(0, 7), shares, shares)
+def test_rows_in_which_nothing_is_decided_take_no_time(rollout, at, gamma, lam):
+    at %= len(rollout[0])
+    expected = gae(*rollout, gamma, lam)
+    done, values, next_values = rollout[3] | rollout[4], *rollout[1:3]
+    garbage = np.full_like(values[0], 77.0)
+    insert = [np.insert(column, at + 1, 0, axis=0) for column in rollout]  # rewards 0, no flag, not valid
+    # What follows the inserted row is what followed the row before it, but where an episode ended: there it is dead.
+    insert[1][at + 1], insert[2][at + 1] = garbage, np.where(done[at], garbage, next_values[at])
+    insert[2][at] = np.where(done[at], next_values[at], garbage)
+    found = np.delete(gae(*insert, gamma, lam), at + 1, axis=0)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_what_is_earned_while_nothing_is_decided_goes_to_the_decision_before():
+    rewards, values = np.array([[1.0], [4.0], [0.0]]), np.array([[2.0], [99.0], [10.0]])
+    next_values, never = np.array([[99.0], [10.0], [6.0]]), np.zeros((3, 1), bool)
+    found = gae(rewards, values, next_values, never, never, np.array([[True], [False], [True]]), 0.5, 0.5)
+    # 1 + 0.5 · (4 + 10) − 2 = 6 and 0 + 0.5 · 6 − 10 = −7, of which a quarter comes back
+    np.testing.assert_allclose(found[[0, 2]], [[4.25], [-7.0]])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +97,7 @@ def test_lambda_zero_is_the_one_step_temporal_difference(rollout, gamma):
 def test_truncation_bootstraps_but_termination_does_not(terminated, truncated, first):
     column = np.array([[1.0], [100.0]]), np.array([[2.0], [1.0]]), np.array([[10.0], [0.0]])
     flags = np.array([[terminated], [False]]), np.array([[truncated], [False]])
-    np.testing.assert_allclose(gae(*column, *flags, 0.5, 1.0), [[first], [99.0]])
+    np.testing.assert_allclose(gae(*column, *flags, np.full((2, 1), True), 0.5, 1.0), [[first], [99.0]])
 
 
 @checked
@@ -84,13 +107,13 @@ def test_constant_reward_valued_at_its_true_sum_has_no_advantage(gamma, lam, ste
     never = np.zeros((steps, 2), bool)
     truncated = np.arange(2 * steps).reshape(steps, 2) % 3 == 0
     for cut in (never, truncated):
-        np.testing.assert_allclose(gae(rewards, value, value, never, cut, gamma, lam), 0.0, atol=1e-9)
+        np.testing.assert_allclose(gae(rewards, value, value, never, cut, ~never, gamma, lam), 0.0, atol=1e-9)
 
 
 def test_float32_rollouts_give_float32_advantages_close_to_the_definition():
     rng = np.random.default_rng(0)
     columns = rng.normal(0, 1, (3, 200, 2)).astype(np.float32)
-    flags = rng.random((2, 200, 2)) < 0.01
+    flags = *(rng.random((2, 200, 2)) < 0.01), np.ones((200, 2), bool)
     found = gae(*columns, *flags, 0.99, 0.95)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, gae_by_definition(*columns.astype(float), *flags, 0.99, 0.95), atol=1e-4)

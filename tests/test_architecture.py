@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 FLOOR = -2
 LAYERS = {
     FLOOR: ["errors"],
-    -1: ["files", "flat", "machine"],
+    -1: ["files", "flat", "machine", "settings"],
     0: [
         "rollout",
         "advantages",
@@ -22,18 +22,21 @@ LAYERS = {
         "terminal",
         "process",
         "envs",
+        "episodes",
         "compile",
         "optimizers",
         "published",
     ],
-    1: ["policies", "presets"],
-    2: ["collector", "learner"],
-    3: ["trainer", "evaluate", "check", "compare"],
-    4: ["session"],
-    5: ["cli", "__main__", "__init__"],
+    1: ["policies", "presets", "text"],
+    2: ["collector", "learner", "reference", "saved"],
+    3: ["trainer", "evaluate", "check", "compare", "sample"],
+    4: ["pretrain"],
+    5: ["session"],
+    6: ["commands"],
+    7: ["cli", "__main__", "__init__"],
 }
 LAYER = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
-SEE_CONFIG = {"trainer", "evaluate", "check", "learner", "presets", "cli", "__init__"}
+SEE_CONFIG = {"commands", "saved", "trainer", "evaluate", "check", "learner", "presets", "cli", "__init__"}
 DOORS = {("__main__", "cli")}  # python -m ppo is the command line: the one import that is not strictly down
 MAX_LINES, MAX_FUNCTION = 250, 50
 

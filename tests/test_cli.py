@@ -17,7 +17,7 @@ import torch
 
 from ppo import Config, cli
 from ppo.checkpoint import read_checkpoint
-from ppo.config import read_toml
+from ppo.settings import read_toml
 
 SIZES = {
     "num-envs": 2,

@@ -87,7 +87,7 @@ def columns(rollout):
     found = {name: getattr(rollout, name).numpy() for name in names}
     found["next_values"] = rollout.next_values.numpy() * ~found["terminated"]
     order = ("rewards", "values", "next_values", "terminated", "truncated")
-    found["advantages"] = gae(*(found[name] for name in order), GAMMA, LAMBDA)
+    found["advantages"] = gae(*(found[name] for name in order), rollout.valid.numpy(), GAMMA, LAMBDA)
     return found | {"returns": found["advantages"] + found["values"]}
 
 

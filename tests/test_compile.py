@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 import ppo.compile
 from ppo import Config, Policy, Trainer
 from ppo.collector import act
-from ppo.compile import Compiled, CompileError, cache_folder, record, worth_it
+from ppo.compile import Compiled, CompileError, cache_folder, record, resolve_compile
 from ppo.envs.spaces import Packer
 from ppo.flat import FlatPolicy
 from ppo.machine import compiler
@@ -541,7 +541,7 @@ def test_a_long_run_is_worth_compiling_and_a_short_one_is_not(
 ):
     monkeypatch.setattr("ppo.compile.compiler", lambda: "/usr/bin/g++")
     monkeypatch.setenv("PPO_CACHE", "/somewhere")
-    found, why = worth_it(optimizer_steps, vector_steps, seq_len)
+    found, why = resolve_compile("auto", optimizer_steps, vector_steps, seq_len)
     assert found is expected
     assert ("/somewhere" if expected else "too short") in why
 

@@ -61,7 +61,7 @@ def unflattened(space: gymnasium.Space) -> int:
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @torch.no_grad()
 def test_every_sample_and_mode_lies_in_the_space(space, bound):
-    head = Head(space, bound, log_std_init=1.0)  # wide, so that many numbers fall out of bounds
+    head = Head(space, action_bound=bound, log_std_init=1.0)  # wide, so that many numbers fall out of bounds
     dist = head(3 * torch.randn(2, N, head.num_outputs))
     packed = () if isinstance(space, Discrete) else (unflattened(space),)
     for noise in (head.noise(2, N), head.noise(2, N, deterministic=True)):
@@ -76,7 +76,7 @@ def test_every_sample_and_mode_lies_in_the_space(space, bound):
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @torch.no_grad()
 def test_the_head_reaches_every_choice_of_the_space(space):
-    head = Head(space, "clip", log_std_init=2.0)
+    head = Head(space, log_std_init=2.0)
     drawn = head(torch.zeros(500, head.num_outputs)).sample(head.noise(500))
     rows = list(iterate(batch_space(space, 500), head.to_env(drawn)))
 
@@ -116,14 +116,14 @@ def test_to_env_gives_each_number_its_place_offset_and_type():
 
 def test_to_env_of_tanh_is_the_squashed_number():
     # Bounds −2…1, 0…10, −0.5…0.5; tanh 0 = 0 is the middle, tanh 0.5 = 0.46212, tanh ∓20 = ∓1 are the bounds.
-    found = Head(UNEVEN, "tanh").to_env(tensor([[0.0, 0.5, 0.0], [-20.0, 20.0, 0.5]]))
+    found = Head(UNEVEN, action_bound="tanh").to_env(tensor([[0.0, 0.5, 0.0], [-20.0, 20.0, 0.5]]))
     np.testing.assert_allclose(found, [[-0.5, 7.310586, 0.0], [-2.0, 10.0, 0.2310586]], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("bound", ["clip", "tanh"])
 def test_log_probs_and_entropies_of_the_parts_add(bound):
     space = Dict(a=Discrete(3), b=Box(-1, 1, (2,)), c=MultiBinary(2), d=MultiDiscrete([2, 3]))
-    head = Head(space, bound, log_std_init=-0.5)
+    head = Head(space, action_bound=bound, log_std_init=-0.5)
     outputs = torch.randn(5, 4, 12)
     dist = head(outputs)
     actions = dist.sample(head.noise(5, 4))
@@ -146,7 +146,7 @@ def test_log_probs_and_entropies_of_the_parts_add(bound):
 
 
 def test_each_box_of_a_composite_has_its_own_deviations_and_bounds():
-    head = Head(Tuple([Box(-1, 1, (1,)), Discrete(2), Box(0, 8, (2,))]), "tanh")
+    head = Head(Tuple([Box(-1, 1, (1,)), Discrete(2), Box(0, 8, (2,))]), action_bound="tanh")
     with torch.no_grad():
         head.log_std.copy_(tensor([-1.0, 0.0, 1.0]))
     dist, u = head(torch.zeros(1, 5)), tensor([[0.3, 1.0, -0.4, 0.9]])
@@ -264,7 +264,7 @@ REFUSED = {
 @pytest.mark.parametrize(("space", "bound", "message"), REFUSED.values(), ids=REFUSED)
 def test_an_unsupported_space_is_a_usage_error_that_names_the_part(space, bound, message):
     with pytest.raises(UsageError, match=message):
-        Head(space, bound)
+        Head(space, action_bound=bound)
 
 
 FLOAT_MAX = np.finfo(np.float32).max
@@ -297,4 +297,52 @@ def test_clipped_fraction_counts_the_box_numbers_out_of_bounds():
 
 @pytest.mark.parametrize(("space", "bound"), [(Discrete(3), "clip"), (MultiBinary(2), "clip"), (node, "tanh")])
 def test_clipped_fraction_is_none_where_nothing_is_clipped(space, bound):
-    assert Head(space, bound).clipped_fraction(torch.zeros(3, 2)) is None
+    assert Head(space, action_bound=bound).clipped_fraction(torch.zeros(3, 2)) is None
+
+
+LOGITS = tensor([[2.0, 1.0, 0.0, -1.0]])
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"top_k": 2}, [0, 1]),
+        ({"top_k": 9}, [0, 1, 2, 3]),
+        ({"top_p": 0.6}, [0]),  # the first alone has 0.64
+        ({"top_p": 0.65}, [0, 1]),
+        ({"top_p": 1e-6}, [0]),
+        ({"top_k": 3, "top_p": 0.7}, [0, 1]),  # of the three, the first has 0.665
+        ({"temperature": 10.0, "top_p": 0.6}, [0, 1, 2]),
+    ],
+)
+def test_what_shapes_sampling_shapes_the_distribution(options, kept):
+    dist = Head(Discrete(4), **options)(LOGITS.expand(len(kept), 4))
+    expected = torch.full((1, 4), -torch.inf)
+    expected[0, kept] = (LOGITS / options.get("temperature", 1.0))[0, kept].log_softmax(0)
+    drawn = dist.log_prob(tensor(kept))
+    torch.testing.assert_close(drawn, expected[0, kept])
+    assert dist.entropy()[0].item() == pytest.approx(
+        -float((expected[0, kept].exp() * expected[0, kept]).sum()), abs=1e-6
+    )
+    torch.manual_seed(0)
+    head = Head(Discrete(4), **options)
+    actions = head(LOGITS.expand(2000, 4)).sample(head.noise(2000))
+    assert sorted(set(actions.tolist())) == kept
+
+
+def test_an_action_that_fell_out_of_what_is_kept_has_the_probability_beside_it():
+    dist = Head(Discrete(4), top_k=2)(LOGITS)
+    found = dist.log_prob(tensor([3])).exp().item()
+    assert found == pytest.approx(float(torch.exp(tensor(-1.0)) / torch.exp(tensor([2.0, 1.0, -1.0])).sum()))
+
+
+def test_masked_choices_are_not_among_the_most_probable():
+    dist = Head(Discrete(4), 4, top_k=3)(LOGITS, tensor([[False, True, False, True]]))
+    torch.testing.assert_close(dist.log_probs[0, [1, 3]].exp(), tensor([1.0, -1.0]).softmax(0))
+
+
+def test_each_choice_of_several_is_shaped_by_itself():
+    dist = Head(MultiDiscrete([2, 3]), top_k=1)(tensor([[0.0, 1.0, 5.0, 6.0, 7.0]]))
+    assert dist.log_prob(tensor([[1, 2]])).item() == pytest.approx(0)
+    assert dist.entropy().item() == pytest.approx(0)

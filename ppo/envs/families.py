@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from gymnasium.envs.registration import EnvSpec
+
 
 @dataclass(frozen=True)
 class Family:
@@ -25,6 +27,7 @@ class Family:
 FAMILIES = (
     Family("Classic control", "gymnasium.envs.classic_control", "", "gymnasium", "pip install gymnasium"),
     Family("Toy text", "gymnasium.envs.toy_text", "", "gymnasium", "pip install gymnasium"),
+    Family("Text", "ppo.text", "text/", "ppo.text", "pip install ppo"),
     Family("Box2D", "gymnasium.envs.box2d", "", "Box2D", 'pip install "gymnasium[box2d]"'),
     Family("MuJoCo", "gymnasium.envs.mujoco", "", "mujoco", 'pip install "gymnasium[mujoco]"'),
     Family("Atari", "ale_py", r"ALE/|\w+(NoFrameskip|Deterministic|-ram)", "ale_py", 'pip install ale-py'),
@@ -34,6 +37,12 @@ FAMILIES = (
     Family("Highway", "highway_env", "highway-|merge-|roundabout-", "highway_env", "pip install highway-env"),
     Family("Robotics", "gymnasium_robotics", "Fetch|Adroit", "gymnasium_robotics", "pip install gymnasium-robotics"),
 )  # fmt: skip
+
+
+def module_of(spec: EnvSpec) -> str:
+    """Return the module that makes an environment."""
+    point = spec.entry_point or spec.vector_entry_point
+    return point if isinstance(point, str) else getattr(point, "__module__", "")
 
 
 def register_family(env_id: str) -> None:

@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from ppo.envs.families import missing_family, register_family
+from ppo.envs.families import missing_family, module_of, register_family
 from ppo.envs.spaces import MASK_KEY, flat_mask, take
 from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.vectorize import sync_or_async
@@ -134,8 +134,7 @@ def find_spec(env_id: str) -> EnvSpec:
             raise UsageError(f"env_id = {env_id!r}: there is no module {error.name}; is it on PYTHONPATH?") from error
     register_family(name)
     known = gymnasium.registry.get(name)
-    entry = known.entry_point if known is not None and isinstance(known.entry_point, str) else ""
-    family = missing_family(name, entry)
+    family = missing_family(name, "" if known is None else module_of(known))
     if family is not None:
         raise UsageError(f"env_id = {env_id!r} belongs to {family.name}, which is not installed: {family.install}")
     try:
@@ -175,6 +174,11 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
             f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
             "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
         ) from error
+
+
+def lines_of(envs: VectorEnv) -> list[str]:
+    """Return what a VectorEnv whose render mode is "ansi" has to show, a line each; nothing of others."""
+    return [str(line) for line in envs.render() or ()] if envs.render_mode == "ansi" else []
 
 
 class MaskInObservation(VectorWrapper):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
@@ -195,6 +196,13 @@ def to_json(space: Space[Any]) -> dict[str, Any]:
         return {"type": "MultiDiscrete", "dtype": str(space.dtype), **numbers}
     assert isinstance(space, MultiBinary)
     return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
+
+
+def describe(envs: VectorEnv) -> dict[str, Any]:
+    """Describe by plain JSON values what a policy must fit: both spaces, and the symbols of a text environment."""
+    single = {"obs": envs.single_observation_space, "action": envs.single_action_space}
+    symbols = {"symbols": list(envs.metadata["symbols"])} if "symbols" in envs.metadata else {}
+    return {name: to_json(space) for name, space in single.items()} | symbols
 
 
 def _numbers(bound: np.ndarray) -> Any:

@@ -1,6 +1,6 @@
 """The cnn policy: convolutions shared by actor and critic."""
 
-from typing import Any, Literal
+from typing import Any
 
 from gymnasium.spaces import Space
 from torch import Tensor, nn
@@ -21,13 +21,11 @@ class CNNPolicy(Policy):
         *,
         hidden_sizes: tuple[int, ...] = (512,),
         normalize_obs: bool = False,
-        action_bound: str = "clip",
-        log_std_init: float | Literal["auto"] = "auto",
-        **_: Any,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.features = Features(obs_space, normalize_obs, conv=True)
-        self.head = Head(action_space, action_bound, log_std_init, self.features.mask_size)
+        self.head = Head(action_space, self.features.mask_size, **options)
         width = hidden_sizes[-1]
         self.trunk = nn.Sequential(orthogonal(nn.Linear(self.features.size, width)), nn.ReLU())
         self.actor = orthogonal(nn.Linear(width, self.head.num_outputs), gain=0.01)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+DROPPED = -1e30  # a log-probability that is finite, so that probability 0 times it is 0 and not NaN
 HERMITE_NODES = 32  # the squashed Gaussian's entropy, within 1e-3 for deviations up to 2, within 0.1 up to 7
 
 
@@ -28,12 +29,35 @@ class Distribution(Protocol):
         """Return the entropy in nats, without the action's dimension."""
 
 
+def likeliest(logits: Tensor, top_k: int, top_p: float) -> Tensor | None:
+    """Return (…, A) bool, the entries that top-k and then top-p sampling keep (Holtzman et al. 2020); None: all."""
+    kept = None
+    if 0 < top_k < logits.shape[-1]:
+        kept = logits >= logits.topk(top_k).values[..., -1:]
+        logits = logits.masked_fill(~kept, -torch.inf)
+    if top_p < 1:
+        probs, order = logits.softmax(-1).sort(descending=True, stable=True)
+        enough = probs.cumsum(-1) - probs < top_p  # what stands before it does not suffice
+        kept = torch.zeros_like(enough).scatter(-1, order, enough & (probs > 0))
+    return kept
+
+
 class Categorical:
-    """Distribution over indices, from unnormalised logits (…, A); actions are (…,) int64."""
+    """Distribution over indices, from unnormalised logits (…, A); actions are (…,) int64.
+
+    Args:
+        logits: (…, A).
+        kept: (…, A) bool, the entries that may be sampled; None: all. An action that was sampled before it fell out has
+            the probability it would have beside those that are kept, so that a ratio stays finite.
+    """
 
     draw, neutral = Tensor.exponential_, 1.0
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, kept: Tensor | None = None) -> None:
+        self.kept = kept
+        if kept is not None:
+            self.whole = logits.log_softmax(-1)  # (…, A)
+            logits = logits.masked_fill(~kept, DROPPED)
         self.log_probs = F.log_softmax(logits, dim=-1)  # (…, A)
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -41,7 +65,13 @@ class Categorical:
         return (self.log_probs.exp() / noise).argmax(-1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        return self.log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
+        index = actions.long().unsqueeze(-1)
+        found = self.log_probs.gather(-1, index)
+        if self.kept is not None:
+            alone = self.whole.gather(-1, index)
+            rest = self.whole.masked_fill(~self.kept, DROPPED).logsumexp(-1, keepdim=True)
+            found = torch.where(self.kept.gather(-1, index), found, alone - torch.logaddexp(rest, alone))
+        return found.squeeze(-1)
 
     def entropy(self) -> Tensor:
         return -(self.log_probs.exp() * self.log_probs).sum(-1)

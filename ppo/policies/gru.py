@@ -1,6 +1,6 @@
 """The gru policy: features, a GRU that is reset where episodes begin, actor and critic on its output."""
 
-from typing import Any, Literal
+from typing import Any
 
 from gymnasium.spaces import Space
 from torch import Tensor, nn
@@ -26,15 +26,13 @@ class GRUPolicy(Policy):
         activation: str = "tanh",
         state_size: int = 64,
         normalize_obs: bool = False,
-        action_bound: str = "clip",
-        log_std_init: float | Literal["auto"] = "auto",
-        **_: Any,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.state_size = state_size
         conv = any(is_image(leaf) for _, leaf in leaves(obs_space))
         self.features = Features(obs_space, normalize_obs, conv)
-        self.head = Head(action_space, action_bound, log_std_init, self.features.mask_size)
+        self.head = Head(action_space, self.features.mask_size, **options)
         width = hidden_sizes[-1]
         self.encoder = nn.Sequential(orthogonal(nn.Linear(self.features.size, width)), ACTIVATIONS[activation]())
         self.gru = nn.GRUCell(width, state_size)

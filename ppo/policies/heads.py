@@ -15,11 +15,19 @@ from torch import Tensor, nn
 
 from ppo.envs.spaces import check_action_space, leaf_size, leaves, parts
 from ppo.errors import UsageError
-from ppo.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, Product, SquashedGaussian
+from ppo.policies.distributions import (
+    DROPPED,
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Gaussian,
+    Product,
+    SquashedGaussian,
+    likeliest,
+)
 
 LOG_STD_RANGE = (-10.0, 2.0)  # a deviation from 5e-5 to 7.4: beyond, float32 log-probabilities lose their meaning
 WIDEST = 1e6  # half a range; wider ones are the limits of a number's type and no range to choose from
-MASKED = -1e30  # finite, so that probability 0 times it is 0 and not NaN
 
 
 class Head(nn.Module):
@@ -35,6 +43,12 @@ class Head(nn.Module):
             is −½ log K for K numbers, so that the noise of all together has size 1: what shakes the 8 joints of an Ant
             as hard as the 3 of a Hopper teaches it nothing.
         mask_size: width of the action mask in the observation, 0 without one.
+        temperature: divides the logits of choices.
+        top_k: only the k most probable entries of a choice are taken; 0: all.
+        top_p: only the most probable entries that together have this probability are taken; 1: all.
+
+    Options of a policy that are none of a head are ignored. Whatever shapes what is sampled is part of the distribution, so
+    that log-probabilities are those of the sampling, in training as well.
 
     Raises:
         UsageError: an unsupported part of the space, or a mask that does not fit it.
@@ -47,13 +61,19 @@ class Head(nn.Module):
     def __init__(
         self,
         action_space: Space[Any],
+        mask_size: int = 0,
+        *,
         action_bound: str = "clip",
         log_std_init: float | Literal["auto"] = "auto",
-        mask_size: int = 0,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        **others: Any,
     ) -> None:
         super().__init__()
         check_action_space(action_space, action_bound)
         self.space, self.squash = action_space, action_bound == "tanh"
+        self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
         self.parts: list[tuple[Any, int]] = []  # (distribution, outputs of the network), in packing order
         self.units: list[tuple[np.ndarray, np.ndarray] | None] = []  # (middle, half) of each leaf that is a Box
         bounds: list[np.ndarray] = []  # (3, K) low, high and half of each
@@ -96,7 +116,7 @@ class Head(nn.Module):
         outputs = outputs.to(self.low.dtype)  # also where the network computes in bfloat16
         if mask is not None:
             allowed = torch.cat([m | ~m.any(-1, keepdim=True) for m in mask.split(self.sizes, dim=-1)], dim=-1)
-            outputs = outputs.masked_fill(~allowed, MASKED)
+            outputs = outputs.masked_fill(~allowed, DROPPED)
         if len(self.parts) == 1 and (isinstance(self.space, Discrete) or self.parts[0][0] is not Categorical):
             return self._part(self.parts[0][0], outputs, 0)
         dists, offset = [], 0
@@ -106,6 +126,9 @@ class Head(nn.Module):
         return Product(dists, self.sizes, self.widths)
 
     def _part(self, kind: Any, outputs: Tensor, offset: int) -> Distribution:
+        if kind is Categorical:
+            outputs = outputs / self.temperature if self.temperature != 1 else outputs
+            return Categorical(outputs, likeliest(outputs, self.top_k, self.top_p))
         if kind is not Gaussian:
             return kind(outputs)
         assert self.log_std is not None

@@ -1,6 +1,6 @@
 """The mlp policy: two separate towers, one for the actor and one for the critic."""
 
-from typing import Any, Literal
+from typing import Any
 
 from gymnasium.spaces import Space
 from torch import Tensor
@@ -22,13 +22,11 @@ class MLPPolicy(Policy):
         hidden_sizes: tuple[int, ...] = (64, 64),
         activation: str = "tanh",
         normalize_obs: bool = False,
-        action_bound: str = "clip",
-        log_std_init: float | Literal["auto"] = "auto",
-        **_: Any,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.features = Features(obs_space, normalize_obs)
-        self.head = Head(action_space, action_bound, log_std_init, self.features.mask_size)
+        self.head = Head(action_space, self.features.mask_size, **options)
         # A last layer near zero starts the policy close to uniform (Andrychowicz et al. 2021, section 3.2).
         self.actor = tower(self.features.size, hidden_sizes, self.head.num_outputs, activation, gain=0.01)
         self.critic = tower(self.features.size, hidden_sizes, 1, activation, gain=1.0)

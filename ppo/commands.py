@@ -1,0 +1,212 @@
+"""The commands: a dataclass each, whose fields are its flags and whose `run` does it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from ppo.config import Algorithm, Config, EnvKwarg
+from ppo.errors import UsageError
+from ppo.presets import preset
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy. Settings come from the preset, then from --config, then from the flags."""
+
+    settings: OmitArgPrefixes[Config]
+    config: Path | None = None
+    """TOML file with settings by name."""
+
+    def run(self) -> None:
+        from ppo.session import train
+        from ppo.trainer import Trainer
+
+        trainer = Trainer(self.settings)
+        name = preset(self.settings.env_id, self.settings.algorithm, self.settings.policy)[0]
+        train(trainer, f"preset {name}", console)
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Teach a policy of tokens by maximum likelihood, for --init-from and --reference. Settings as in `ppo train`."""
+
+    settings: OmitArgPrefixes[Config]
+    corpus: str = ""
+    """Text file, one sequence a line; empty: the task's own demonstrations."""
+    patience: int = 5
+    """Evaluations on held-out text without a better perplexity after which it stops."""
+    config: Path | None = None
+    """TOML file with settings by name."""
+
+    def run(self) -> None:
+        from ppo.session import pretrain
+        from ppo.trainer import Trainer
+
+        name = self.settings.exp_name or "pretrain"
+        pretrain(Trainer(self.settings.replace({"exp_name": name})), self.corpus, self.patience, console)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Write sequences with a run's policy of tokens, and show what they are worth."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    n: Annotated[int, arg(aliases=["-n"])] = 10
+    """Sequences to write."""
+    prompt: str | None = None
+    """What each begins with; unset: the task's own prompts."""
+    temperature: float | None = None
+    """Divides the logits; unset: as in the run. So are the next two."""
+    top_k: int | None = None
+    """Sample only among the k most probable tokens; 0: among all."""
+    top_p: float | None = None
+    """Sample only among the most probable tokens that together have this probability; 1: among all."""
+    deterministic: bool = False
+    """Take the most probable token each time."""
+    checkpoint: str = "latest"
+    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    seed: int = 0
+    """Seed of prompts and sampling."""
+
+    def run(self) -> None:
+        from ppo.sample import sample
+
+        given = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        options = {name: value for name, value in given.items() if value is not None}
+        found = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
+        for completion, value in found:
+            console.print(f"{value:8.3f}  {completion}", markup=False)
+        console.print(f"{sum(value for _, value in found) / len(found):8.3f}  mean return", markup=False)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run where its latest checkpoint stands, bit for bit."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    total_timesteps: int | None = None
+    """A new budget; unset: the run's own."""
+
+    def run(self) -> None:
+        from ppo.session import train
+        from ppo.trainer import Trainer
+
+        changed = {} if self.total_timesteps is None else {"total_timesteps": self.total_timesteps}
+        trainer = Trainer.resume(self.run_dir, changed)
+        if trainer.finished:
+            raise UsageError(
+                f"{self.run_dir} has spent its budget of {trainer.config.total_timesteps:,} steps; "
+                "give a larger --total-timesteps to go on"
+            )
+        train(trainer, f"resumed at step {trainer.global_step:,}", console)
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Play episodes with a run's policy and report the returns."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    episodes: int = 10
+    """Episodes to play."""
+    stochastic: bool = False
+    """Sample actions instead of taking the most probable one."""
+    checkpoint: str = "latest"
+    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    seed: int = 0
+    """Seed of the environments and of sampling."""
+    video: bool = False
+    """Film one more episode into the run's videos/ (needs the video extra)."""
+
+    def run(self) -> None:
+        from ppo.evaluate import evaluate, film
+
+        report = evaluate(self.run_dir, self.episodes, not self.stochastic, self.checkpoint, self.seed)
+        console.print(str(report), markup=False)
+        if self.video:
+            console.print(f"video: {film(self.run_dir, self.checkpoint, not self.stochastic, self.seed)}", markup=False)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Try an environment: spaces, autoreset, truncation, numbers, determinism, speed, and what would be trained."""
+
+    env_id: Annotated[Positional[str], arg(metavar="ENV_ID")]
+    """Gymnasium id, or `package.module:EnvId-v0`."""
+    num_envs: int = 4
+    """Environments stepped together."""
+    steps: int = 1000
+    """Random steps of each environment."""
+    env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
+    """Keyword arguments of the environment, as in `ppo train`."""
+    algorithm: Algorithm = "ppo"
+    """Algorithm whose preset would train it."""
+    policy: str = "auto"
+    """Policy that would be trained, as in `ppo train`."""
+
+    def run(self) -> None:
+        from ppo.check import check
+
+        preset = {"algorithm": self.algorithm, "policy": self.policy}
+        for name, finding in check(self.env_id, self.num_envs, self.steps, self.env_kwargs, **preset):
+            console.print(f"{name:>13}  {finding}", markup=False)
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List environment families: what is installed, with its presets, and how to install the rest."""
+
+    def run(self) -> None:
+        from ppo.check import list_families
+
+        for line in list_families():
+            console.print(line, markup=False)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Put runs beside published figures: tables, a verdict with its interval, learning curves, an HTML page."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")] = ()
+    """Run folders, ours or with TensorBoard events, folders of such, or CSV files of curves."""
+    against: Annotated[tuple[str, ...], arg(metavar="SOURCE ...")] = ()
+    """Sources by name, or CSV files of figures; unset: all that are known."""
+    list: bool = False
+    """List the published figures: the sources, or with --env-id those of one environment."""
+    env_id: str = ""
+    """Environment of runs that do not say theirs."""
+    algorithm: str = ""
+    """Algorithm of runs that do not say theirs."""
+    centre: Literal["iqm", "mean"] = "iqm"
+    """Middle of the curves: interquartile mean, or mean."""
+    out: Path | None = Path("runs/compare")
+    """Folder for pictures and page; None: print only."""
+
+    def run(self) -> None:
+        try:
+            from ppo.compare import command
+        except ModuleNotFoundError as error:
+            raise UsageError(f"ppo compare needs {error.name}: pip install scipy matplotlib") from error
+        if self.list:
+            command.list_figures(console, self.env_id)
+            return
+        if not self.runs:
+            raise UsageError("which runs? give run folders, or --list for what is published")
+        result = command.compare_runs(list(self.runs), self.against, self.env_id, self.algorithm)
+        command.show(result, console)
+        if self.out is not None:
+            console.print(f"   page  {command.write(result, self.out, self.centre)}", markup=False)
+
+
+Command = Train | Pretrain | Resume | Eval | Sample | Check | Envs | Compare
+COMMANDS = {
+    "train": Train, "pretrain": Pretrain, "resume": Resume, "eval": Eval, "sample": Sample, "check": Check, "envs": Envs,
+    "compare": Compare,
+}  # fmt: skip

@@ -1,0 +1,72 @@
+"""The reference: a frozen policy that the trained one is kept near, by a penalty docked from its rewards."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppo.losses import valid_mean
+from ppo.policies import Policy
+from ppo.policies.distributions import Categorical
+from ppo.rollout import Rollout
+
+STEP = 0.2  # bounds how far off its target a KL is taken to be (Ziegler et al. 2019, section 2.2)
+
+
+class Reference:
+    """Dock β (log π(a) − log π_ref(a)) from the reward of each decision, and adapt β where a target is given.
+
+    In expectation this is β KL(π ‖ π_ref), and so is its gradient. Other estimators have less variance, but as a reward
+    another gradient: the exact divergence at a state does not depend on the action taken there. They are reported.
+
+    Args:
+        policy: the reference, on the device of the trained one; it acts under the same temperature, among all actions.
+        coef: β at the start.
+        target: nats an episode; 0 leaves β as it is.
+        horizon: episodes over which β is adapted: β ← β (1 + clip(KL / target − 1, ±0.2) · episodes / horizon).
+    """
+
+    def __init__(self, policy: Policy, coef: float, target: float, horizon: int) -> None:
+        self.policy = policy.requires_grad_(False)
+        self.coef = torch.tensor(coef, dtype=torch.float64)
+        self.target, self.horizon = target, horizon
+        self.state = policy.initial_state(1)  # (N, H); an episode's first row does not look at it
+
+    @torch.no_grad()
+    def penalize(self, rollout: Rollout, policy: Any) -> tuple[Rollout, dict[str, float]]:
+        """Return the rollout with its rewards docked, and what was measured; before the first update.
+
+        Args:
+            rollout: that the policy collected.
+            policy: (obs, state, starts) -> dist, values, state.
+        """
+        if len(self.state) != rollout.valid.shape[1]:
+            self.state = self.policy.initial_state(rollout.valid.shape[1])
+        # Both in the same way over the whole rollout, so that equal policies differ by nothing, not by a rounding.
+        dist = policy(rollout.obs, rollout.states[0], rollout.starts)[0]
+        ref, _, self.state = self.policy(rollout.obs, self.state, rollout.starts)
+        kl = torch.where(rollout.valid, dist.log_prob(rollout.actions) - ref.log_prob(rollout.actions), 0.0)  # (T, N)
+        docked = replace(rollout, rewards=rollout.rewards - self.coef.to(kl) * kl)
+        found = {"kl": kl, "k3": torch.expm1(-kl) + kl}  # Schulman (2020): never negative, unbiased as well
+        if isinstance(dist, Categorical):
+            found["exact"] = divergence(dist, ref)
+        stats = {f"reference/{name}": float(valid_mean(x, rollout.valid)) for name, x in found.items()}
+        episodes = int(((rollout.terminated | rollout.truncated) & rollout.valid).sum())
+        stats |= {"reference/kl_episode": float(kl.sum()) / max(episodes, 1), "reference/coef": float(self.coef)}
+        self._adapt(stats["reference/kl_episode"], episodes)
+        return docked, stats
+
+    def _adapt(self, kl: float, episodes: int) -> None:
+        if self.target:
+            error = min(max(kl / self.target - 1, -STEP), STEP)
+            self.coef *= 1 + error * episodes / self.horizon
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return β, by name."""
+        return {"reference.coef": self.coef}
+
+
+def divergence(dist: Categorical, ref: Categorical) -> Tensor:
+    """Return KL(π ‖ π_ref) = Σ π (log π − log π_ref), without the actions' dimension."""
+    return (dist.log_probs.exp() * (dist.log_probs - ref.log_probs)).sum(-1)

@@ -1,0 +1,61 @@
+"""Saved policies: the checkpoint of a run becomes the policy it holds, without the environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gymnasium.spaces import Space
+
+from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint
+from ppo.config import Config
+from ppo.envs.spaces import from_json
+from ppo.errors import UsageError
+from ppo.flat import FlatPolicy
+from ppo.policies import Policy, build_policy
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A policy and what it was trained for."""
+
+    policy: Policy
+    obs_space: Space[Any]
+    action_space: Space[Any]
+    config: Config
+    meta: dict[str, Any]  # of the checkpoint
+
+
+def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Policy:
+    """Load the latest policy of a run that a setting names, for the environment with these spaces.
+
+    Raises:
+        UsageError: see `load`; or the policy is for other spaces.
+    """
+    saved = load(run, **options)
+    if saved.meta["spaces"] != spaces:
+        raise UsageError(
+            f"{setting} = {run!r} was trained on {saved.config.env_id}, which has other spaces or another vocabulary; "
+            "take a run of the same environment"
+        )
+    return saved.policy
+
+
+def load(run: str | Path, checkpoint: str = "latest", **options: Any) -> Saved:
+    """Load a run's policy, on the CPU.
+
+    Args:
+        run: the run's folder.
+        checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
+        options: options of the policy that are to be others than in the run.
+
+    Raises:
+        UsageError: the folder is no run, or the checkpoint is missing or damaged.
+    """
+    path = checkpoint_path(Path(run), checkpoint)
+    tensors, meta = read_checkpoint(path)
+    config = Config().replace(meta["config"], str(path)).replace(options)
+    obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
+    policy = build_policy(meta["policy"], obs_space, action_space, config.policy_options())
+    FlatPolicy(policy)  # laid out in memory as when it was trained: products round the same way
+    load_exactly(policy, tensors, "policy.", path)
+    return Saved(policy.eval(), obs_space, action_space, config, meta)

@@ -1,0 +1,20 @@
+"""Text: tasks in which one token is one step, behind the same interface as any other environment."""
+
+import gymnasium
+
+from ppo.text import strings
+from ppo.text.env import TokenEnv
+from ppo.text.frontier import frontier
+from ppo.text.task import Completion, Task, register
+from ppo.text.vocabulary import Vocabulary
+from ppo.text.walks import random_walks
+
+__all__ = ["Completion", "Task", "TokenEnv", "Vocabulary", "register"]
+
+register("text/Copy-v0", strings.copy)
+register("text/Reverse-v0", strings.reverse)
+register("text/Dedup-v0", strings.dedup)
+register("text/Add-v0", strings.add)
+register("text/RandomWalks-v0", random_walks)
+register("text/Frontier-v0", frontier)
+gymnasium.register("text/NextToken-v0", vector_entry_point="ppo.text.next_token:NextTokenEnv")

@@ -1,0 +1,190 @@
+"""The token environment: one token is one step, N sequences side by side, each followed by the next in place.
+
+A sequence is the end token, the prompt, and what the policy writes. Each step shows one token of it. Where that is not
+the last one known, the action does not count (`info["valid"]` is False) and the next token follows: so prompts enter, of
+any length, and so the environment's own tokens in mid-sequence. Nothing is padded.
+"""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Dict, Discrete, MultiBinary
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ppo.errors import UsageError
+from ppo.text.task import Completion, Task
+
+
+class TokenEnv(VectorEnv):
+    """Write tokens, one a step.
+
+    Observations are tokens, `Discrete(V)`, with the action mask beside them where the task rules tokens out; actions are
+    tokens. A sequence that is over gives its place to the next one in the same step (SAME_STEP).
+
+    Args:
+        task: what is to be written.
+        num_envs: N.
+    """
+
+    def __init__(self, task: Task, num_envs: int) -> None:
+        self.task, self.num_envs = task, num_envs
+        self.vocabulary, self.end = task.vocabulary, task.vocabulary.end
+        self.metrics = ("ended", *task.metrics)
+        self.metadata = {
+            "autoreset_mode": AutoresetMode.SAME_STEP, "metrics": self.metrics, "symbols": task.vocabulary.symbols,
+        }  # fmt: skip
+        self.render_mode = "ansi"
+        self.masked = task.mask is not None or task.min_tokens > 0
+        size = len(task.vocabulary)
+        self.single_action_space = token = Discrete(size)
+        both = [("token", token), ("action_mask", MultiBinary(size))]
+        self.single_observation_space = Dict(both) if self.masked else token
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.rng = np.random.default_rng()
+        self.tokens = np.zeros((num_envs, 1 + task.max_tokens), np.int64)  # (N, width) known so far
+        self.known, self.prompted, self.written, self.at = np.zeros((4, num_envs), np.int64)  # (N,) each
+        self.infos: list[Any] = [None] * num_envs
+        self.returns = np.zeros(num_envs)  # (N,) of the sequences under way
+        self.finished: dict[int, tuple[Completion, float]] = {}  # the last one of each place, and its return
+        self.begun = False
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin new sequences; `seed` seeds the prompts."""
+        if seed is not None:
+            self.rng = np.random.default_rng(seed)
+        self.begun = True
+        self._begin(np.arange(self.num_envs))
+        return self._obs(), {"valid": self._valid()}
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Take one token for each sequence, which counts where `info["valid"]` of the step before said so.
+
+        Raises:
+            UsageError: a token is none of the vocabulary, or one of the task's functions fails.
+        """
+        if not self.begun:
+            raise UsageError("reset() must come before step()")
+        actions = np.asarray(actions)
+        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() > self.end:
+            raise UsageError(f"actions = {actions} are not {self.num_envs} tokens from 0 to {self.end}")
+        asked = np.flatnonzero(self._valid())
+        self._append(asked, actions[asked])
+        self.written[asked] += 1
+        self.at += 1
+        turn = np.zeros(self.num_envs, bool)  # the policy ended its turn
+        turn[asked] = actions[asked] == self.end
+        over = turn & ~self._replied(np.flatnonzero(turn))
+        limit = np.zeros(self.num_envs, bool)
+        limit[asked] = ~over[asked] & (self.written[asked] >= self.task.max_tokens)
+        done = over | limit
+        rewards = np.zeros(self.num_envs)
+        ended, scored = np.flatnonzero(done), asked if self.task.per_token else np.flatnonzero(done)
+        infos: dict[str, Any] = {}
+        if len(scored):
+            rewards[scored] = self.task.score(self._completions(scored))
+        if len(ended):
+            rewards[limit] -= self.task.missing_end
+        self.returns += rewards
+        if len(ended):
+            infos = self._final(ended, over)
+            self._begin(ended)
+        terminated, truncated = (over, limit) if self.task.continues else (done, np.zeros_like(done))
+        return self._obs(), rewards, terminated, truncated, infos | {"valid": self._valid()}
+
+    def render(self) -> tuple[str, ...]:
+        """Return a line for the last finished sequence of each place: its return, prompt and response."""
+        return tuple(f"{value:8.3f}  {c}" for _, (c, value) in sorted(self.finished.items()))
+
+    def demonstrate(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        """Return the tokens of a prompt and of a good response to it.
+
+        Raises:
+            UsageError: the task has none to show.
+        """
+        if self.task.demonstrate is None:
+            raise UsageError("the task has no demonstrations; give a text file with --corpus")
+        prompt, response = self.task.demonstrate(rng)
+        return self.vocabulary.encode(prompt), self.vocabulary.encode(response)
+
+    def completion(self, n: int) -> Completion:
+        """Return sequence n as far as it is known."""
+        known, prompted = int(self.known[n]), int(self.prompted[n])
+        ended = known > prompted and self.tokens[n, known - 1] == self.end
+        response = self.tokens[n, prompted : known - ended].tolist()
+        return Completion(
+            self.task.vocabulary, tuple(self.tokens[n, 1:prompted].tolist()), tuple(response), ended, self.infos[n]
+        )
+
+    def _completions(self, index: np.ndarray) -> list[Completion]:
+        return [self.completion(n) for n in index]
+
+    def _valid(self) -> np.ndarray:
+        """Return (N,) bool: the token that is shown is the last one known, so that the policy writes the next."""
+        return self.at == self.known - 1
+
+    def _begin(self, index: np.ndarray) -> None:
+        """Replace sequences by new ones: the end token and a prompt."""
+        for n in index:
+            prompt, self.infos[n] = self.task.draw(self.rng)
+            self.known[n] = self.prompted[n] = 1 + len(prompt)
+            self._widen(int(self.known[n]) + self.task.max_tokens)
+            self.tokens[n, 0], self.tokens[n, 1 : 1 + len(prompt)] = self.end, prompt
+        self.at[index] = self.written[index] = self.returns[index] = 0
+
+    def _append(self, index: np.ndarray, tokens: np.ndarray) -> None:
+        self.tokens[index, self.known[index]] = tokens
+        self.known[index] += 1
+
+    def _replied(self, index: np.ndarray) -> np.ndarray:
+        """Append what the environment answers to those that ended their turn -> (N,) bool, there was an answer."""
+        found = np.zeros(self.num_envs, bool)
+        if self.task.reply is None or not len(index):
+            return found
+        for n, text in zip(index, self.task.reply(self._completions(index)), strict=True):
+            if text is not None:
+                tokens = self.task.vocabulary.encode(text)
+                self._widen(int(self.known[n]) + len(tokens) + self.task.max_tokens)
+                self.tokens[n, self.known[n] : self.known[n] + len(tokens)] = tokens
+                self.known[n] += len(tokens)
+                found[n] = True
+        return found
+
+    def _widen(self, width: int) -> None:
+        if width > self.tokens.shape[1]:
+            more = np.zeros((self.num_envs, 2 * width - self.tokens.shape[1]), np.int64)
+            self.tokens = np.concatenate([self.tokens, more], axis=1)
+
+    def _final(self, index: np.ndarray, over: np.ndarray) -> dict[str, Any]:
+        """Return what an info says of sequences that are over: their last observation, and their metrics."""
+        completions, where = self._completions(index), np.zeros(self.num_envs, bool)
+        self.finished |= {n: (c, float(self.returns[n])) for n, c in zip(index.tolist(), completions, strict=True)}
+        where[index] = True
+        metrics = {name: np.zeros(self.num_envs) for name in self.metrics}
+        metrics["ended"][index] = over[index]
+        for name in self.task.metrics:
+            metrics[name][index] = self.task.score(completions, name)
+        return {"metrics": metrics, "_metrics": where, "final_obs": self._obs(), "_final_obs": where}
+
+    def _obs(self) -> Any:
+        tokens = self.tokens[np.arange(self.num_envs), self.at]
+        return {"token": tokens, "action_mask": self._mask()} if self.masked else tokens
+
+    def _mask(self) -> np.ndarray:
+        """Return (N, V): what may follow; everything where the policy is not asked.
+
+        Raises:
+            UsageError: the task's mask has another shape.
+        """
+        mask = np.ones((self.num_envs, self.end + 1), np.int8)
+        asked = np.flatnonzero(self._valid())
+        if self.task.mask is not None and len(asked):
+            given = np.asarray(self.task.mask(self._completions(asked)))
+            if given.shape != (len(asked), self.end + 1):
+                raise UsageError(
+                    f"the mask of {len(asked)} completions has the shape {given.shape}; return {(len(asked), self.end + 1)}"
+                )
+            mask[asked] = given
+        mask[asked[self.written[asked] < self.task.min_tokens], self.end] = 0
+        return mask

@@ -1,0 +1,76 @@
+"""Next token: guess each token of a corpus from those before it; actor-critic language modelling."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ppo.errors import UsageError
+from ppo.text.corpus import read_lines
+from ppo.text.vocabulary import Vocabulary
+
+
+class NextTokenEnv(VectorEnv):
+    """Guess the next token of a line; reward 1 where the guess is right, and the true token follows in any case.
+
+    An episode is a line: it begins after the end token of the one before and ends with its own. Its accuracy is the metric.
+
+    Args:
+        num_envs: N.
+        corpus: text file, one line an episode; empty: the built-in text.
+        words: tokens are words instead of characters.
+    """
+
+    def __init__(self, num_envs: int = 1, corpus: str = "", words: bool = False) -> None:
+        lines = read_lines(corpus)
+        separator = " " if words else ""
+        symbols = sorted({symbol for line in lines for symbol in (line.split() if words else line)})
+        self.vocabulary = Vocabulary(symbols, separator)
+        self.lines = [np.array([*self.vocabulary.encode(line), self.vocabulary.end]) for line in lines]
+        self.num_envs = num_envs
+        self.metadata = {
+            "autoreset_mode": AutoresetMode.SAME_STEP, "metrics": ("accuracy",), "symbols": self.vocabulary.symbols,
+        }  # fmt: skip
+        self.single_observation_space = self.single_action_space = Discrete(len(self.vocabulary))
+        self.observation_space = self.action_space = batch_space(self.single_action_space, num_envs)
+        width = max(len(line) for line in self.lines)
+        self.table = np.stack([np.pad(line, (0, width - len(line))) for line in self.lines])  # (lines, width)
+        self.lengths = np.array([len(line) for line in self.lines])
+        self.rng = np.random.default_rng()
+        self.line, self.at, self.right = np.zeros((3, num_envs), np.int64)  # (N,) each
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin with new lines."""
+        if seed is not None:
+            self.rng = np.random.default_rng(seed)
+        self._begin(np.ones(self.num_envs, bool))
+        return self._obs(), {}
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Compare the guesses with the next tokens, and go on to those."""
+        actions = np.asarray(actions)
+        if actions.shape != (self.num_envs,):
+            raise UsageError(f"actions = {actions} are not {self.num_envs} tokens")
+        hits = actions == self.table[self.line, self.at]
+        self.right += hits
+        self.at += 1
+        done = self.at == self.lengths[self.line]
+        infos: dict[str, Any] = {}
+        if done.any():
+            infos = {"metrics": {"accuracy": self.right / self.lengths[self.line]}, "_metrics": done}
+            self._begin(done)
+        return self._obs(), hits.astype(np.float64), done, np.zeros_like(done), infos
+
+    def demonstrate(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        """Return no prompt and the tokens of a line."""
+        return [], self.lines[int(rng.integers(len(self.lines)))][:-1].tolist()
+
+    def _begin(self, where: np.ndarray) -> None:
+        self.line[where] = self.rng.integers(len(self.lines), size=int(where.sum()))
+        self.at[where] = self.right[where] = 0
+
+    def _obs(self) -> np.ndarray:
+        before = self.table[self.line, self.at - 1]
+        return np.where(self.at == 0, self.vocabulary.end, before)

@@ -1,0 +1,169 @@
+"""The task: what is written, from which prompts, and what it is worth; a vocabulary and a few functions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ppo.errors import UsageError
+from ppo.text.vocabulary import Vocabulary
+
+MAX_PROMPT = 1024  # tokens; a longer prompt is taken for a mistake unless the task allows it
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A sequence that was written, or is being written: the prompt and what came after it."""
+
+    vocabulary: Vocabulary
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]  # without the end token
+    ended: bool  # by an end token
+    info: Any = None  # what the prompt's function gave beside the prompt
+
+    def __str__(self) -> str:
+        """Return prompt and response in a line; a response without an end is followed by …."""
+        return f"{self.prompt} → {self.response}{'' if self.ended else ' …'}"
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as text."""
+        return self.vocabulary.decode(self.prompt_ids)
+
+    @property
+    def response(self) -> str:
+        """What came after the prompt, as text."""
+        return self.vocabulary.decode(self.response_ids)
+
+
+def no_prompt(rng: np.random.Generator) -> str:
+    """Return the empty prompt."""
+    return ""
+
+
+Score = Callable[[list[Completion]], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a policy is to write.
+
+    Args:
+        vocabulary: the tokens.
+        reward: scores a batch of completions; those that are finished, or with `per_token` those that just got a token,
+            which is then scored.
+        max_tokens: longest response, the end token counted.
+        prompt: draws a prompt, or a pair of prompt and info.
+        mask: (B, V) bool for a batch of completions under way, which tokens may follow; the end token is the last.
+        min_tokens: shortest response, the end token not counted.
+        reply: for a batch of completions that just ended their turn, what the environment writes in answer, or None
+            where the sequence is over. It ends all of them by default.
+        per_token: score after every token.
+        continues: a response that reaches `max_tokens` is cut and not over (it is truncated, and bootstraps).
+        missing_end: docked where a response reaches `max_tokens` without an end token.
+        metrics: further scores of finished completions, logged as `text/NAME`.
+        demonstrate: draws a prompt and a good response, for `ppo pretrain`.
+        max_prompt: longest prompt, in tokens.
+    """
+
+    vocabulary: Vocabulary
+    reward: Score
+    max_tokens: int
+    prompt: Callable[[np.random.Generator], str | tuple[str, Any]] = no_prompt
+    mask: Callable[[list[Completion]], np.ndarray] | None = None
+    min_tokens: int = 0
+    reply: Callable[[list[Completion]], Sequence[str | None]] | None = None
+    per_token: bool = False
+    continues: bool = False
+    missing_end: float = 0.0
+    metrics: Mapping[str, Score] = field(default_factory=dict)
+    demonstrate: Callable[[np.random.Generator], tuple[str, str]] | None = None
+    max_prompt: int = MAX_PROMPT
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            UsageError: no response fits them.
+        """
+        if self.max_tokens < 1:
+            raise UsageError(f"max_tokens = {self.max_tokens} leaves nothing to write; choose at least 1")
+        if not 0 <= self.min_tokens < self.max_tokens:
+            raise UsageError(f"min_tokens = {self.min_tokens} is out of range; choose 0 to {self.max_tokens - 1}")
+
+    def draw(self, rng: np.random.Generator) -> tuple[list[int], Any]:
+        """Return the tokens of a prompt, and its info.
+
+        Raises:
+            UsageError: the prompt is too long, or not of the vocabulary.
+        """
+        try:
+            drawn = self.prompt(rng)
+        except Exception as error:
+            raise UsageError(f"the task's prompt function raised {_told(error)}") from error
+        text, info = drawn if isinstance(drawn, tuple) else (drawn, None)
+        tokens = self.vocabulary.encode(text)
+        if len(tokens) > self.max_prompt:
+            raise UsageError(
+                f"the prompt {text[:60]!r} has {len(tokens)} tokens, more than max_prompt = {self.max_prompt}"
+            )
+        return tokens, info
+
+    def score(self, completions: list[Completion], name: str = "reward") -> np.ndarray:
+        """Return the rewards (B,) of completions, or a metric of them.
+
+        Raises:
+            UsageError: the function raised, or gave something else than one finite number each.
+        """
+        function = self.reward if name == "reward" else self.metrics[name]
+        try:
+            given = function(completions)
+        except Exception as error:
+            culprit = next((c for c in completions if _raises(function, c)), completions[0])
+            raise UsageError(f"the {name} of {_shown(culprit)} raised {_told(error)}") from error
+        try:
+            scores = np.asarray(given, np.float64)
+        except (TypeError, ValueError):
+            scores = np.empty(0)
+        if scores.shape != (len(completions),):
+            raise UsageError(
+                f"the {name} of {len(completions)} completions is {given!r:.80}; return one number for each of them"
+            )
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if len(bad):
+            raise UsageError(f"the {name} of {_shown(completions[bad[0]])} is {scores[bad[0]]}; return a finite number")
+        return scores
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _shown(completion: Completion) -> str:
+    return f"{completion.prompt!r} → {completion.response!r}"
+
+
+def _raises(function: Score, completion: Completion) -> bool:
+    try:
+        function([completion])
+    except Exception:
+        return True
+    return False
+
+
+def register(env_id: str, task: Callable[..., Task]) -> None:
+    """Register a text environment, so that `ppo train ENV_ID` and `gymnasium.make_vec` find it.
+
+    Args:
+        env_id: "text/Name-v0", or whatever Gymnasium allows.
+        task: makes the task; its arguments are the environment's keyword arguments.
+    """
+
+    def make(num_envs: int = 1, **kwargs: Any) -> gymnasium.vector.VectorEnv:
+        from ppo.text.env import TokenEnv
+
+        return TokenEnv(task(**kwargs), num_envs)
+
+    gymnasium.register(env_id, vector_entry_point=make)

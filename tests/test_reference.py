@@ -1,0 +1,89 @@
+"""The reference docks what the divergence costs, and its coefficient follows a target."""
+
+import pytest
+import torch
+from gymnasium.spaces import Discrete
+
+from ppo.collector import Collector
+from ppo.flat import FlatPolicy
+from ppo.policies import build_policy
+from ppo.policies.distributions import Categorical
+from ppo.reference import Reference, divergence
+from ppo.text import Task, TokenEnv, Vocabulary
+
+TASK = Task(Vocabulary("abc"), lambda cs: [1.0 for _ in cs], 4, lambda rng: "ab")
+
+
+def policy_of(seed):
+    torch.manual_seed(seed)
+    policy = build_policy("gru", Discrete(4), Discrete(4), {"state_size": 8})
+    with torch.no_grad():
+        policy.actor.weight.mul_(100)
+    return policy
+
+
+def rollout_of(policy, steps=32):
+    collector = Collector(TokenEnv(TASK, 3), FlatPolicy(policy))
+    collector.reset(0)
+    return collector.collect(steps)[0]
+
+
+def test_a_policy_against_itself_is_docked_nothing():
+    rollout = rollout_of(policy_of(1))
+    docked, stats = Reference(policy_of(1), 0.5, 0.0, 100).penalize(rollout, policy_of(1))
+    assert torch.equal(docked.rewards, rollout.rewards)
+    assert [stats[f"reference/{name}"] for name in ("kl", "k3", "exact", "kl_episode")] == [0, 0, 0, 0]
+
+
+def test_each_decision_is_docked_its_log_ratio_and_a_prompt_nothing():
+    policy, other = policy_of(1), policy_of(2)
+    rollout = rollout_of(policy)
+    docked, stats = Reference(other, 0.5, 0.0, 100).penalize(rollout, policy)
+    state = torch.zeros(3, 8)
+    with torch.no_grad():
+        own = policy(rollout.obs, state, rollout.starts)[0].log_prob(rollout.actions)
+        ref = other(rollout.obs, state, rollout.starts)[0].log_prob(rollout.actions)
+    expected = torch.where(rollout.valid, own - ref, 0.0)
+    torch.testing.assert_close(rollout.rewards - docked.rewards, 0.5 * expected)
+    assert stats["reference/kl"] == pytest.approx(float(expected.sum() / rollout.valid.sum()), rel=1e-5)
+    ends = int((rollout.terminated & rollout.valid).sum())
+    assert stats["reference/kl_episode"] == pytest.approx(float(expected.sum()) / ends, rel=1e-5)
+
+
+def test_the_reference_remembers_across_rollouts():
+    policy = policy_of(1)
+    collector = Collector(TokenEnv(TASK, 3), FlatPolicy(policy))
+    collector.reset(0)
+    halves = [collector.collect(5)[0] for _ in range(2)]  # the second begins in mid-sequence
+    reference = Reference(policy_of(1), 1.0, 0.0, 100)
+    for rollout in halves:
+        _, stats = reference.penalize(rollout, policy)
+        assert stats["reference/exact"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("times", "factor"), [(1.1, 1.1), (10, 1.2), (0.95, 0.95), (0.1, 0.8)])
+def test_the_coefficient_follows_its_target_by_a_bounded_share(times, factor):
+    policy, rollout = policy_of(1), rollout_of(policy_of(1))
+    kl = Reference(policy_of(2), 0.5, 0.0, 100).penalize(rollout, policy)[1]["reference/kl_episode"]
+    assert kl > 0
+    ends = int((rollout.terminated & rollout.valid).sum())
+    reference = Reference(policy_of(2), 0.5, kl / times, ends)  # a horizon of as many episodes as there are
+    stats = reference.penalize(rollout, policy)[1]
+    assert stats["reference/coef"] == 0.5  # what was used
+    assert float(reference.coef) == pytest.approx(0.5 * factor)
+
+
+def test_divergence_is_the_sum_over_all_actions():
+    p, q = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.25, 0.5, 0.25])
+    found = divergence(Categorical(p.log()), Categorical(q.log()))
+    assert float(found) == pytest.approx(0.5 * 0.6931472 - 0.25 * 0.6931472)
+
+
+def test_the_estimates_agree_in_the_mean():
+    policy, other = policy_of(1), policy_of(2)
+    with torch.no_grad():
+        other.actor.weight.copy_(policy.actor.weight * 0.9)
+    rollout = rollout_of(policy, 4000)
+    _, stats = Reference(other, 1.0, 0.0, 100).penalize(rollout, policy)
+    assert stats["reference/kl"] == pytest.approx(stats["reference/exact"], rel=0.1, abs=0.01)
+    assert stats["reference/k3"] == pytest.approx(stats["reference/exact"], rel=0.1, abs=0.01)

@@ -1,0 +1,381 @@
+"""Text: one token is one step, prompts are rows that are no decision, and a task is a vocabulary and a few functions."""
+
+import dataclasses
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Discrete
+
+from ppo import UsageError, cli, preset
+from ppo.collector import Collector
+from ppo.envs import make_envs
+from ppo.flat import FlatPolicy
+from ppo.policies import build_policy
+from ppo.text import Task, TokenEnv, Vocabulary
+from ppo.text.frontier import frontier, log_probs, optimum, reward_and_kl, rewards, sequences
+from ppo.text.next_token import NextTokenEnv
+from ppo.text.strings import add, copy, dedup, reverse
+from ppo.text.walks import GOAL, LONGEST, distances, graph, random_walks
+
+A, B, C, END = range(4)
+ABC = Vocabulary("abc")
+
+
+def lengths(completions):
+    return [float(len(c.response)) for c in completions]
+
+
+def task(**settings):
+    """A task that gives one for each letter, at most three tokens long, asked by the prompt ab."""
+    return Task(**{"vocabulary": ABC, "reward": lengths, "max_tokens": 3, "prompt": lambda rng: "ab"} | settings)
+
+
+def run(env, actions):
+    """Reset and step a single place; (obs, reward, terminated, truncated, valid) of each step, the reset's first."""
+    obs, infos = env.reset(seed=0)
+    rows = [(obs, 0.0, False, False, infos["valid"][0])]
+    for action in actions:
+        obs, reward, terminated, truncated, infos = env.step(np.array([action]))
+        rows.append((obs, reward[0], terminated[0], truncated[0], infos["valid"][0]))
+    return rows
+
+
+def test_prompts_are_shown_token_by_token_and_actions_count_from_their_last_one_on():
+    # The end token, a, b; then c is written, and the end token, which brings the next prompt.
+    rows = run(TokenEnv(task(), 1), [B, B, C, END, A])
+    assert [int(obs[0]) for obs, *_ in rows] == [END, A, B, C, END, A]
+    assert [bool(valid) for *_, valid in rows] == [False, False, True, True, False, False]
+    assert [reward for _, reward, *_ in rows] == [0, 0, 0, 0, 1, 0]
+    assert [bool(terminated) for _, _, terminated, *_ in rows] == [False, False, False, False, True, False]
+
+
+def test_the_limit_ends_a_sequence_and_a_missing_end_costs():
+    rows = run(TokenEnv(task(missing_end=0.5), 1), [B, B, C, C, C])
+    assert rows[-1][1:4] == (2.5, True, False)
+
+
+def test_a_task_that_continues_is_truncated_and_tells_the_last_token():
+    env = TokenEnv(task(continues=True), 1)
+    env.reset(seed=0)
+    for action in (B, B, C, C):
+        env.step(np.array([action]))
+    obs, reward, terminated, truncated, infos = env.step(np.array([A]))
+    assert (obs[0], reward[0], terminated[0], truncated[0], infos["final_obs"][0]) == (END, 3, False, True, A)
+
+
+def test_an_end_token_that_is_the_last_token_allowed_ends_the_sequence():
+    rows = run(TokenEnv(task(missing_end=9.0), 1), [B, B, C, C, END])
+    assert rows[-1][1:4] == (2, True, False)
+
+
+def test_the_environment_answers_in_mid_sequence_by_tokens_that_are_no_decision():
+    def reply(completions):
+        return ["ca" if c.response == "a" else None for c in completions]
+
+    env = TokenEnv(task(reply=reply, max_tokens=9, prompt=lambda rng: ""), 1)
+    rows = run(env, [A, END, B, B, B, END])
+    assert [int(obs[0]) for obs, *_ in rows] == [END, A, END, C, A, B, END]
+    assert [bool(valid) for *_, valid in rows] == [True, True, False, False, True, True, True]
+    assert rows[-1][1] == 4  # a, the answer ca, and b: end tokens are not part of a text
+    assert [bool(terminated) for _, _, terminated, *_ in rows] == [False] * 6 + [True]
+
+
+def test_masks_rule_tokens_out_where_the_policy_is_asked():
+    def only_c(completions):
+        assert all(c.prompt == "ab" for c in completions)
+        return np.tile([False, False, True, True], (len(completions), 1))
+
+    rows = run(TokenEnv(task(mask=only_c, min_tokens=1), 1), [B, B, C, END])
+    masks = [obs["action_mask"][0].tolist() for obs, *_ in rows]
+    assert masks == [[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 0], [0, 0, 1, 1], [1, 1, 1, 1]]
+
+
+def test_a_reward_for_every_token_is_asked_for_the_sequence_so_far():
+    rows = run(TokenEnv(task(per_token=True), 1), [B, B, C, C, END])
+    assert [reward for _, reward, *_ in rows] == [0, 0, 0, 1, 2, 2]
+
+
+def test_every_place_goes_on_by_itself_and_equal_seeds_give_equal_prompts():
+    def prompt(rng):
+        return "abc"[: rng.integers(4)]
+
+    first, second = (TokenEnv(task(prompt=prompt), 5) for _ in range(2))
+    rng = np.random.default_rng(0)
+    for env in (first, second):
+        env.reset(seed=3)
+    for _ in range(50):
+        actions = rng.integers(4, size=5)
+        (obs, reward, *_), (same, too, *_) = first.step(actions), second.step(actions)
+        np.testing.assert_array_equal(obs, same)
+        np.testing.assert_array_equal(reward, too)
+
+
+def test_a_long_prompt_is_refused_and_a_wide_one_makes_room():
+    with pytest.raises(UsageError, match="has 5 tokens, more than max_prompt = 4"):
+        TokenEnv(task(prompt=lambda rng: "abcab", max_prompt=4), 1).reset()
+    widths = iter([1, 40, 3])
+    env = TokenEnv(task(prompt=lambda rng: "a" * next(widths)), 3)
+    env.reset(seed=0)
+    assert [len(env.completion(n).prompt) for n in range(3)] == [1, 40, 3]
+
+
+@pytest.mark.parametrize(
+    ("reward", "sentence"),
+    [
+        (lambda cs: [math.nan for c in cs], "the reward of 'ab' → 'c' is nan; return a finite number"),
+        (lambda cs: [1 / (len(c.response) - 1) for c in cs], "the reward of 'ab' → 'c' raised ZeroDivisionError"),
+        (lambda cs: [1.0, 2.0, 3.0], r"the reward of 1 completions is \[1.0, 2.0, 3.0\]; return one number for each"),
+        (lambda cs: None, "the reward of 1 completions is None; return one number"),
+        (lambda cs: ["good" for c in cs], "return one number for each of them"),
+    ],
+)
+def test_a_reward_that_cannot_be_used_names_the_sequence(reward, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        run(TokenEnv(task(reward=reward), 1), [B, B, C, END])
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Vocabulary(""), "a vocabulary of no symbols has nothing to write"),
+        (lambda: Vocabulary("aba"), "the symbol 'a' stands twice"),
+        (lambda: Vocabulary(["ab", "c"]), "the symbol 'ab' cannot be told apart"),
+        (lambda: Vocabulary(["a b"], " "), "the symbol 'a b' cannot be told apart"),
+        (lambda: ABC.encode("abx"), "'x' in 'abx' is none of the 3 symbols"),
+        (lambda: task(max_tokens=0), "max_tokens = 0 leaves nothing to write"),
+        (lambda: task(min_tokens=3), "min_tokens = 3 is out of range; choose 0 to 2"),
+        (lambda: TokenEnv(task(prompt=lambda rng: "q"), 1).reset(), "'q' in 'q' is none of the 3 symbols"),
+        (lambda: TokenEnv(task(), 1).step(np.array([0])), r"reset\(\) must come before step"),
+        (lambda: run(TokenEnv(task(), 1), [7]), "are not 1 tokens from 0 to 3"),
+        (
+            lambda: run(TokenEnv(task(mask=lambda cs: [[True]]), 1), [B, B]),
+            r"the mask of 1 completions has the shape \(1, 1\)",
+        ),
+        (lambda: TokenEnv(task(), 1).demonstrate(None), "the task has no demonstrations"),
+    ],
+)
+def test_a_mistake_is_one_sentence(make, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        make()
+
+
+def test_words_are_tokens_with_a_separator():
+    words = Vocabulary(["well", "done"], " ")
+    assert words.encode("done well  done") == [1, 0, 1]
+    assert words.decode([1, 0, 2]) == "done well"
+
+
+def collected(env, steps, policy="gru"):
+    torch.manual_seed(0)
+    spaces = env.single_observation_space, env.single_action_space
+    collector = Collector(env, FlatPolicy(build_policy(policy, *spaces, {})))
+    collector.reset(1)
+    return collector.collect(steps)
+
+
+def test_a_rollout_of_text_is_full_and_counts_only_what_the_policy_wrote():
+    rollout, episodes = collected(TokenEnv(task(metrics={"size": lengths}), 4), 64)
+    assert rollout.valid[:2].sum() == 0  # the end token and a
+    assert rollout.valid[2].all()  # b: the first token is asked for
+    assert rollout.starts[0].all()
+    ends = (rollout.terminated & rollout.valid)[:-1]
+    assert torch.equal(rollout.starts[1:], ends)
+    assert len(episodes) == int((rollout.terminated & rollout.valid).sum())
+    assert all(1 <= e.length <= 3 and e.metrics["size"] == e.episode_return for e in episodes)
+    assert {e.metrics["ended"] for e in episodes} == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("env_id", ["Copy", "Reverse", "Dedup", "Add", "RandomWalks", "Frontier", "NextToken"])
+def test_built_in_tasks_are_found_by_id_and_pass_gymnasiums_rules(env_id):
+    envs = make_envs(f"text/{env_id}-v0", 3)
+    obs, _ = envs.reset(seed=5)
+    assert envs.observation_space.contains(np.asarray(obs, np.int64))
+    for _ in range(40):
+        obs, reward, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(np.asarray(obs, np.int64))
+        assert reward.shape == terminated.shape == truncated.shape == (3,)
+    assert isinstance(gymnasium.make_vec(f"text/{env_id}-v0", num_envs=2).single_action_space, Discrete)
+    assert preset(f"text/{env_id}-v0")[0] == "ppo + text"
+
+
+@pytest.mark.parametrize(("make", "pairs"), [
+    (copy, {"abca>": "abca"}), (reverse, {"abc>": "cba"}), (dedup, {"aabbba>": "aba"}),
+    (add, {"87+125=": "212", "9+1=": "01", "0+0=": "0"}),
+])  # fmt: skip
+def test_the_answers_of_string_tasks(make, pairs):
+    made = make()
+    env = TokenEnv(made, 1)
+    for prompt, answer in pairs.items():
+        env.task = dataclasses.replace(made, prompt=lambda rng, prompt=prompt: prompt)
+        env.reset(seed=0)
+        for token in [0] * len(prompt) + made.vocabulary.encode(answer):
+            env.step(np.array([token]))
+        _, reward, terminated, _, infos = env.step(np.array([env.end]))
+        assert (reward[0], bool(terminated[0])) == (1.0, True)
+        assert [infos["metrics"][name][0] for name in ("solved", "invalid", "ended")] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("make", [copy, reverse, dedup, add, random_walks])
+def test_demonstrations_of_solvable_tasks_are_within_the_limits_and_worth_something(make):
+    env, rng = TokenEnv(make(), 1), np.random.default_rng(0)
+    for _ in range(200):
+        prompt, response = env.demonstrate(rng)
+        assert len(response) + 1 <= env.task.max_tokens
+        assert len(prompt) >= 1
+
+
+def test_partial_answers_are_worth_their_share_but_solve_nothing():
+    made = reverse(length=3)
+    env = TokenEnv(dataclasses.replace(made, prompt=lambda rng: "abc>"), 1)
+    env.reset(seed=0)
+    for token in [0] * 4 + made.vocabulary.encode("cbb"):
+        env.step(np.array([token]))
+    _, reward, _, _, infos = env.step(np.array([env.end]))
+    assert reward[0] == 0.75  # two letters of three, and the end
+    assert infos["metrics"]["solved"][0] == 0
+
+
+def test_the_walks_optimum_is_one_and_the_other_levels_of_our_graph_are_known():
+    edges, made = graph(), random_walks()
+    shortest = distances(edges)
+    assert all(len(after) == (0 if node == GOAL else 2) for node, after in edges.items())
+    assert max(shortest.values()) == 5
+    starts = [node for node in edges if node != GOAL]
+
+    def worth(step, node, length):
+        """The expected reward of walking from a node with `length` nodes behind it, by the chances of each step."""
+        if length > LONGEST:
+            return {}
+        found = {}
+        for after, chance in step(node).items():
+            if after == "end":
+                if node == GOAL:
+                    found[length] = found.get(length, 0.0) + chance
+                continue
+            for total, share in worth(step, after, length + 1).items():
+                found[total] = found.get(total, 0.0) + chance * share
+        return found
+
+    def level(step):
+        return np.mean([
+            sum(share * (LONGEST - n) / (LONGEST - shortest[start]) for n, share in worth(step, start, 1).items())
+            for start in starts
+        ])  # fmt: skip
+
+    uniform = level(lambda node: dict.fromkeys(edges[node], 1 / 22) | ({"end": 1 / 22} if node == GOAL else {}))
+    cloned = level(lambda node: {"end": 1.0} if node == GOAL else dict.fromkeys(edges[node], 0.5))
+    best = level(lambda node: {"end": 1.0} if node == GOAL else {min(edges[node], key=shortest.get): 1.0})
+    assert (round(float(uniform), 4), round(float(cloned), 3), round(float(best), 3)) == (0.0002, 0.334, 1.0)
+    assert made.max_tokens == LONGEST
+
+
+def test_next_token_rewards_hits_and_goes_on_with_the_true_token(tmp_path):
+    (tmp_path / "corpus.txt").write_text("ab\n\nab\n")
+    env = NextTokenEnv(1, str(tmp_path / "corpus.txt"))
+    obs, _ = env.reset(seed=0)
+    seen, earned = [int(obs[0])], []
+    for action in (0, 0, 2, 0):
+        obs, reward, terminated, _, infos = env.step(np.array([action]))
+        seen.append(int(obs[0]))
+        earned.append((reward[0], bool(terminated[0]), infos.get("metrics", {}).get("accuracy", [None])[0]))
+    assert seen == [2, 0, 1, 2, 0]
+    assert earned == [(1, False, None), (0, False, None), (1, True, pytest.approx(2 / 3)), (1, False, None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(None, "cannot read"), (b"\xff\xfe", "is no text"), (b"\n \n", "has no lines")]
+)
+def test_a_corpus_that_cannot_be_read_is_one_sentence(tmp_path, content, sentence):
+    path = tmp_path / "corpus.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=sentence):
+        make_envs("text/NextToken-v0", 1, env_kwargs={"corpus": str(path)})
+
+
+def test_the_frontier_is_a_distribution_over_every_sequence_and_beats_its_neighbours():
+    torch.manual_seed(0)
+    env = TokenEnv(frontier(), 1)
+    policy = build_policy("gru", env.single_observation_space, env.single_action_space, {})
+    with torch.no_grad():
+        policy.actor.weight.mul_(100)
+    reference = log_probs(policy, policy.initial_state).double()
+    assert len(reference) == len(sequences()) == len(rewards()) == sum(4**n for n in range(6))
+    assert reference.exp().sum().item() == pytest.approx(1, abs=1e-5)
+    reference = reference.log_softmax(0)
+    best = optimum(reference, 0.5)
+    value = {
+        name: np.dot([1, -0.5], reward_and_kl(x, reference))
+        for name, x in {"best": best, "reference": reference}.items()
+    }
+    for _ in range(20):
+        other = (best + 0.1 * torch.randn_like(best)).log_softmax(0)
+        assert np.dot([1, -0.5], reward_and_kl(other, reference)) < value["best"]
+    # max E[r] − β KL = β log Σ π_ref exp(r / β)
+    worth = torch.tensor(list(rewards().values()), dtype=torch.float64)
+    assert value["best"] == pytest.approx(0.5 * float((reference + worth / 0.5).logsumexp(0)))
+
+
+def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
+    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 2560".split())
+    clone = "runs/text_RandomWalks-v0__pretrain__s1"
+    assert "perplexity" in capsys.readouterr().out
+    cli.main(f"sample {clone} -n 3 --prompt k --top-k 2".split())
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all("k → " in line for line in lines[:3])
+    near = f"--init-from {clone} --reference {clone} --kl-target 2 --checkpoint-every 2 --total-timesteps 1000"
+    cli.main(f"train text/RandomWalks-v0 {small} {near}".split())
+    rows = (tmp_path / "runs/text_RandomWalks-v0__ppo__s1/progress.csv").read_text().splitlines()
+    first = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
+    assert float(first["reference/kl"]) == float(first["reference/exact"]) == 0  # a policy against itself
+    assert float(first["reference/coef"]) == 0.1
+    last = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
+    assert float(last["reference/kl"]) != 0
+    assert float(last["reference/coef"]) < 0.1  # far below the target
+    cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "2000"])
+    assert len((tmp_path / "runs/text_RandomWalks-v0__ppo__s1/progress.csv").read_text().splitlines()) > len(rows)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ("pretrain CartPole-v1", "CartPole-v1 is no text environment"),
+        ("pretrain text/Copy-v0 --corpus absent.txt", "cannot read absent.txt"),
+        ("pretrain text/Copy-v0 --corpus upper.txt", "upper.txt, line 2: 'B' in 'B' is none of the 27 symbols"),
+        ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 lines; 10 are the least"),
+        ("train text/Copy-v0 --init-from absent", "absent is no run folder"),
+        ("train text/Copy-v0 --reference absent", "absent is no run folder"),
+        ("train text/Copy-v0 --temperature 0", "temperature = 0.0 is out of range; choose a positive number"),
+        ("train text/Copy-v0 --top-p 0", "top_p = 0.0 is out of range"),
+        ("train text/Copy-v0 --top-k -1", "top_k = -1 is too small"),
+        ("train text/Copy-v0 --env-kwargs length 0", "length = 0 is out of range; choose 1 to 1000"),
+        ("sample absent", "absent is no run folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, args, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "upper.txt").write_text("a\nB\n" * 9)
+    (tmp_path / "short.txt").write_text("a\n")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(args.split())
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_reference_with_another_vocabulary_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16 --total-timesteps 128"
+    cli.main(f"pretrain text/Copy-v0 {small}".split())
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["train", "text/Add-v0", "--reference", "runs/text_Copy-v0__pretrain__s1"])
+    assert "which has other spaces or another vocabulary" in capsys.readouterr().err
