@@ -40,6 +40,15 @@ def test_a_policy_of_ones_own_trains(folder, capsys):
     cli.main(["eval", "runs/CartPole-v1__ppo__s1"])
 
 
+def test_a_text_task_of_ones_own_trains_and_is_sampled(folder, capsys):
+    (folder / "mirror.py").write_text(BLOCKS[4])
+    cli.main("train mirror:Mirror-v0 --total-timesteps 30000 --compile off".split())
+    cli.main("sample runs/Mirror-v0__ppo__s1 -n 3 --prompt c".split())
+    out = capsys.readouterr().out
+    del gymnasium.registry["Mirror-v0"]
+    assert len(re.findall(r"c → [abcd]*", out)) == 3
+
+
 def test_the_documents_name_every_metric_that_a_run_writes(folder):
     cli.main(["train", "--total-timesteps", "1000"])
     header = (folder / "runs/CartPole-v1__ppo__s1/progress.csv").read_text().splitlines()[0].split(",")
