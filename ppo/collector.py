@@ -17,7 +17,7 @@ from ppo.flat import FlatPolicy
 from ppo.rollout import Cuts, Rollout, check_finite, final_obs
 
 MAX_STEPS = 27_000  # the longest episode that is usual anywhere: Atari's 108,000 frames
-ON_DEVICE = ("obs", "states", "actions", "log_probs", "values")  # a row's columns that the policy gives, as tensors
+ON_DEVICE = ("obs", "actions", "log_probs", "values")  # a row's columns that the policy gives, as tensors
 ON_HOST = {"starts": bool, "valid": bool, "rewards": np.float64, "terminated": bool, "truncated": bool}
 CHECKED = ("obs", "values", "log_probs", "rewards")  # columns that must be finite, in the order in which they arise
 
@@ -49,9 +49,11 @@ class Collector:
         envs: from `ppo.envs.check_envs`.
         policy: acts, and values what was seen.
         compiled: run the policy as machine code.
+        seq_len: steps from one state that is kept to the next, a divisor of T.
     """
 
-    def __init__(self, envs: VectorEnv, policy: FlatPolicy, compiled: bool = False) -> None:
+    def __init__(self, envs: VectorEnv, policy: FlatPolicy, compiled: bool = False, seq_len: int = 1) -> None:
+        self.seq_len = seq_len
         self.envs, self.policy, self.head = envs, policy, policy.policy.head
         self.space, self.mode = envs.single_observation_space, autoreset_mode(envs)
         self.device, self.recurrent = policy.vector.device, policy.policy.state_size > 0
@@ -93,6 +95,7 @@ class Collector:
         act = self.act.bind(*(x.clone() for x in (self.obs, self.state, starts, noise[0])))
         begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
         rows: list[tuple[Tensor, ...]] = []
+        states: list[Tensor] = []
         host = {name: np.zeros((num_steps, n), dtype) for name, dtype in ON_HOST.items()}
         host["metrics"] = np.zeros((num_steps, n, len(self.metrics)))
         # Rows, their successors' observations, the states before those.
@@ -104,7 +107,9 @@ class Collector:
                 if self.recurrent:
                     starts = torch.from_numpy(self.starts).to(self.device)
                 actions, log_probs, values, state = act(self.obs, self.state, starts, noise[t])
-                rows.append((self.obs, self.state, actions, log_probs, values))
+                rows.append((self.obs, actions, log_probs, values))
+                if t % self.seq_len == 0:
+                    states.append(self.state)
                 self.state = state
                 final = self._step(actions, *row[2:])
                 if final is not None:
@@ -115,7 +120,7 @@ class Collector:
             error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
             raise
         columns = self._columns(rows, host)
-        rollout = self._rollout(columns, cut)
+        rollout = self._rollout(columns | {"states": torch.stack(states)}, cut)
         check_finite(columns | {"final_obs": final_obs(rollout)}, (*CHECKED, "final_obs"), first)
         check_finite(vars(rollout), ("next_values",), first)
         episodes = self._episodes(host)

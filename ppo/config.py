@@ -12,7 +12,7 @@ from ppo.settings import convert
 
 POLICY_OPTIONS = (
     "hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init", "temperature", "top_k",
-    "top_p",
+    "top_p", "num_layers", "context", "separate_critic",
 )  # fmt: skip
 AUTO = {"threads": 1, "log_std_init": 0.0}  # settings that are a number of this kind, or "auto"
 Algorithm = Literal["ppo", "a2c", "reinforce"]
@@ -28,7 +28,7 @@ class Config:
     algorithm: Algorithm = "ppo"
     """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by plain returns."""
     policy: str = "auto"
-    """auto, mlp, cnn, gru, or `package.module:Class`; auto takes cnn for images and mlp for the rest."""
+    """auto, mlp, cnn, gru, transformer, or `package.module:Class`; auto: cnn for images, gru for text, else mlp."""
     seed: int = 1
     """Seed of environments, sampling, shuffling and initialisation."""
     exp_name: str = ""
@@ -88,11 +88,17 @@ class Config:
     scale_rewards: bool = False
     """Divide rewards by the running deviation of the discounted return (logged returns stay raw)."""
     hidden_sizes: tuple[int, ...] = ()
-    """Widths of the hidden layers (cnn and gru use the last one); empty: mlp 64 64, cnn 512, gru 64."""
+    """Widths of the hidden layers (but for mlp, the last one counts); empty: mlp 64 64, cnn 512, else 64."""
     activation: Literal["tanh", "relu", "silu"] = "tanh"
     """Activation of the hidden layers."""
     state_size: int = 64
-    """H: width of the gru policy's state."""
+    """Width of a layer of the gru policy's state."""
+    num_layers: int = 1
+    """Layers of the gru or the transformer."""
+    context: int = 32
+    """Steps back that the transformer sees."""
+    separate_critic: bool = False
+    """Give the critic of a gru or transformer policy a memory of its own; mlp always does, cnn never."""
     action_bound: Literal["clip", "tanh"] = "clip"
     """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it with exact log-probability."""
     log_std_init: float | Literal["auto"] = "auto"
@@ -145,7 +151,7 @@ class Config:
         """
         at_least = {"total_timesteps": 1, "num_envs": 1, "num_steps": 1, "update_epochs": 1, "num_minibatches": 1}
         at_least |= {"state_size": 1, "seed": 0, "seq_len": 0, "checkpoint_every": 0, "eval_episodes": 0, "threads": 1}
-        at_least |= {"top_k": 0, "kl_horizon": 1}
+        at_least |= {"top_k": 0, "kl_horizon": 1, "num_layers": 1, "context": 1}
         for name, low in at_least.items():
             if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {low}")

@@ -40,7 +40,7 @@ class Rollout:
     """T steps of N environments; a row is one decision and all that came of it."""
 
     obs: Tensor  # (T, N, *obs) packed
-    states: Tensor  # (T, N, H)     before the step
+    states: Tensor  # (T / L, N, H) before each step, or before every Lth
     starts: Tensor  # (T, N) bool   the step began an episode
     valid: Tensor  # (T, N) bool    the row was the policy's decision
     actions: Tensor  # (T, N, *action) packed
@@ -86,7 +86,8 @@ class Batch(NamedTuple):
         columns = {name: getattr(rollout, name) for name in ("obs", "starts", "valid", "actions", "log_probs")}
         columns |= {"values": values, "advantages": advantages, "returns": returns, "rows": rows}
         folded = {name: fold(column, length) for name, column in columns.items()}
-        return cls(states=rollout.states[::length].flatten(0, 1), **folded)
+        kept = steps // len(rollout.states)  # steps from one state to the next
+        return cls(states=rollout.states[:: length // kept].flatten(0, 1), **folded)
 
     def reweighed(self, values: Tensor, advantages: Tensor, returns: Tensor) -> "Batch":
         """Return the batch with other values, advantages and returns (T, N) in place."""

@@ -80,7 +80,7 @@ class Trainer:
             kept = load_for("reference", config.reference, self.spaces, **whole).to(self.device)
             self.reference = Reference(kept, config.kl_coef, config.kl_target, config.kl_horizon)
         self.learner = Learner(flat, config, self.compiled)
-        self.collector = Collector(self.envs, flat, self.compiled)
+        self.collector = Collector(self.envs, flat, self.compiled, self.learner.seq_len)
         self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
         self.last_evaluation = math.nan
         self.run_dir: Path | None = None

@@ -67,7 +67,7 @@ BAD_TRAIN = {
     ".relative:X-v0": "env_id = '.relative:X-v0'",
     "probes:Absent-v0": "env_id = 'probes:Absent-v0' is unknown",
     "probes:Wordy-v0": "observation space at 'word' is Text, which is not supported",
-    "CartPole-v1 --policy lstm": "policy = 'lstm' is unknown; choose auto, mlp, cnn, gru, or package.module:Class",
+    "CartPole-v1 --policy lstm": "policy = 'lstm' is unknown; choose auto, mlp, cnn, gru, transformer, or package.module:Class",
     "CartPole-v1 --policy os:path": "policy = 'os:path' is no subclass of ppo.Policy",
     "CartPole-v1 --policy os:absent": "module os has no absent",
     "CartPole-v1 --policy absent:Net": "there is no module absent",

@@ -38,6 +38,14 @@ CASES = {
     "gru on a dict": ("gru", MIXED, Tuple([MultiBinary(2), Box(-1, 1, ())]), {"action_bound": "tanh"}),
     "gru under a mask": ("gru", MASKED, Discrete(4), {}),
     "gru on an image": ("gru", IMAGE, MultiDiscrete([2, 3]), {}),
+    "gru of two layers, the critic apart": ("gru", Discrete(5), Discrete(5), {"num_layers": 2, "separate_critic": True}),
+    "gru at a temperature": ("gru", Discrete(5), Discrete(5), {"temperature": 0.7, "top_k": 4, "top_p": 0.9}),
+    "transformer": ("transformer", Discrete(5), Discrete(5), {}),
+    "transformer under a mask": ("transformer", MASKED, Discrete(4), {"context": 2}),
+    "transformer of two layers": (
+        "transformer", Box(-1, 1, (3,)), Box(-1, 1, (2,)),
+        {"num_layers": 2, "context": 3, "hidden_sizes": (32,), "separate_critic": True},
+    ),
 }  # fmt: skip
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -66,7 +74,11 @@ def make(case, steps: int = T, envs: int = N):
     policy.actor.apply(lambda m: nn.init.normal_(m.weight, 0, 0.5) if isinstance(m, nn.Linear) else None)
     obs, starts = random_obs(obs_space, steps, envs), torch.rand(steps, envs) < 0.3
     policy.absorb(obs, torch.ones(steps, envs, dtype=torch.bool))
-    return policy, obs, torch.randn_like(policy.initial_state(envs)), starts
+    with torch.no_grad():  # a state as it is within episodes
+        state = policy(
+            random_obs(obs_space, 4, envs), policy.initial_state(envs), torch.zeros(4, envs, dtype=torch.bool)
+        )[2]
+    return policy, obs, state, starts
 
 
 def one_by_one(policy, obs, state, starts):
@@ -85,7 +97,8 @@ def one_by_one(policy, obs, state, starts):
 def test_results_have_the_shapes_of_the_contract(case, steps):
     policy, obs, state, starts = make(case, steps)
     dist, values, after = policy(obs, state, starts)
-    width = 5 if case[0] == "gru" else 0
+    width = policy.state_size
+    assert (width == 0) == (case[0] in ("mlp", "cnn"))
     assert policy.initial_state(N).shape == state.shape == after.shape == (N, width)
     assert (policy.initial_state(N) == 0).all()
     assert values.shape == (steps, N)
@@ -229,7 +242,7 @@ def test_the_gru_policy_and_all_its_gradients_are_those_of_a_grucell_called_step
     policy, obs, state, _ = make(("gru", Box(-1, 1, (3,)), Discrete(4), {}), steps)
     policy, obs, state, starts = policy.double(), obs.double(), state.double(), resets(steps)
     actions, weights = torch.randint(4, (steps, N)), torch.randn(2, steps, N).double()
-    x, last = reference_gru(policy.gru, policy.encoder(obs), state, starts)
+    x, last = reference_gru(policy.trunks[0].cells[0], policy.trunks[0].encoder(obs), state, starts)
     expected = torch.distributions.Categorical(logits=policy.actor(x)).log_prob(actions), policy.critic(x).squeeze(-1)
     dist, values, after = policy(obs, state, starts)
     found = dist.log_prob(actions), values
@@ -257,7 +270,7 @@ def test_a_policy_is_built_by_its_name(name, space, expected):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("lstm", r"'lstm' is unknown; choose auto, mlp, cnn, gru, or package\.module:Class"),
+        ("lstm", r"'lstm' is unknown; choose auto, mlp, cnn, gru, transformer, or package\.module:Class"),
         ("json:", r"'json:' is unknown"),
         (":Net", r"':Net' is unknown"),
         ("nowhere.at.all:Net", "no module nowhere"),

@@ -42,8 +42,8 @@ def test_a_policy_of_ones_own_trains(folder, capsys):
 
 def test_a_text_task_of_ones_own_trains_and_is_sampled(folder, capsys):
     (folder / "mirror.py").write_text(BLOCKS[4])
-    cli.main("train mirror:Mirror-v0 --total-timesteps 30000 --compile off".split())
-    cli.main("sample runs/Mirror-v0__ppo__s1 -n 3 --prompt c".split())
+    cli.main(["train", "mirror:Mirror-v0", "--total-timesteps", "30000", "--compile", "off"])
+    cli.main(["sample", "runs/Mirror-v0__ppo__s1", "-n", "3", "--prompt", "c"])
     out = capsys.readouterr().out
     del gymnasium.registry["Mirror-v0"]
     assert len(re.findall(r"c → [abcd]*", out)) == 3

@@ -14,10 +14,13 @@ from ppo.policies.features import Features, is_image
 from ppo.policies.gru import GRUPolicy
 from ppo.policies.heads import Head
 from ppo.policies.mlp import MLPPolicy
+from ppo.policies.transformer import TransformerPolicy
 
 __all__ = ["POLICIES", "Distribution", "Features", "Head", "Policy", "build_policy", "orthogonal", "tower"]
 
-POLICIES: dict[str, type[Policy]] = {"mlp": MLPPolicy, "cnn": CNNPolicy, "gru": GRUPolicy}
+POLICIES: dict[str, type[Policy]] = {
+    "mlp": MLPPolicy, "cnn": CNNPolicy, "gru": GRUPolicy, "transformer": TransformerPolicy,
+}  # fmt: skip
 
 
 def resolve_policy(name: str, obs_space: Space[Any]) -> str:
@@ -28,7 +31,7 @@ def resolve_policy(name: str, obs_space: Space[Any]) -> str:
 
 
 def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], options: dict[str, Any]) -> Policy:
-    """Build a policy by name ("auto", "mlp", "cnn", "gru") or by "package.module:Class".
+    """Build a policy by name ("auto" or one of POLICIES) or by "package.module:Class".
 
     Raises:
         UsageError: an unknown name, a class that is no Policy, or a space it cannot handle.

@@ -1,49 +1,47 @@
-"""The gru policy: features, a GRU that is reset where episodes begin, actor and critic on its output."""
+"""The gru policy: layers of GRU cells, reset where episodes begin."""
 
 from typing import Any
 
-from gymnasium.spaces import Space
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ppo.envs.spaces import leaves
-from ppo.policies.base import ACTIVATIONS, Policy, orthogonal
-from ppo.policies.distributions import Distribution
-from ppo.policies.features import Features, is_image
-from ppo.policies.heads import Head
+from ppo.policies.base import ACTIVATIONS, orthogonal
 from ppo.policies.recurrence import Recurrence
+from ppo.policies.recurrent import RecurrentPolicy
 
 
-class GRUPolicy(Policy):
-    """Recurrent policy, trained by back-propagation through whole segments of episodes."""
+class GRU(nn.Module):
+    """A linear layer and `num_layers` GRUs (Cho et al. 2014) of `state_size`; the state is theirs, side by side."""
 
     def __init__(
         self,
-        obs_space: Space[Any],
-        action_space: Space[Any],
+        inputs: int,
         *,
         hidden_sizes: tuple[int, ...] = (64,),
         activation: str = "tanh",
         state_size: int = 64,
-        normalize_obs: bool = False,
-        **options: Any,
+        num_layers: int = 1,
+        **_: Any,
     ) -> None:
         super().__init__()
-        self.state_size = state_size
-        conv = any(is_image(leaf) for _, leaf in leaves(obs_space))
-        self.features = Features(obs_space, normalize_obs, conv)
-        self.head = Head(action_space, self.features.mask_size, **options)
         width = hidden_sizes[-1]
-        self.encoder = nn.Sequential(orthogonal(nn.Linear(self.features.size, width)), ACTIVATIONS[activation]())
-        self.gru = nn.GRUCell(width, state_size)
-        for name, parameter in self.gru.named_parameters():
+        self.width, self.state_size = state_size, num_layers * state_size
+        self.encoder = nn.Sequential(orthogonal(nn.Linear(inputs, width)), ACTIVATIONS[activation]())
+        self.cells = nn.ModuleList(nn.GRUCell(state_size if n else width, state_size) for n in range(num_layers))
+        for name, parameter in self.cells.named_parameters():
             nn.init.zeros_(parameter) if "bias" in name else nn.init.orthogonal_(parameter)
-        self.actor = orthogonal(nn.Linear(state_size, self.head.num_outputs), gain=0.01)
-        self.critic = orthogonal(nn.Linear(state_size, 1), gain=1.0)
 
-    def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
-        x, mask = self.features(obs)  # (T, N, F)
-        x = functional.linear(self.encoder(x), self.gru.weight_ih, self.gru.bias_ih).to(state.dtype)  # (T, N, 3H)
-        keep = (~starts).to(x.dtype).unsqueeze(-1)  # (T, N, 1)
-        x = Recurrence.apply(x, keep, state, self.gru.weight_hh, self.gru.bias_hh)  # (T, N, H)
-        return self.head(self.actor(x), mask), self.critic(x).squeeze(-1), x[-1]
+    def forward(self, x: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        x, keep, last = self.encoder(x), (~starts).to(state.dtype).unsqueeze(-1), []  # (T, N, W), (T, N, 1)
+        for cell, part in zip(self.cells, state.split(self.width, dim=-1), strict=True):
+            x = functional.linear(x, cell.weight_ih, cell.bias_ih).to(state.dtype)  # type: ignore[arg-type]
+            x = Recurrence.apply(x, keep, part, cell.weight_hh, cell.bias_hh)  # (T, N, 3 W) -> (T, N, W)
+            last.append(x[-1])
+        return x, torch.cat(last, dim=-1)
+
+
+class GRUPolicy(RecurrentPolicy):
+    """Recurrent policy, trained by back-propagation through whole segments of episodes."""
+
+    trunk = GRU

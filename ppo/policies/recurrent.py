@@ -1,0 +1,59 @@
+"""Policies with memory: features, a trunk that carries a state from step to step, actor and critic on its output."""
+
+from typing import Any
+
+import torch
+from gymnasium.spaces import Space
+from torch import Tensor, nn
+
+from ppo.envs.spaces import leaves
+from ppo.policies.base import Policy, orthogonal
+from ppo.policies.distributions import Distribution
+from ppo.policies.features import Features, is_image
+from ppo.policies.heads import Head
+
+
+class RecurrentPolicy(Policy):
+    """Policy whose memory is a trunk; a subclass names its class.
+
+    A trunk is built as `trunk(inputs, **options)`, has `state_size` H and `width` W, and maps x (T, N, inputs), its state
+    (N, H) before the first step and starts (T, N) bool to outputs (T, N, W) and the state after the last step.
+
+    Args:
+        obs_space: space of one observation.
+        action_space: space of one action.
+        normalize_obs: as in `Features`.
+        separate_critic: give the critic a trunk of its own.
+        options: of the trunk and of the head.
+    """
+
+    trunk: type[nn.Module]
+
+    def __init__(
+        self,
+        obs_space: Space[Any],
+        action_space: Space[Any],
+        *,
+        normalize_obs: bool = False,
+        separate_critic: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        conv = any(is_image(leaf) for _, leaf in leaves(obs_space))
+        self.features = Features(obs_space, normalize_obs, conv)
+        self.head = Head(action_space, self.features.mask_size, **options)
+        trunks = [self.trunk(self.features.size, **options) for _ in range(1 + separate_critic)]
+        self.trunks = nn.ModuleList(trunks)
+        self.sizes: list[int] = [trunk.state_size for trunk in trunks]  # type: ignore[misc]
+        self.state_size = sum(self.sizes)
+        width: int = trunks[0].width  # type: ignore[assignment]
+        self.actor = orthogonal(nn.Linear(width, self.head.num_outputs), gain=0.01)
+        self.critic = orthogonal(nn.Linear(width, 1), gain=1.0)
+
+    def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        x, mask = self.features(obs)  # (T, N, F)
+        parts = state.split(self.sizes, dim=-1)
+        found = [trunk(x, part, starts) for trunk, part in zip(self.trunks, parts, strict=True)]
+        (to_act, _), (to_value, _) = found[0], found[-1]
+        after = torch.cat([last for _, last in found], dim=-1)  # (N, H)
+        return self.head(self.actor(to_act), mask), self.critic(to_value).squeeze(-1), after
