@@ -13,6 +13,7 @@ from ppo.commands import COMMANDS, Command, Pretrain, Train, console
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
 from ppo.presets import preset
+from ppo.saved import architecture
 from ppo.settings import read_toml
 
 
@@ -49,7 +50,10 @@ def parse(args: list[str]) -> Command:
             asked = _parse(plain, default.replace(toml, str(asked.config)))
             assert isinstance(asked, Train | Pretrain)
         chosen = asked.settings
-        default = preset(chosen.env_id, chosen.algorithm, chosen.policy)[1].replace(toml, str(asked.config))
+        default = preset(chosen.env_id, chosen.algorithm, chosen.policy)[1]
+        if chosen.init_from:
+            default = default.replace(architecture(chosen.init_from))
+        default = default.replace(toml, str(asked.config))
     return _parse(args, default)
 
 

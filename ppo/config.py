@@ -112,7 +112,7 @@ class Config:
     """Sample only among the most probable entries that together have this probability; 1: among all."""
 
     init_from: str = ""
-    """Folder of a run (of `ppo pretrain`, say) whose latest policy is the start; empty: a fresh one."""
+    """Folder of a run (of `ppo pretrain`, say) whose latest policy is the start and whose network is taken; empty: none."""
     reference: str = ""
     """Folder of a run whose latest policy the trained one is kept near; empty: none."""
     kl_coef: float = 0.1

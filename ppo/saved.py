@@ -13,6 +13,10 @@ from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
 from ppo.policies import Policy, build_policy
 
+ARCHITECTURE = (
+    "policy", "hidden_sizes", "activation", "state_size", "num_layers", "context", "separate_critic", "normalize_obs",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -23,6 +27,16 @@ class Saved:
     action_space: Space[Any]
     config: Config
     meta: dict[str, Any]  # of the checkpoint
+
+
+def architecture(run: str) -> dict[str, Any]:
+    """Return the settings of a run that say what its network is, so that its weights fit another run's.
+
+    Raises:
+        UsageError: see `load`.
+    """
+    config = read_checkpoint(checkpoint_path(Path(run), "latest"))[1]["config"]
+    return {name: config[name] for name in ARCHITECTURE}
 
 
 def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Policy:

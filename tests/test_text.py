@@ -322,7 +322,7 @@ def test_the_frontier_is_a_distribution_over_every_sequence_and_beats_its_neighb
 def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
-    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 2560".split())
+    cli.main(f"pretrain text/RandomWalks-v0 {small} --num-layers 2 --total-timesteps 2560".split())
     clone = "runs/text_RandomWalks-v0__pretrain__s1"
     assert "perplexity" in capsys.readouterr().out
     cli.main(f"sample {clone} -n 3 --prompt k --top-k 2".split())
