@@ -159,7 +159,9 @@ class Collector:
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
         rewards[:], terminated[:], truncated[:] = outcome if self.torch is None else [_on_host(x) for x in outcome]
-        done = (terminated | truncated) & self.valid  # a dead row ends nothing
+        done = (terminated | truncated) & (
+            self.valid | (self.mode is not AutoresetMode.NEXT_STEP)
+        )  # a dead row ends nothing
         self.obs = self.packer(obs)
         if self.metrics and done.any():
             found = infos.get("final_info", infos)["metrics"]
@@ -184,11 +186,12 @@ class Collector:
     def _episodes(self, host: dict[str, np.ndarray]) -> list[Episode]:
         """Return the episodes that ended, in the order of their ends, and carry on those under way."""
         valid = host["valid"]
-        returns = self.returns + np.cumsum(host["rewards"] * valid, axis=0)  # (T, N) since the episode under way began
+        lives = valid | (self.mode is not AutoresetMode.NEXT_STEP)  # a dead row earns nothing and ends nothing
+        returns = self.returns + np.cumsum(host["rewards"] * lives, axis=0)  # (T, N) since the episode under way began
         lengths = self.lengths + np.cumsum(valid, axis=0)
         before, counted = np.zeros_like(self.returns), np.zeros_like(self.lengths)  # (N,) of episodes that have ended
         found: list[Episode] = []
-        for t, n in np.argwhere((host["terminated"] | host["truncated"]) & valid):
+        for t, n in np.argwhere((host["terminated"] | host["truncated"]) & lives):
             metrics = dict(zip(self.metrics, host["metrics"][t, n].tolist(), strict=True))
             sums = float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])
             found.append(Episode(int(n), *sums, metrics=metrics))

@@ -15,7 +15,7 @@ POLICY_OPTIONS = (
     "top_p", "num_layers", "context", "separate_critic",
 )  # fmt: skip
 AUTO = {"threads": 1, "log_std_init": 0.0}  # settings that are a number of this kind, or "auto"
-Algorithm = Literal["ppo", "a2c", "reinforce"]
+Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
 EnvKwarg = bool | int | float | str
 
 
@@ -26,7 +26,8 @@ class Config:
     env_id: Annotated[Positional[str], arg(metavar="[ENV_ID]")] = "CartPole-v1"
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
     algorithm: Algorithm = "ppo"
-    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by plain returns."""
+    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by plain returns, GRPO by returns
+    relative to those of the same prompt."""
     policy: str = "auto"
     """auto, mlp, cnn, gru, transformer, or `package.module:Class`; auto: cnn for images, gru for text, else mlp."""
     seed: int = 1
@@ -68,6 +69,8 @@ class Config:
     """Lambda of generalised advantage estimation; 1 is Monte Carlo, 0 is one-step temporal difference."""
     baseline: bool = True
     """Weigh log-probabilities by advantages; off: by returns, and values only close returns that were cut."""
+    group_size: int = 1
+    """Environments side by side that get the same prompt, whose weights are normalised among them (text; GRPO)."""
     recompute_advantages: bool = False
     """Compute values and advantages anew at each epoch instead of once an iteration."""
     norm_adv: bool = True
@@ -151,7 +154,7 @@ class Config:
         """
         at_least = {"total_timesteps": 1, "num_envs": 1, "num_steps": 1, "update_epochs": 1, "num_minibatches": 1}
         at_least |= {"state_size": 1, "seed": 0, "seq_len": 0, "checkpoint_every": 0, "eval_episodes": 0, "threads": 1}
-        at_least |= {"top_k": 0, "kl_horizon": 1, "num_layers": 1, "context": 1}
+        at_least |= {"top_k": 0, "kl_horizon": 1, "num_layers": 1, "context": 1, "group_size": 1}
         for name, low in at_least.items():
             if getattr(self, name) != "auto" and getattr(self, name) < low:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {low}")

@@ -114,7 +114,12 @@ class Learner:
         found = gae(rewards, values, next_values, *flags, config.gamma, config.gae_lambda)
         advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
-        return rollout.values, advantages if config.baseline else returns, returns
+        weights = advantages if config.baseline else returns
+        if config.group_size > 1:
+            groups = weights.unflatten(1, (-1, config.group_size))  # (T, N / G, G)
+            spread = groups.std(2, correction=0, keepdim=True) + 1e-6
+            weights = ((groups - groups.mean(2, keepdim=True)) / spread).flatten(1)
+        return rollout.values, weights, returns
 
     def _check(self, stats: Tensor, trained: list[tuple[Batch, Tensor]]) -> None:
         """Find the first optimizer step whose statistics are not finite; once an iteration, to spare round trips."""

@@ -26,6 +26,11 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
         "num_steps": 256, "update_epochs": 1, "num_minibatches": 1, "learning_rate": 3e-3, "gae_lambda": 1.0,
         "baseline": False, "norm_adv": False,
     },
+    # Shao et al. (2024), section 4.1: no critic in the weights, but the other responses to the same prompt.
+    "grpo": {
+        "num_envs": 64, "num_steps": 64, "update_epochs": 4, "num_minibatches": 8, "learning_rate": 1e-3,
+        "gae_lambda": 1.0, "baseline": False, "norm_adv": False, "ent_coef": 0.01, "group_size": 8,
+    },
 }  # fmt: skip
 
 FAMILIES: dict[str, dict[str, Any]] = {

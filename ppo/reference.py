@@ -52,7 +52,7 @@ class Reference:
         if isinstance(dist, Categorical):
             found["exact"] = divergence(dist, ref)
         stats = {f"reference/{name}": float(valid_mean(x, rollout.valid)) for name, x in found.items()}
-        episodes = int(((rollout.terminated | rollout.truncated) & rollout.valid).sum())
+        episodes = int((rollout.terminated | rollout.truncated).sum())
         stats |= {"reference/kl_episode": float(kl.sum()) / max(episodes, 1), "reference/coef": float(self.coef)}
         self._adapt(stats["reference/kl_episode"], episodes)
         return docked, stats

@@ -56,7 +56,8 @@ class Trainer:
         config.validate()
         self.config = config
         if envs is None:
-            envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs)
+            groups = {"group_size": config.group_size} if config.group_size > 1 else {}
+            envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs | groups)
         self.envs = check_envs(envs)
         obs_space, action_space = self.envs.single_observation_space, self.envs.single_action_space
         self.policy_name = resolve_policy(config.policy, obs_space)

@@ -14,7 +14,7 @@ ONE_OF_EACH = [
 
 
 @pytest.mark.parametrize("env_id", ONE_OF_EACH)
-@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "reinforce"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("policy", ["auto", "mlp", "gru"])
 def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
     config = preset(env_id, algorithm, policy)[1]
@@ -32,7 +32,7 @@ def test_the_list_above_reaches_every_preset():
     names = {preset(env_id)[0] for env_id in ONE_OF_EACH}
     families = {family.rpartition(".")[2] or "general" for family in FAMILIES}
     assert names == {f"ppo + {name}" for name in families | set(ENVIRONMENTS)}
-    assert set(ALGORITHMS) == {"ppo", "a2c", "reinforce"}
+    assert set(ALGORITHMS) == {"ppo", "a2c", "reinforce", "grpo"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 
-from ppo import UsageError, cli, preset
+from ppo import Trainer, UsageError, cli, preset
+from ppo.advantages import gae
 from ppo.collector import Collector
 from ppo.envs import make_envs
 from ppo.flat import FlatPolicy
@@ -111,6 +112,57 @@ def test_every_place_goes_on_by_itself_and_equal_seeds_give_equal_prompts():
         (obs, reward, *_), (same, too, *_) = first.step(actions), second.step(actions)
         np.testing.assert_array_equal(obs, same)
         np.testing.assert_array_equal(reward, too)
+
+
+def test_places_of_a_group_get_the_same_prompt_and_wait_for_each_other():
+    prompts = iter(["a", "b", "c"])
+    env = TokenEnv(task(prompt=lambda rng: next(prompts)), 4, group_size=2)
+    env.reset(seed=0)
+    assert [env.completion(n).prompt for n in range(4)] == ["a", "a", "b", "b"]
+    env.step(np.full(4, C))
+    obs, reward, terminated, _, infos = env.step(np.array([END, C, C, C]))  # the first has finished
+    assert infos["valid"].tolist() == [False, True, True, True]
+    assert not reward.any()
+    assert not terminated.any()
+    obs, reward, terminated, _, infos = env.step(np.array([C, END, C, C]))
+    assert obs.tolist() == [END, END, C, C]
+    assert reward.tolist() == [0, 1, 0, 0]
+    assert terminated.tolist() == [True, True, False, False]
+    assert [env.completion(n).prompt for n in range(4)] == ["c", "c", "b", "b"]
+    with pytest.raises(UsageError, match="group_size = 3 does not divide num_envs = 4"):
+        TokenEnv(task(), 4, group_size=3)
+
+
+def test_who_waits_for_its_group_is_rewarded_for_its_last_decision():
+    env = TokenEnv(task(reward=lambda cs: [10.0 for _ in cs]), 4, group_size=4)
+    rollout, episodes = collected(env, 48)
+    assert {e.episode_return for e in episodes} == {10.0}
+    assert all(1 <= e.length <= 3 for e in episodes)
+    columns = (
+        rollout.rewards,
+        rollout.values,
+        rollout.next_values,
+        rollout.terminated,
+        rollout.truncated,
+        rollout.valid,
+    )
+    returns = gae(*(x.numpy() for x in columns), 1.0, 1.0) + rollout.values.numpy()
+    last = int(rollout.terminated.any(1).nonzero()[-1])  # up to here every sequence is finished
+    np.testing.assert_allclose(returns[: last + 1][rollout.valid[: last + 1].numpy()], 10.0, rtol=1e-5)
+
+
+def test_grpo_weighs_by_the_return_relative_to_the_group():
+    config = preset("text/Copy-v0", "grpo")[1].replace(
+        {"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "group_size": 4, "compile": "off"}
+    )
+    trainer = Trainer(config)
+    trainer.collector.reset(1)
+    rollout, _ = trainer.collector.collect(16)
+    rewards = torch.randn(16, 8).numpy()
+    _, weights, returns = trainer.learner._estimate(rollout, rewards)
+    groups = returns.view(16, 2, 4)
+    expected = (groups - groups.mean(2, keepdim=True)) / (groups.std(2, correction=0, keepdim=True) + 1e-6)
+    torch.testing.assert_close(weights, expected.view(16, 8))
 
 
 def test_a_long_prompt_is_refused_and_a_wide_one_makes_room():

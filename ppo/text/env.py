@@ -25,9 +25,17 @@ class TokenEnv(VectorEnv):
     Args:
         task: what is to be written.
         num_envs: N.
+        group_size: places side by side that get the same prompt; those that have finished wait for the others of their
+            group, in rows that are no decision, and all are rewarded and replaced together.
+
+    Raises:
+        UsageError: the groups do not fill the places.
     """
 
-    def __init__(self, task: Task, num_envs: int) -> None:
+    def __init__(self, task: Task, num_envs: int, group_size: int = 1) -> None:
+        if num_envs % group_size:
+            raise UsageError(f"group_size = {group_size} does not divide num_envs = {num_envs}; choose a divisor")
+        self.group_size = group_size
         self.task, self.num_envs = task, num_envs
         self.vocabulary, self.end = task.vocabulary, task.vocabulary.end
         self.metrics = ("ended", *task.metrics)
@@ -48,6 +56,7 @@ class TokenEnv(VectorEnv):
         self.infos: list[Any] = [None] * num_envs
         self.returns = np.zeros(num_envs)  # (N,) of the sequences under way
         self.finished: dict[int, tuple[Completion, float]] = {}  # the last one of each place, and its return
+        self.waiting, self.limit = np.zeros((2, num_envs), bool)  # (N,) finished, and at the limit of its length
         self.begun = False
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -70,28 +79,25 @@ class TokenEnv(VectorEnv):
         if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() > self.end:
             raise UsageError(f"actions = {actions} are not {self.num_envs} tokens from 0 to {self.end}")
         asked = np.flatnonzero(self._valid())
+        self.at += ~self.waiting
         self._append(asked, actions[asked])
         self.written[asked] += 1
-        self.at += 1
         turn = np.zeros(self.num_envs, bool)  # the policy ended its turn
         turn[asked] = actions[asked] == self.end
         over = turn & ~self._replied(np.flatnonzero(turn))
-        limit = np.zeros(self.num_envs, bool)
-        limit[asked] = ~over[asked] & (self.written[asked] >= self.task.max_tokens)
-        done = over | limit
-        rewards = np.zeros(self.num_envs)
-        ended, scored = np.flatnonzero(done), asked if self.task.per_token else np.flatnonzero(done)
-        infos: dict[str, Any] = {}
+        self.limit[asked] = ~over[asked] & (self.written[asked] >= self.task.max_tokens)
+        self.waiting |= over | self.limit
+        done = self.waiting.reshape(-1, self.group_size).all(1).repeat(self.group_size)  # (N,)
+        ended = np.flatnonzero(done)
+        rewards, scored = np.zeros(self.num_envs), asked if self.task.per_token else ended
         if len(scored):
             rewards[scored] = self.task.score(self._completions(scored))
-        if len(ended):
-            rewards[limit] -= self.task.missing_end
+        rewards[done & self.limit] -= self.task.missing_end
         self.returns += rewards
-        if len(ended):
-            infos = self._final(ended, over)
-            self._begin(ended)
-        terminated, truncated = (over, limit) if self.task.continues else (done, np.zeros_like(done))
-        return self._obs(), rewards, terminated, truncated, infos | {"valid": self._valid()}
+        truncated = done & self.limit & self.task.continues
+        infos = self._final(ended) if len(ended) else {}
+        self._begin(ended)
+        return self._obs(), rewards, done & ~truncated, truncated, infos | {"valid": self._valid()}
 
     def render(self) -> tuple[str, ...]:
         """Return a line for the last finished sequence of each place: its return, prompt and response."""
@@ -122,16 +128,19 @@ class TokenEnv(VectorEnv):
 
     def _valid(self) -> np.ndarray:
         """Return (N,) bool: the token that is shown is the last one known, so that the policy writes the next."""
-        return self.at == self.known - 1
+        return (self.at == self.known - 1) & ~self.waiting
 
     def _begin(self, index: np.ndarray) -> None:
         """Replace sequences by new ones: the end token and a prompt."""
-        for n in index:
-            prompt, self.infos[n] = self.task.draw(self.rng)
+        for n in index:  # whole groups, in order
+            if n % self.group_size == 0:
+                prompt, info = self.task.draw(self.rng)
+            self.infos[n] = info
             self.known[n] = self.prompted[n] = 1 + len(prompt)
             self._widen(int(self.known[n]) + self.task.max_tokens)
             self.tokens[n, 0], self.tokens[n, 1 : 1 + len(prompt)] = self.end, prompt
         self.at[index] = self.written[index] = self.returns[index] = 0
+        self.waiting[index] = self.limit[index] = False
 
     def _append(self, index: np.ndarray, tokens: np.ndarray) -> None:
         self.tokens[index, self.known[index]] = tokens
@@ -156,13 +165,13 @@ class TokenEnv(VectorEnv):
             more = np.zeros((self.num_envs, 2 * width - self.tokens.shape[1]), np.int64)
             self.tokens = np.concatenate([self.tokens, more], axis=1)
 
-    def _final(self, index: np.ndarray, over: np.ndarray) -> dict[str, Any]:
+    def _final(self, index: np.ndarray) -> dict[str, Any]:
         """Return what an info says of sequences that are over: their last observation, and their metrics."""
         completions, where = self._completions(index), np.zeros(self.num_envs, bool)
         self.finished |= {n: (c, float(self.returns[n])) for n, c in zip(index.tolist(), completions, strict=True)}
         where[index] = True
         metrics = {name: np.zeros(self.num_envs) for name in self.metrics}
-        metrics["ended"][index] = over[index]
+        metrics["ended"][index] = ~self.limit[index]
         for name in self.task.metrics:
             metrics[name][index] = self.task.score(completions, name)
         return {"metrics": metrics, "_metrics": where, "final_obs": self._obs(), "_final_obs": where}

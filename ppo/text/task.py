@@ -161,9 +161,9 @@ def register(env_id: str, task: Callable[..., Task]) -> None:
         task: makes the task; its arguments are the environment's keyword arguments.
     """
 
-    def make(num_envs: int = 1, **kwargs: Any) -> gymnasium.vector.VectorEnv:
+    def make(num_envs: int = 1, group_size: int = 1, **kwargs: Any) -> gymnasium.vector.VectorEnv:
         from ppo.text.env import TokenEnv
 
-        return TokenEnv(task(**kwargs), num_envs)
+        return TokenEnv(task(**kwargs), num_envs, group_size)
 
     gymnasium.register(env_id, vector_entry_point=make)
