@@ -60,8 +60,10 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
     folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
     log, pattern = folder / f"s{seed}.log", f"*__s{seed}*/checkpoints/latest.safetensors"
+    seeded = ["--seed", str(seed), "--threads", "1", "--runs-dir"]
+    clone = _pretrained(task, folder / "clone", seed, seeded, log) if task.pretrain else None
     if not list(folder.glob(pattern)):
-        _ppo(["train", *task.arguments.split(), "--seed", str(seed), "--runs-dir", str(folder), "--threads", "1"], log)
+        _ppo(["train", *task.arguments.format(clone=clone).split(), *seeded, str(folder)], log)
     path = sorted(folder.glob(pattern))[-1].parents[1]
     latest = path / "checkpoints" / "latest.safetensors"
     config, meta = Config().replace(read_checkpoint(latest)[1]["config"]), read_checkpoint(latest)[1]
@@ -69,9 +71,18 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
         _ppo(["resume", str(path)], log)
         meta = read_checkpoint(latest)[1]
     with EVALUATING:
-        sampled, greedy = (evaluate(path, episodes, deterministic).mean for deterministic in (False, True))
+        reports = (evaluate(path, episodes, deterministic) for deterministic in (False, True))
+        sampled, greedy = (report.metric(task.metric) if task.metric else report.mean for report in reports)
     run = replace(read_run(path), settings=_flags(task))
     return Result(task.name, task.arguments, settings, seed, meta["global_step"], sampled, greedy, episodes), run
+
+
+def _pretrained(task: Task, folder: Path, seed: int, seeded: list[str], log: Path) -> Path:
+    """Return the run that a task starts from, pretrained now if it is not there."""
+    pattern = f"*__s{seed}/checkpoints/latest.safetensors"
+    if not list(folder.glob(pattern)):
+        _ppo(["pretrain", *task.pretrain.split(), *seeded, str(folder)], log)
+    return next(folder.glob(pattern)).parents[1]
 
 
 def digest(task: Task) -> str:
@@ -79,9 +90,15 @@ def digest(task: Task) -> str:
 
     A task's arguments stay the same when a preset changes; this does not.
     """
-    settings, defaults = cli.parse(["train", *task.arguments.split()]).settings.to_json(), Config().to_json()
+    settings, defaults = parse(task).to_json(), Config().to_json()
     chosen = {name: value for name, value in settings.items() if value != defaults[name]}
+    chosen |= {"pretrain": task.pretrain} if task.pretrain else {}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def parse(task: Task) -> Config:
+    """Return a task's settings, but for the run that it starts from."""
+    return cli.parse(["train", *task.arguments.replace("--init-from {clone}", "").split()]).settings
 
 
 def _flags(task: Task) -> tuple[tuple[str, str], ...]:
@@ -144,7 +161,7 @@ def draw(suite: str) -> None:
 
 
 def main(
-    suite: Positional[Literal["classic", "mujoco", "algorithms", "memory", "ablation"]],
+    suite: Positional[Literal["classic", "mujoco", "algorithms", "memory", "text", "ablation"]],
     seeds: int = 5,
     jobs: int = 2,
     episodes: int = 100,

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 class Task:
     """One row of a suite: a name, the arguments of `ppo train`, and what the mean over seeds must reach.
 
-    The target counts for the sampled policy, or where it says so for the deterministic one.
+    The target counts for the sampled policy, or where it says so for the deterministic one. With `pretrain`, the
+    arguments of `ppo pretrain` that comes first, `{clone}` in the arguments is its run.
     """
 
     name: str
     arguments: str
     target: str
     published: str = ""
+    pretrain: str = ""
+    metric: str = ""  # what is measured instead of the return
 
 
 # With the general settings one seed of three misnames one cue; entropy and a larger step mend it.
@@ -39,6 +42,9 @@ ABLATION = {
     "step size constant": "--gamma 0.99 --no-anneal-lr",
     "2 × 128 units": "--gamma 0.99 --hidden-sizes 128 128",
 }
+CLONE = "--init-from {clone} --ent-coef 0"
+WALK = "text/RandomWalks-v0 --total-timesteps 400000"
+WALKS = "uniform 0.0002, random walks 0.334, optimum 1; trlX's graph 0.006, 0.784, 1"
 SUITES: dict[str, list[Task]] = {
     "memory": [
         Task("CartPole, velocities hidden, GRU", f"{HIDDEN} --policy gru", "≥ 490", "zoo LSTM 500"),
@@ -68,6 +74,21 @@ SUITES: dict[str, list[Task]] = {
         Task("Reacher-v5", "Reacher-v5", "≥ −4.8", "−4.8 ± 0.6 (Tianshou v2)"),
         Task("InvertedPendulum-v5", "InvertedPendulum-v5", "≥ 990", "1000 (nnabla v2)"),
         Task("InvertedDoublePendulum-v5", "InvertedDoublePendulum-v5", "≥ 9000", "8184 ± 1076 (Tianshou v2)"),
+    ],
+    "text": [
+        *(
+            Task(f"{name}, length 8 of 26 letters", f"text/{name}-v0", "≥ 0.99", metric="solved")
+            for name in ("Copy", "Reverse", "Dedup")
+        ),
+        Task("Add, 3 digits", "text/Add-v0", "≥ 0.95", metric="solved"),
+        Task("RandomWalks from a clone", f"text/RandomWalks-v0 {CLONE} --total-timesteps 65000", "≥ 0.99", WALKS, WALK),
+        Task("RandomWalks from nothing", "text/RandomWalks-v0 --total-timesteps 300000", "≥ 0.98", WALKS),
+        Task("RandomWalks from a clone, GRPO", f"text/RandomWalks-v0 {CLONE} --algorithm grpo --total-timesteps 65000",
+             "", WALKS, WALK),
+        Task("RandomWalks from a clone, transformer", f"text/RandomWalks-v0 {CLONE} --total-timesteps 65000",
+             "", WALKS, f"{WALK} --policy transformer"),
+        Task("NextToken, λ 0, γ 0", "text/NextToken-v0 --gamma 0 --gae-lambda 0", "", metric="accuracy"),
+        Task("NextToken, GAE", "text/NextToken-v0", "", metric="accuracy"),
     ],
     "ablation": [
         Task(f"{env_id}, {name}", f"{env_id} --total-timesteps {'1000000' if env_id == 'Swimmer-v5' else '500000'} {flags}", "")

@@ -93,6 +93,10 @@ class Report:
         """Mean episode return."""
         return statistics.fmean(episode.episode_return for episode in self.episodes)
 
+    def metric(self, name: str) -> float:
+        """Mean of what the environment measures under this name."""
+        return statistics.fmean(episode.metrics[name] for episode in self.episodes)
+
     def __str__(self) -> str:
         returns = [episode.episode_return for episode in self.episodes]
         spread, endless = statistics.pstdev(returns), sum(not episode.ended for episode in self.episodes)
@@ -100,6 +104,7 @@ class Report:
             f"{self.env_id}, {self.checkpoint} checkpoint, {'deterministic' if self.deterministic else 'sampled'} "
             f"policy, {len(returns)} episodes: return {self.mean:.2f} ± {spread:.2f} (lowest {min(returns):.2f}, "
             f"highest {max(returns):.2f}), length {statistics.fmean(e.length for e in self.episodes):.1f}"
+            + "".join(f", {name} {self.metric(name):.3f}" for name in self.episodes[0].metrics)
             + (f"; {endless} did not end within {MAX_STEPS:,} steps and count as they stand" if endless else "")
         )
 

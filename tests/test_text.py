@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import gymnasium
 import numpy as np
@@ -381,6 +382,8 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all("k → " in line for line in lines[:3])
+    cli.main(f"eval {clone} --episodes 4 --stochastic".split())
+    assert re.search(r"4 episodes: return .*, ended [01]\.\d+, invalid [01]\.\d+$", capsys.readouterr().out.strip())
     near = f"--init-from {clone} --reference {clone} --kl-target 2 --checkpoint-every 2 --total-timesteps 1000"
     cli.main(f"train text/RandomWalks-v0 {small} {near}".split())
     rows = (tmp_path / "runs/text_RandomWalks-v0__ppo__s1/progress.csv").read_text().splitlines()
