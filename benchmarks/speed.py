@@ -267,9 +267,10 @@ def run(rounds: int = 5, only: str = "") -> None:
 
     Args:
         rounds: of each comparison.
-        only: part of the names of the rows to measure, "times" or "scale"; empty: everything.
+        only: part of the names of the rows to measure, "times", "scale" or "text"; empty: everything.
     """
     from benchmarks.speed_report import write
+    from benchmarks.speed_text import tokens_per_second
 
     path = RESULTS / "speed.json"
     found = json.loads(path.read_text()) if path.is_file() else {"rows": {}}
@@ -278,6 +279,8 @@ def run(rounds: int = 5, only: str = "") -> None:
         found["times"] = times(rounds)
     if only in "scale":
         found["scale"] = scale()
+    if only in "text":
+        found["text"] = tokens_per_second(rounds)
     packages = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "sb3-contrib")
     found |= {
         "date": datetime.date.today().isoformat(), "machine": _machine(), "command": f"python -m benchmarks.speed run --rounds {rounds}",

@@ -27,6 +27,11 @@ def write(found: dict[str, Any], must: list[tuple[str, str]]) -> None:
         text += ["## From the command\n", times_table(found["times"])]
     if "scale" in found:
         text += ["## CartPole, environments and memory\n", scale_table(found["scale"])]
+    if "text" in found:
+        text += [
+            "## Text: a GRU of 256, 256 sequences, 128 tokens, against bare PyTorch loops\n",
+            text_table(found["text"]),
+        ]
     (RESULTS / "speed.md").write_text("\n".join(text))
     chart(found["rows"], [name for name, _ in must if name in found["rows"]], RESULTS / "speed.png")
 
@@ -65,6 +70,17 @@ def times_table(times: dict[str, list[float]]) -> str:
     for key, name in names.items():
         each, ratio = times[key], median(times[key]) / median(times["peer"])
         rows.append((name, f"{median(each):.2f}", ", ".join(f"{x:.2f}" for x in each), f"{ratio:.2f}"))
+    return _table(rows)
+
+
+def text_table(text: dict[str, list[float]]) -> str:
+    """Return tokens per second of collection and update, and their shares of what bare loops do."""
+    rows = [("work", "tokens per second (median)", "a bare loop", "ratio", "must reach", "rounds")]
+    for ours, bare, must in (("collect", "bare sampling", "≥ 0.8"), ("update", "bare forward and backward", "≥ 0.67")):
+        each = [a / b for a, b in zip(text[ours], text[bare], strict=True)]
+        numbers = median(text[ours]), median(text[bare])
+        spread = f"{min(each):.2f} to {max(each):.2f}"
+        rows.append((ours, *(f"{x:,.0f}" for x in numbers), f"{numbers[0] / numbers[1]:.2f}", must, spread))
     return _table(rows)
 
 

@@ -1,0 +1,93 @@
+"""Measure tokens per second of text: our collection and our update against bare PyTorch loops, in turn, in one process.
+
+The bare loops are the least that sampling and training the same GRU take: no environment, no rewards, no values of
+successors, no clipping, no statistics, no optimizer.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ppo import Config
+from ppo.collector import Collector
+from ppo.flat import FlatPolicy
+from ppo.learner import Learner
+from ppo.policies import build_policy
+from ppo.text import Task, TokenEnv, Vocabulary
+
+WIDTH, PLACES, SYMBOLS, STEPS, LENGTH = 256, 256, 127, 64, 32  # GRU-256, 256 sequences, V = 128
+SECONDS = 4.0  # of one measurement, at least
+
+
+class Bare(nn.Module):
+    """Embedding, GRU, logits and value: what our gru policy computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.gru = nn.Embedding(SYMBOLS + 1, WIDTH), nn.GRU(WIDTH, WIDTH)
+        self.logits, self.value = nn.Linear(WIDTH, SYMBOLS + 1), nn.Linear(WIDTH, 1)
+
+    def forward(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map tokens (T, N) and state (1, N, H) to log-probabilities (T, N, V), values (T, N), and the state after."""
+        x, state = self.gru(self.embedding(tokens).tanh(), state)
+        return self.logits(x).log_softmax(-1), self.value(x).squeeze(-1), state
+
+
+def sides() -> dict[str, Callable[[], None]]:
+    """Return what is timed, each call of which takes STEPS · PLACES tokens."""
+    task = Task(
+        Vocabulary([chr(0x4E00 + n) for n in range(SYMBOLS)]), lambda cs: np.ones(len(cs)), LENGTH, min_tokens=0
+    )  # fmt: skip
+    envs = TokenEnv(task, PLACES)
+    config = Config(
+        num_envs=PLACES, num_steps=STEPS, update_epochs=1, num_minibatches=1, policy="gru", total_timesteps=10**9,
+        hidden_sizes=(WIDTH,), state_size=WIDTH, gamma=1.0,
+    )  # fmt: skip
+    spaces = envs.single_observation_space, envs.single_action_space
+    flat = FlatPolicy(build_policy("gru", *spaces, config.policy_options()))
+    collector, learner = Collector(envs, flat, True, STEPS), Learner(flat, config, True)
+    collector.reset(0)
+    rollout = collector.collect(STEPS)[0]
+    bare, tokens = Bare(), torch.randint(SYMBOLS, (STEPS + 1, PLACES))
+
+    @torch.no_grad()
+    def sample() -> None:
+        token, state = tokens[:1], torch.zeros(1, PLACES, WIDTH)
+        for _ in range(STEPS):
+            log_probs, _, state = bare(token, state)
+            token = (log_probs.exp() / torch.empty_like(log_probs).exponential_()).argmax(-1)
+            log_probs.gather(-1, token.unsqueeze(-1))
+
+    def backward() -> None:
+        log_probs, values, _ = bare(tokens[:-1], torch.zeros(1, PLACES, WIDTH))
+        loss = functional.nll_loss(log_probs.flatten(0, 1), tokens[1:].flatten()) + values.square().mean()
+        torch.autograd.grad(loss, list(bare.parameters()))
+
+    return {
+        "collect": lambda: collector.collect(STEPS) and None, "bare sampling": sample,
+        "update": lambda: learner.update(rollout, 0.0) and None, "bare forward and backward": backward,
+    }  # fmt: skip
+
+
+def tokens_per_second(rounds: int) -> dict[str, list[float]]:
+    """Return tokens per second of each side, in rounds that take turns."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    timed = sides()
+    for call in timed.values():  # compile, and warm up
+        call()
+        call()
+    found: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(rounds):
+        for name, call in timed.items():
+            begin, calls = time.perf_counter(), 0
+            while time.perf_counter() - begin < SECONDS:
+                call()
+                calls += 1
+            found[name].append(calls * STEPS * PLACES / (time.perf_counter() - begin))
+            print(f"{name}: {found[name][-1]:,.0f} tokens/s", flush=True)
+    return found
