@@ -1,4 +1,4 @@
-"""Generalised advantage estimation over a rollout in which every row knows the value of its successor."""
+"""Advantages and returns over a rollout in which every row knows the value of its successor."""
 
 import numpy as np
 
@@ -37,3 +37,11 @@ def gae(
     for t in reversed(range(len(deltas))):
         advantages[t] = trace = deltas[t] + decay[t] * trace
     return advantages
+
+
+def rewards_to_go(rewards: np.ndarray, done: np.ndarray) -> np.ndarray:
+    """Return Rₜ = Σₖ rₜ₊ₖ to the end of the episode or of the rollout, (T, N), from rewards and done (T, N)."""
+    found, after = np.empty_like(rewards), np.zeros_like(rewards[0])
+    for t in reversed(range(len(rewards))):
+        found[t] = after = rewards[t] + after * ~done[t]
+    return found

@@ -82,7 +82,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     yield (
         "would train",
         (
-            f"{resolve_policy(config.policy, obs_space)} policy, preset {name}: {config.num_envs} environments x "
+            f"{resolve_policy(config.policy, envs)} policy, preset {name}: {config.num_envs} environments x "
             f"{config.num_steps} steps, {config.update_epochs} epochs x {config.num_minibatches} minibatches, "
             f"{config.total_timesteps:,} steps in all"
         ),
@@ -92,7 +92,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
 def _random_policy(envs: VectorEnv, config: Config) -> Policy:
     torch.manual_seed(0)
     spaces = envs.single_observation_space, envs.single_action_space
-    return build_policy(config.policy, *spaces, config.policy_options())
+    return build_policy(resolve_policy(config.policy, envs), *spaces, config.policy_options())
 
 
 def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[int], float]:

@@ -50,10 +50,9 @@ def parse(args: list[str]) -> Command:
             asked = _parse(plain, default.replace(toml, str(asked.config)))
             assert isinstance(asked, Train | Pretrain)
         chosen = asked.settings
-        default = preset(chosen.env_id, chosen.algorithm, chosen.policy)[1]
-        if chosen.init_from:
-            default = default.replace(architecture(chosen.init_from))
-        default = default.replace(toml, str(asked.config))
+        network = architecture(chosen.init_from) if chosen.init_from else {}
+        policy = network.get("policy", chosen.policy)
+        default = preset(chosen.env_id, chosen.algorithm, policy)[1].replace(network | toml, str(asked.config))
     return _parse(args, default)
 
 

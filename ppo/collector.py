@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppo.compile import Compiled
 from ppo.envs import autoreset_mode
+from ppo.envs.infos import measured, valid
 from ppo.envs.spaces import Packer, gather, leaf_values, mask_columns
 from ppo.episodes import Episode
 from ppo.errors import UsageError
@@ -71,8 +72,9 @@ class Collector:
         self.torch = first.device if isinstance(first, Tensor) else None  # where an environment in torch wants actions
         self.obs = self.packer(obs)  # (N, *obs)
         self.state = self.policy.policy.initial_state(n)  # (N, H)
+        self.dead = np.zeros(n, bool)  # (N,) the row to come only resets the environment
         self.starts = np.ones(n, bool)  # (N,) the row to come begins an episode
-        self.valid = _valid(infos, n)  # (N,) the row to come is the policy's decision
+        self.valid = valid(infos, n)  # (N,) the row to come is the policy's decision
         self.returns, self.lengths = np.zeros(n), np.zeros(n, np.int64)  # (N,) of the episodes under way
         self.step = 0
 
@@ -159,17 +161,16 @@ class Collector:
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
         rewards[:], terminated[:], truncated[:] = outcome if self.torch is None else [_on_host(x) for x in outcome]
-        done = (terminated | truncated) & (
-            self.valid | (self.mode is not AutoresetMode.NEXT_STEP)
-        )  # a dead row ends nothing
+        for column in (rewards, terminated, truncated):
+            column[self.dead] = 0  # a dead row earns nothing and ends nothing
+        done = terminated | truncated
         self.obs = self.packer(obs)
         if self.metrics and done.any():
-            found = infos.get("final_info", infos)["metrics"]
-            metrics[done] = np.stack([found[name] for name in self.metrics], axis=-1)[done]
+            metrics[done] = measured(infos, self.metrics)[done]
         if self.mode is AutoresetMode.NEXT_STEP:
-            self.starts, self.valid = ~self.valid, ~done
+            self.starts, self.dead, self.valid = self.dead, done, ~done & valid(infos, len(done))
             return None
-        self.starts, self.valid = done, _valid(infos, len(done))
+        self.starts, self.valid = done, valid(infos, len(done))
         if not done.any():
             return None
         index = np.flatnonzero(truncated & ~terminated)
@@ -180,18 +181,17 @@ class Collector:
             fresh, infos = self.envs.reset(options={"reset_mask": done.copy()})
             ended = torch.from_numpy(done).to(self.device)
             self.obs[ended] = self.packer(fresh)[ended]
-            self.valid[done] = _valid(infos, len(done))[done]
+            self.valid[done] = valid(infos, len(done))[done]
         return (index, final) if len(index) else None
 
     def _episodes(self, host: dict[str, np.ndarray]) -> list[Episode]:
         """Return the episodes that ended, in the order of their ends, and carry on those under way."""
         valid = host["valid"]
-        lives = valid | (self.mode is not AutoresetMode.NEXT_STEP)  # a dead row earns nothing and ends nothing
-        returns = self.returns + np.cumsum(host["rewards"] * lives, axis=0)  # (T, N) since the episode under way began
+        returns = self.returns + np.cumsum(host["rewards"], axis=0)  # (T, N) since the episode under way began
         lengths = self.lengths + np.cumsum(valid, axis=0)
         before, counted = np.zeros_like(self.returns), np.zeros_like(self.lengths)  # (N,) of episodes that have ended
         found: list[Episode] = []
-        for t, n in np.argwhere((host["terminated"] | host["truncated"]) & lives):
+        for t, n in np.argwhere(host["terminated"] | host["truncated"]):
             metrics = dict(zip(self.metrics, host["metrics"][t, n].tolist(), strict=True))
             sums = float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])
             found.append(Episode(int(n), *sums, metrics=metrics))
@@ -229,10 +229,6 @@ def play(collector: Collector, episodes: int, seed: int, deterministic: bool = T
         if len(found) < shares[n]:
             found.append(Episode(n, float(collector.returns[n]), int(collector.lengths[n]), ended=False))
     return [episode for found in played.values() for episode in found]
-
-
-def _valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:
-    return np.array(infos.get("valid", np.ones(num_envs)), bool)
 
 
 def _on_host(x: Any) -> Any:

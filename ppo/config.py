@@ -115,7 +115,7 @@ class Config:
     """Sample only among the most probable entries that together have this probability; 1: among all."""
 
     init_from: str = ""
-    """Folder of a run (of `ppo pretrain`, say) whose latest policy is the start and whose network is taken; empty: none."""
+    """Folder of a run (of `ppo pretrain`, say) whose latest policy is the start; `ppo train` takes its network's settings too."""
     reference: str = ""
     """Folder of a run whose latest policy the trained one is kept near; empty: none."""
     kl_coef: float = 0.1
@@ -146,6 +146,11 @@ class Config:
         """Rows of a rollout, N · T."""
         return self.num_envs * self.num_steps
 
+    def work(self) -> tuple[int, int]:
+        """Return the optimizer steps and the vector steps of the whole run."""
+        iterations = self.total_timesteps // self.batch_size
+        return iterations * self.update_epochs * self.num_minibatches, iterations * self.num_steps
+
     def validate(self) -> None:
         """Check ranges and divisibility.
 
@@ -167,6 +172,8 @@ class Config:
         for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl", "kl_coef", "kl_target"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
+        if self.group_size > 1 and self.gamma != 1:
+            raise UsageError(f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p = {self.top_p} is out of range; choose a number above 0, up to 1")
         if self.threads != "auto" and self.threads > 1024:

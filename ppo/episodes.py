@@ -28,7 +28,7 @@ def averages(episodes: list[Episode], metrics: tuple[str, ...], place: str, meas
     return {
         f"{place}/episodic_return": _mean([episode.episode_return for episode in episodes]),
         f"{place}/episodic_length": _mean([episode.length for episode in episodes]),
-        **{f"{measured}/{name}": _mean([episode.metrics[name] for episode in episodes]) for name in metrics},
+        **{f"{measured}/{name}": _mean([e.metrics[name] for e in episodes if e.ended]) for name in metrics},
     }
 
 

@@ -95,7 +95,7 @@ class Report:
 
     def metric(self, name: str) -> float:
         """Mean of what the environment measures under this name."""
-        return statistics.fmean(episode.metrics[name] for episode in self.episodes)
+        return statistics.fmean(episode.metrics[name] for episode in self.episodes if episode.ended)
 
     def __str__(self) -> str:
         returns = [episode.episode_return for episode in self.episodes]
@@ -104,7 +104,9 @@ class Report:
             f"{self.env_id}, {self.checkpoint} checkpoint, {'deterministic' if self.deterministic else 'sampled'} "
             f"policy, {len(returns)} episodes: return {self.mean:.2f} ± {spread:.2f} (lowest {min(returns):.2f}, "
             f"highest {max(returns):.2f}), length {statistics.fmean(e.length for e in self.episodes):.1f}"
-            + "".join(f", {name} {self.metric(name):.3f}" for name in self.episodes[0].metrics)
+            + "".join(
+                f", {name} {self.metric(name):.3f}" for name in next((e.metrics for e in self.episodes if e.ended), ())
+            )
             + (f"; {endless} did not end within {MAX_STEPS:,} steps and count as they stand" if endless else "")
         )
 
@@ -136,7 +138,9 @@ def _envs_for(player: Player, num_envs: int, render_mode: str | None = None) -> 
     config = player.config
     if player.meta["given_envs"]:
         raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
-    envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, config.env_kwargs, render_mode))
+    envs = check_envs(
+        make_envs(config.env_id, num_envs, config.vectorization, config.env_kwargs, render_mode=render_mode)
+    )
     if to_json(envs.single_observation_space) != to_json(player.obs_space):
         raise UsageError(f"{config.env_id} has another observation space than the policy was trained with")
     return envs

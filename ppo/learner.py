@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppo.advantages import gae
+from ppo.advantages import gae, rewards_to_go
 from ppo.compile import Compiled
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
@@ -115,10 +115,13 @@ class Learner:
         advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
-        if config.group_size > 1:
-            groups = weights.unflatten(1, (-1, config.group_size))  # (T, N / G, G)
-            spread = groups.std(2, correction=0, keepdim=True) + 1e-6
-            weights = ((groups - groups.mean(2, keepdim=True)) / spread).flatten(1)
+        if (
+            config.group_size > 1
+        ):  # without a critic; a group that is not finished has earned nothing and weighs nothing
+            earned = rewards_to_go(rewards, terminated | truncated)
+            groups = torch.from_numpy(earned).unflatten(1, (-1, config.group_size))  # (T, N / G, G)
+            relative = groups - groups.mean(2, keepdim=True)
+            weights = (relative / (groups.std(2, correction=0, keepdim=True) + 1e-4)).flatten(1).to(weights)
         return rollout.values, weights, returns
 
     def _check(self, stats: Tensor, trained: list[tuple[Batch, Tensor]]) -> None:

@@ -11,7 +11,7 @@ from ppo.envs import find_spec, module_of
 
 # What belongs to the problem and not to the optimizer: these reach every algorithm.
 PROBLEM = (
-    "gamma", "total_timesteps", "normalize_obs", "scale_rewards", "env_kwargs", "policy", "state_size", "hidden_sizes",
+    "gamma", "total_timesteps", "normalize_obs", "scale_rewards", "env_kwargs", "state_size", "hidden_sizes",
 )  # fmt: skip
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
@@ -29,7 +29,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     # Shao et al. (2024), section 4.1: no critic in the weights, but the other responses to the same prompt.
     "grpo": {
         "num_envs": 64, "num_steps": 64, "update_epochs": 4, "num_minibatches": 8, "learning_rate": 1e-3,
-        "gae_lambda": 1.0, "baseline": False, "norm_adv": False, "ent_coef": 0.01, "group_size": 8,
+        "gae_lambda": 1.0, "baseline": False, "norm_adv": False, "ent_coef": 0.01, "group_size": 8, "gamma": 1.0,
     },
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     # A sequence is worth what its end is told: nothing is discounted. Memory needs whole sequences to learn from, so
     # several fit into a rollout.
     "ppo.text": {
-        "policy": "gru", "state_size": 128, "hidden_sizes": (64,), "num_envs": 64, "num_steps": 64, "update_epochs": 4,
+        "state_size": 128, "hidden_sizes": (64,), "num_envs": 64, "num_steps": 64, "update_epochs": 4,
         "num_minibatches": 8, "gamma": 1.0, "gae_lambda": 0.95, "learning_rate": 1e-3, "ent_coef": 0.01,
         "total_timesteps": 2_000_000,
     },
@@ -94,10 +94,8 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     tuned = (ENVIRONMENTS if base in ENVIRONMENTS else FAMILIES)[base if base in ENVIRONMENTS else family]
     if algorithm != "ppo":
         tuned = {name: value for name, value in tuned.items() if name in PROBLEM}
-    settings = ALGORITHMS[algorithm] | tuned
-    own = settings.pop("policy", "auto")
-    policy = own if policy == "auto" else policy
-    if policy == "gru" and family != "ppo.text":  # whole segments fill few minibatches
+    settings = tuned | ALGORITHMS[algorithm]
+    if policy in ("gru", "transformer") and family != "ppo.text":  # whole segments fill few minibatches
         settings["num_minibatches"] = min(4, settings.get("num_minibatches", 4))
         settings["recompute_advantages"] = False  # it would start from states of the policy that collected
         # CartPole's 5e-3 is too steep for it.

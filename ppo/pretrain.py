@@ -5,6 +5,7 @@ own writing. What is saved is a run like any other: `ppo train --init-from`, `--
 """
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +18,12 @@ import torch
 from torch import Tensor
 
 from ppo.envs.spaces import Packer, mask_columns
-from ppo.errors import UsageError
+from ppo.errors import NonFiniteError, UsageError
 from ppo.logger import Logger
 from ppo.losses import valid_mean
 from ppo.optimizers import clip_
 from ppo.policies import Policy
-from ppo.process import seed_everything
+from ppo.process import seed_everything, stopped_by_signal
 from ppo.terminal import Progress
 from ppo.text import Vocabulary
 from ppo.text.corpus import read_lines
@@ -30,6 +31,7 @@ from ppo.trainer import Trainer
 
 HELD_OUT = 10  # every tenth line of a corpus, or as many demonstrations as fill a batch
 EVALUATIONS = 20  # of a run at most
+WINDOWS = 4  # of (T, N) tokens, on which it is evaluated
 
 Pair = tuple[list[int], list[int]]  # a prompt and a response, in tokens
 
@@ -66,28 +68,28 @@ def pretrain(
     Raises:
         UsageError: there is nothing to learn from, or it is not of the vocabulary.
     """
+    _check(trainer, patience)
     training, held_out = _sources(trainer, corpus)
     config, vector, policy = trainer.config, trainer.learner.policy.vector, trainer.policy
     shape = (config.num_steps, config.num_envs)
-    test = next(_shown(held_out, trainer, *shape))
+    test = list(itertools.islice(_shown(held_out, trainer, *shape), WINDOWS))
     run_dir = trainer.open_run()
     seed_everything(config.seed, (0, 0))
     optimizer = torch.optim.Adam([vector], config.learning_rate)
     iterations = config.total_timesteps // config.batch_size
-    every = max(1, iterations // EVALUATIONS)
+    every = math.ceil(iterations / EVALUATIONS)
+    trainer.pretrained = True
     best, kept, since = math.inf, vector.clone(), 0
     state, begin = policy.initial_state(config.num_envs), time.perf_counter()
-    with contextlib.closing(Logger(run_dir, config.to_json())) as logger:
+    with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
         for iteration, shown in zip(range(1, iterations + 1), _shown(training, trainer, *shape), strict=False):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * (1 - (iteration - 1) / iterations if config.anneal_lr else 1)
-            loss = _learn(trainer, optimizer, shown, state)
+            rate = config.learning_rate * (1 - (iteration - 1) / iterations if config.anneal_lr else 1)
+            loss = _learn(trainer, optimizer, rate, shown, state)
             trainer.iteration, trainer.global_step = iteration, iteration * config.batch_size
-            due = iteration % every == 0 or iteration == iterations
+            due = iteration % every == 0 or iteration == iterations or stop.is_set()
             found = perplexity(policy, test) if due else math.nan
             row = {
-                "pretrain/loss": loss, "eval/perplexity": found,
-                "charts/learning_rate": optimizer.param_groups[0]["lr"],
+                "pretrain/loss": loss, "eval/perplexity": found, "charts/learning_rate": rate,
                 "charts/SPS": trainer.global_step / (time.perf_counter() - begin),
             }  # fmt: skip
             logger.write(row, iteration, trainer.global_step)
@@ -97,16 +99,29 @@ def pretrain(
                 since = 0 if found < best else since + 1
                 if found < best:
                     best, kept = found, vector.clone()
-                if since >= patience:
+                if since >= patience or stop.is_set():
                     break
         vector.copy_(kept)
         trainer.checkpoint(run_dir / "checkpoints", math.nan)
     return Found(run_dir, best, trainer.global_step)
 
 
-def _learn(trainer: Trainer, optimizer: torch.optim.Optimizer, shown: Shown, state: Tensor) -> float:
-    """Take a step on each minibatch of places, move their states (N, H) on in place, and return the last loss."""
+def _check(trainer: Trainer, patience: int) -> None:
+    if patience < 1:
+        raise UsageError(f"patience = {patience} is too small; choose at least 1")
+    if (trainer.config.temperature, trainer.config.top_k, trainer.config.top_p) != (1.0, 0, 1.0):
+        raise UsageError("temperature, top_k and top_p shape sampling, not what is learnt; leave them out")
+
+
+def _learn(trainer: Trainer, optimizer: torch.optim.Optimizer, rate: float, shown: Shown, state: Tensor) -> float:
+    """Take a step on each minibatch of places, move their states (N, H) on in place, and return the last loss.
+
+    Raises:
+        NonFiniteError: the loss is NaN or infinite.
+    """
     flat, config, loss = trainer.learner.policy, trainer.config, math.nan
+    for group in optimizer.param_groups:
+        group["lr"] = rate
     for places in torch.arange(config.num_envs).chunk(config.num_minibatches):
         minibatch = Shown(*(x[:, places] for x in shown))
         dist, _, after = trainer.policy(minibatch.obs, state[places], minibatch.starts)
@@ -115,14 +130,20 @@ def _learn(trainer: Trainer, optimizer: torch.optim.Optimizer, shown: Shown, sta
         clip_(flat.vector.grad, config.max_grad_norm)
         optimizer.step()
         state[places], loss = after.detach(), float(mean.detach())
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"the loss is {loss} in iteration {trainer.iteration + 1}; lower learning_rate", {})
     return loss
 
 
 @torch.no_grad()
-def perplexity(policy: Policy, shown: Shown) -> float:
-    """Return exp of the mean negative log-likelihood of the tokens that are to be written."""
-    dist = policy(shown.obs, policy.initial_state(shown.valid.shape[1]), shown.starts)[0]
-    return math.exp(-float(valid_mean(dist.log_prob(shown.actions), shown.valid)))
+def perplexity(policy: Policy, windows: list[Shown]) -> float:
+    """Return exp of the mean negative log-likelihood of what is to be written, in windows that follow each other."""
+    state, found, valid = policy.initial_state(windows[0].valid.shape[1]), [], []
+    for shown in windows:
+        dist, _, state = policy(shown.obs, state, shown.starts)
+        found.append(dist.log_prob(shown.actions))
+        valid.append(shown.valid)
+    return float(valid_mean(torch.cat(found), torch.cat(valid)).neg().exp())
 
 
 def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Pair], Iterator[Pair]]:
@@ -132,10 +153,13 @@ def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Pair], Iterator[Pa
     if not isinstance(vocabulary, Vocabulary):
         raise UsageError(f"{trainer.config.env_id} is no text environment; there are no tokens to learn")
     rng = np.random.default_rng(trainer.config.seed)
+    lines: list[Pair] = [([], line[:-1].tolist()) for line in getattr(env, "lines", [])]
     if corpus:
-        lines = [_encoded(vocabulary, line, f"{corpus}, line {n}") for n, line in enumerate(read_lines(corpus), 1)]
+        lines = [_encoded(vocabulary, line, corpus) for line in read_lines(corpus)]
+    if lines:
         if len(lines) < HELD_OUT:
-            raise UsageError(f"{corpus} has {len(lines)} lines; {HELD_OUT} are the least, since a tenth is held out")
+            where = corpus or trainer.config.env_id
+            raise UsageError(f"{where} has {len(lines)} lines; {HELD_OUT} are the least, since a tenth is held out")
         kept = [line for n, line in enumerate(lines) if n % HELD_OUT]
         return _drawn(kept, rng), _drawn(lines[::HELD_OUT], np.random.default_rng(0))
     other = np.random.default_rng(10**9 + trainer.config.seed)
@@ -146,7 +170,7 @@ def _encoded(vocabulary: Vocabulary, line: str, where: str) -> Pair:
     try:
         return [], vocabulary.encode(line)
     except UsageError as error:
-        raise UsageError(f"{where}: {error}") from error
+        raise UsageError(f"{where}, {line!r:.60}: {error}") from error
 
 
 def _demonstrated(env: Any, rng: np.random.Generator) -> Iterator[Pair]:

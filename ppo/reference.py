@@ -1,5 +1,6 @@
 """The reference: a frozen policy that the trained one is kept near, by a penalty docked from its rewards."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -53,14 +54,15 @@ class Reference:
             found["exact"] = divergence(dist, ref)
         stats = {f"reference/{name}": float(valid_mean(x, rollout.valid)) for name, x in found.items()}
         episodes = int((rollout.terminated | rollout.truncated).sum())
-        stats |= {"reference/kl_episode": float(kl.sum()) / max(episodes, 1), "reference/coef": float(self.coef)}
-        self._adapt(stats["reference/kl_episode"], episodes)
+        per_episode = float(kl.sum()) / episodes if episodes else math.nan
+        stats |= {"reference/kl_episode": per_episode, "reference/coef": float(self.coef)}
+        self._adapt(per_episode, episodes)
         return docked, stats
 
     def _adapt(self, kl: float, episodes: int) -> None:
-        if self.target:
+        if self.target and episodes:
             error = min(max(kl / self.target - 1, -STEP), STEP)
-            self.coef *= 1 + error * episodes / self.horizon
+            self.coef *= 1 + error * min(episodes / self.horizon, 1.0)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return β, by name."""

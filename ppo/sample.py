@@ -44,7 +44,7 @@ def sample(
     if number < 1:
         raise UsageError(f"n = {number} is too few; choose at least 1")
     saved = load(run, checkpoint, **options)
-    saved.config.validate()
+    saved.config.replace({"seed": seed}).validate()
     envs = make_envs(saved.config.env_id, number, saved.config.vectorization, saved.config.env_kwargs)
     with contextlib.closing(check_envs(envs)) as envs:
         env = envs.unwrapped

@@ -15,6 +15,7 @@ from ppo.policies import Policy, build_policy
 
 ARCHITECTURE = (
     "policy", "hidden_sizes", "activation", "state_size", "num_layers", "context", "separate_critic", "normalize_obs",
+    "action_bound",
 )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def architecture(run: str) -> dict[str, Any]:
         UsageError: see `load`.
     """
     config = read_checkpoint(checkpoint_path(Path(run), "latest"))[1]["config"]
-    return {name: config[name] for name in ARCHITECTURE}
+    return {name: config[name] for name in ARCHITECTURE if name in config}
 
 
 def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Policy:

@@ -56,22 +56,19 @@ class Trainer:
         config.validate()
         self.config = config
         if envs is None:
-            groups = {"group_size": config.group_size} if config.group_size > 1 else {}
-            envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs | groups)
-        self.envs = check_envs(envs)
-        obs_space, action_space = self.envs.single_observation_space, self.envs.single_action_space
-        self.policy_name = resolve_policy(config.policy, obs_space)
+            envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs, config.group_size)
+        self.envs = check_envs(envs, config.group_size)
+        spaces = self.envs.single_observation_space, self.envs.single_action_space
+        self.policy_name = resolve_policy(config.policy, self.envs)
         seed_everything(config.seed)
-        policy = build_policy(self.policy_name, obs_space, action_space, config.policy_options())
+        policy = build_policy(self.policy_name, *spaces, config.policy_options())
         self.device, self.why_device = resolve_device(config.device, policy)
         self.policy, self.spaces = policy.to(self.device), describe(self.envs)
         flat = FlatPolicy(self.policy, config.precision)
         length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
         self.threads, self.why_threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
         torch.set_num_threads(self.threads)
-        iterations = config.total_timesteps // config.batch_size
-        steps = iterations * config.update_epochs * config.num_minibatches, iterations * config.num_steps
-        self.compiled, self.why_compiled = resolve_compile(config.compile, *steps, length)
+        self.compiled, self.why_compiled = resolve_compile(config.compile, *config.work(), length)
         if config.init_from and fresh:
             begin = load_for("init_from", config.init_from, self.spaces)
             load_exactly(self.policy, begin.state_dict(), "", Path(config.init_from))
@@ -82,9 +79,10 @@ class Trainer:
             self.reference = Reference(kept, config.kl_coef, config.kl_target, config.kl_horizon)
         self.learner = Learner(flat, config, self.compiled)
         self.collector = Collector(self.envs, flat, self.compiled, self.learner.seq_len)
-        self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
-        self.last_evaluation = math.nan
+        self.iteration, self.global_step = 0, 0
+        self.best_return, self.last_evaluation = -math.inf, math.nan
         self.run_dir: Path | None = None
+        self.pretrained = False  # by maximum likelihood
         self.said: tuple[str, ...] = ()  # notes that were reported
         self.seconds = {"environment": 0.0, "inference": 0.0, "update": 0.0}  # where the time of `train` went
 
@@ -168,6 +166,8 @@ class Trainer:
         tensors, meta = read_checkpoint(path)
         if meta["given_envs"] and envs is None:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
+        if meta.get("pretrained"):
+            raise UsageError(f"{run_dir} was made by `ppo pretrain`; train from it: --init-from {run_dir}")
         config = Config().replace(meta["config"], str(path)).replace(settings or {})
         trainer = cls(dataclasses.replace(config, runs_dir=run_dir.parent), envs, fresh=False)
         trainer.run_dir, trainer.iteration, trainer.global_step = run_dir, meta["iteration"], meta["global_step"]
@@ -176,7 +176,7 @@ class Trainer:
             raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the same environment")
         load_exactly(trainer.policy, tensors, "policy.", path)
         trainer.learner.load_state_dict(tensors)
-        if trainer.reference is not None:
+        if trainer.reference is not None and "reference.coef" in tensors:
             trainer.reference.coef.copy_(tensors["reference.coef"])
         return trainer
 
@@ -240,6 +240,7 @@ class Trainer:
         return {
             "config": self.config.to_json(),
             "given_envs": self.given_envs,
+            "pretrained": self.pretrained,
             "policy": self.policy_name,
             "spaces": self.spaces,
             "iteration": self.iteration,

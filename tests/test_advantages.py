@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo.advantages import gae
+from ppo.advantages import gae, rewards_to_go
 
 checked = settings(max_examples=60, deadline=None, derandomize=True)
 shares = st.floats(0, 1)
@@ -117,3 +117,8 @@ def test_float32_rollouts_give_float32_advantages_close_to_the_definition():
     found = gae(*columns, *flags, 0.99, 0.95)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, gae_by_definition(*columns.astype(float), *flags, 0.99, 0.95), atol=1e-4)
+
+
+def test_rewards_to_go_are_summed_to_the_end_of_the_episode():
+    rewards, done = np.array([[1.0], [2.0], [4.0], [8.0]]), np.array([[False], [True], [False], [False]])
+    assert rewards_to_go(rewards, done).ravel().tolist() == [3, 2, 12, 8]

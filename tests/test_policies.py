@@ -1,5 +1,7 @@
 """Every policy keeps the contract: a sequence in one call is its steps one by one, whatever starts within it."""
 
+from types import SimpleNamespace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -13,12 +15,12 @@ from torch.nn import functional
 
 from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
-from ppo.policies import Features, Policy, build_policy
-from ppo.policies.cnn import CNNPolicy
+from ppo.policies import Features, Policy, build_policy, resolve_policy
 from ppo.policies.features import is_image
 from ppo.policies.gru import GRUPolicy
 from ppo.policies.mlp import MLPPolicy
 from ppo.policies.recurrence import Recurrence
+from ppo.policies.transformer import TransformerPolicy
 from ppo.rollout import Batch, Cuts, Rollout
 
 T, N = 6, 3
@@ -256,15 +258,28 @@ def test_the_gru_policy_and_all_its_gradients_are_those_of_a_grucell_called_step
 @pytest.mark.parametrize(
     ("name", "space", "expected"),
     [
-        ("auto", Box(-1, 1, (3,)), MLPPolicy),
-        ("auto", Box(0, 255, (36, 35, 3), np.uint8), MLPPolicy),
-        ("auto", Dict(eye=IMAGE), CNNPolicy),
         ("gru", IMAGE, GRUPolicy),
+        ("transformer", Discrete(3), TransformerPolicy),
         ("ppo.policies.mlp:MLPPolicy", Discrete(3), MLPPolicy),
     ],
 )
 def test_a_policy_is_built_by_its_name(name, space, expected):
     assert type(build_policy(name, space, Discrete(2), SMALL)) is expected
+
+
+@pytest.mark.parametrize(
+    ("space", "metadata", "expected"),
+    [
+        (Box(-1, 1, (3,)), {}, "mlp"),
+        (Box(0, 255, (36, 35, 3), np.uint8), {}, "mlp"),
+        (Dict(eye=IMAGE), {}, "cnn"),
+        (Discrete(3), {"symbols": ("a", "b")}, "gru"),
+    ],
+)
+def test_auto_follows_from_the_environment(space, metadata, expected):
+    envs = SimpleNamespace(single_observation_space=space, metadata=metadata)
+    assert resolve_policy("auto", envs) == expected
+    assert resolve_policy("mlp", envs) == "mlp"
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
     sequences = config.num_envs * config.num_steps // length
     assert config.num_steps % length == 0
     assert sequences % config.num_minibatches == 0
-    chosen = "gru" if policy == "auto" and env_id.startswith("text/") else policy
-    assert (config.env_id, config.algorithm, config.policy) == (env_id, algorithm, chosen)
+    assert (config.env_id, config.algorithm, config.policy) == (env_id, algorithm, policy)
     assert length >= 8 or policy != "gru", "a GRU learns nothing to remember from sequences that short"
 
 

@@ -73,6 +73,13 @@ def test_the_coefficient_follows_its_target_by_a_bounded_share(times, factor):
     assert float(reference.coef) == pytest.approx(0.5 * factor)
 
 
+def test_a_long_rollout_does_not_overshoot_the_bound():
+    policy, rollout = policy_of(1), rollout_of(policy_of(1))
+    reference = Reference(policy_of(1), 0.5, 1.0, 1)  # against itself: far below the target
+    reference.penalize(rollout, policy)
+    assert float(reference.coef) == pytest.approx(0.4)
+
+
 def test_divergence_is_the_sum_over_all_actions():
     p, q = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.25, 0.5, 0.25])
     found = divergence(Categorical(p.log()), Categorical(q.log()))

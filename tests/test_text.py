@@ -85,6 +85,12 @@ def test_the_environment_answers_in_mid_sequence_by_tokens_that_are_no_decision(
     assert [bool(terminated) for _, _, terminated, *_ in rows] == [False] * 6 + [True]
 
 
+def test_nothing_is_answered_to_a_response_at_its_limit():
+    env = TokenEnv(task(reply=lambda cs: ["c" for _ in cs], max_tokens=2, missing_end=9.0, prompt=lambda rng: ""), 1)
+    rows = run(env, [A, END])
+    assert rows[-1][1:4] == (1, True, False)  # ended, and by itself
+
+
 def test_masks_rule_tokens_out_where_the_policy_is_asked():
     def only_c(completions):
         assert all(c.prompt == "ab" for c in completions)
@@ -152,18 +158,30 @@ def test_who_waits_for_its_group_is_rewarded_for_its_last_decision():
     np.testing.assert_allclose(returns[: last + 1][rollout.valid[: last + 1].numpy()], 10.0, rtol=1e-5)
 
 
-def test_grpo_weighs_by_the_return_relative_to_the_group():
+@pytest.mark.parametrize("spread", [1.0, 0.0])
+def test_grpo_weighs_every_decision_by_its_returns_place_in_the_group(spread):
     config = preset("text/Copy-v0", "grpo")[1].replace(
-        {"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "group_size": 4, "compile": "off"}
+        {"num_envs": 8, "num_steps": 48, "num_minibatches": 2, "group_size": 4, "compile": "off"}
     )
     trainer = Trainer(config)
+    with torch.no_grad():
+        trainer.policy.critic.bias.fill_(50.0)  # what the critic says has no say
     trainer.collector.reset(1)
-    rollout, _ = trainer.collector.collect(16)
-    rewards = torch.randn(16, 8).numpy()
-    _, weights, returns = trainer.learner._estimate(rollout, rewards)
-    groups = returns.view(16, 2, 4)
-    expected = (groups - groups.mean(2, keepdim=True)) / (groups.std(2, correction=0, keepdim=True) + 1e-6)
-    torch.testing.assert_close(weights, expected.view(16, 8))
+    rollout, _ = trainer.collector.collect(48)
+    rng, ends = np.random.default_rng(0), rollout.terminated.numpy()
+    rewards = np.where(ends, 10 + spread * rng.normal(size=ends.shape), 0).astype(np.float32)
+    weights = trainer.learner._estimate(rollout, rewards)[1].numpy()
+    checked = 0
+    for group in (slice(0, 4), slice(4, 8)):
+        begin = 0
+        for end in np.flatnonzero(ends[:, group].all(1)):
+            earned = rewards[end, group]
+            expected = (earned - earned.mean()) / (earned.std() + 1e-4)
+            rows = np.broadcast_to(expected, (end + 1 - begin, 4))
+            np.testing.assert_allclose(weights[begin : end + 1, group], rows, atol=1e-4)
+            begin, checked = end + 1, checked + 1
+        np.testing.assert_array_equal(weights[begin:, group], 0)  # not finished
+    assert checked >= 2
 
 
 def test_a_long_prompt_is_refused_and_a_wide_one_makes_room():
@@ -208,6 +226,15 @@ def test_a_reward_that_cannot_be_used_names_the_sequence(reward, sentence):
             r"the mask of 1 completions has the shape \(1, 1\)",
         ),
         (lambda: TokenEnv(task(), 1).demonstrate(None), "the task has no demonstrations"),
+        (lambda: task(metrics={"reward": lengths}), "a metric called 'reward' is there already"),
+        (lambda: TokenEnv(task(prompt=lambda rng: 5), 1).reset(), "the task's prompt function gave 5; return a text"),
+        (lambda: TokenEnv(task(prompt=lambda rng: 1 / 0), 1).reset(), "prompt function raised ZeroDivisionError"),
+        (lambda: run(TokenEnv(task(mask=lambda cs: 1 / 0), 1), [B, B]), "mask function raised ZeroDivisionError"),
+        (
+            lambda: run(TokenEnv(task(reply=lambda cs: 1 / 0), 1), [B, B, END]),
+            "reply function raised ZeroDivisionError",
+        ),
+        (lambda: run(TokenEnv(task(reply=lambda cs: []), 1), [B, B, END]), "gave 0 replies to 1 completions"),
     ],
 )
 def test_a_mistake_is_one_sentence(make, sentence):
@@ -384,6 +411,12 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     assert all("k → " in line for line in lines[:3])
     cli.main(f"eval {clone} --episodes 4 --stochastic".split())
     assert re.search(r"4 episodes: return .*, ended [01]\.\d+, invalid [01]\.\d+$", capsys.readouterr().out.strip())
+    with pytest.raises(SystemExit):
+        cli.main(f"resume {clone} --total-timesteps 9000".split())
+    assert "was made by `ppo pretrain`; train from it: --init-from" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(f"sample {clone} --seed -1".split())
+    assert "seed = -1 is too small" in capsys.readouterr().err
     near = f"--init-from {clone} --reference {clone} --kl-target 2 --checkpoint-every 2 --total-timesteps 1000"
     cli.main(f"train text/RandomWalks-v0 {small} {near}".split())
     rows = (tmp_path / "runs/text_RandomWalks-v0__ppo__s1/progress.csv").read_text().splitlines()
@@ -402,7 +435,7 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     [
         ("pretrain CartPole-v1", "CartPole-v1 is no text environment"),
         ("pretrain text/Copy-v0 --corpus absent.txt", "cannot read absent.txt"),
-        ("pretrain text/Copy-v0 --corpus upper.txt", "upper.txt, line 2: 'B' in 'B' is none of the 27 symbols"),
+        ("pretrain text/Copy-v0 --corpus upper.txt", "upper.txt, 'B': 'B' in 'B' is none of the 27 symbols"),
         ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 lines; 10 are the least"),
         ("train text/Copy-v0 --init-from absent", "absent is no run folder"),
         ("train text/Copy-v0 --reference absent", "absent is no run folder"),
@@ -411,6 +444,13 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
         ("train text/Copy-v0 --top-k -1", "top_k = -1 is too small"),
         ("train text/Copy-v0 --env-kwargs length 0", "length = 0 is out of range; choose 1 to 1000"),
         ("sample absent", "absent is no run folder"),
+        ("train CartPole-v1 --algorithm grpo", "group_size = 8 needs a text task, whose prompts can be shared"),
+        (
+            "train text/Copy-v0 --algorithm grpo --gamma 0.9",
+            "group_size = 8 compares whole returns; gamma = 0.9 must be 1",
+        ),
+        ("pretrain text/Copy-v0 --patience 0", "patience = 0 is too small"),
+        ("pretrain text/Copy-v0 --top-k 3", "temperature, top_k and top_p shape sampling"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, args, sentence):

@@ -22,12 +22,15 @@ from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.vectorize import sync_or_async
 from ppo.errors import UsageError
 
+TASKS = "ppo.text.task"  # the module that makes text tasks
+
 
 def make_envs(
     env_id: str,
     num_envs: int,
     vectorization: str = "auto",
     env_kwargs: dict[str, Any] | None = None,
+    group_size: int = 1,
     render_mode: str | None = None,
 ) -> VectorEnv:
     """Make N copies of an environment as one VectorEnv.
@@ -38,6 +41,7 @@ def make_envs(
         vectorization: "auto" takes the environment's own vector entry point where there is one, else "sync", or "async"
             where a step takes so long that it is worth the hand-over to another process; "envpool" takes EnvPool's.
         env_kwargs: keyword arguments of the environment.
+        group_size: environments side by side that get the same prompt.
         render_mode: as in `gymnasium.make`.
 
     Raises:
@@ -45,6 +49,12 @@ def make_envs(
     """
     spec = find_spec(env_id)
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
+    if group_size > 1:
+        if module_of(spec) != TASKS:
+            raise UsageError(
+                f"group_size = {group_size} needs a text task, whose prompts can be shared; {env_id} is none"
+            )
+        kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
     with _told_in_one_line(env_id, kwargs):
@@ -150,13 +160,15 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def check_envs(envs: VectorEnv) -> VectorEnv:
+def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
     """Return envs with its action mask, if it has one, as part of the observation, after checking its autoreset mode.
 
     Raises:
-        UsageError: the environment does not say how it resets.
+        UsageError: the environment does not say how it resets, or has groups of another size.
     """
     autoreset_mode(envs)
+    if getattr(envs.unwrapped, "group_size", 1) != group_size:
+        raise UsageError(f"group_size = {group_size} is not that of the environments; make them with it")
     return _expose_mask(envs)
 
 

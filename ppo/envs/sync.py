@@ -4,12 +4,13 @@ import functools
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo.envs.spaces import MASK_KEY
 
-READ = ("final_obs", MASK_KEY)
+READ = ("final_obs", MASK_KEY, "valid")
 
 
 class LeanSyncVectorEnv(SyncVectorEnv):
@@ -30,6 +31,9 @@ class LeanSyncVectorEnv(SyncVectorEnv):
 
     def _add_info(self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int) -> dict[str, Any]:
         read = {key: env_info[key] for key in READ if key in env_info}
+        for name, value in env_info.get("final_info", {}).get("metrics", {}).items():
+            table = vector_infos.setdefault("metrics", {}).setdefault(name, np.zeros(self.num_envs))
+            table[env_num] = value
         return super()._add_info(vector_infos, read, env_num) if read else vector_infos
 
 

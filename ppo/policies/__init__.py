@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from gymnasium.spaces import Space
+from gymnasium.vector import VectorEnv
 
 from ppo.envs.spaces import check_observation_space, leaves
 from ppo.errors import UsageError
@@ -23,21 +24,22 @@ POLICIES: dict[str, type[Policy]] = {
 }  # fmt: skip
 
 
-def resolve_policy(name: str, obs_space: Space[Any]) -> str:
-    """Return `name`, or what "auto" stands for: cnn where the observation holds an image, else mlp."""
+def resolve_policy(name: str, envs: VectorEnv) -> str:
+    """Return `name`, or what "auto" stands for: gru for text, cnn where the observation holds an image, else mlp."""
     if name != "auto":
         return name
-    return "cnn" if any(is_image(leaf) for _, leaf in leaves(obs_space)) else "mlp"
+    if "symbols" in envs.metadata:
+        return "gru"
+    return "cnn" if any(is_image(leaf) for _, leaf in leaves(envs.single_observation_space)) else "mlp"
 
 
 def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], options: dict[str, Any]) -> Policy:
-    """Build a policy by name ("auto" or one of POLICIES) or by "package.module:Class".
+    """Build a policy by name, one of POLICIES, or by "package.module:Class".
 
     Raises:
         UsageError: an unknown name, a class that is no Policy, or a space it cannot handle.
     """
     check_observation_space(obs_space)
-    name = resolve_policy(name, obs_space)
     return (POLICIES[name] if name in POLICIES else _load_class(name))(obs_space, action_space, **options)
 
 

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ppo.errors import UsageError
-from ppo.text.task import Completion, Task
+from ppo.text.task import Completion, Task, call
 
 
 class TokenEnv(VectorEnv):
@@ -84,7 +84,7 @@ class TokenEnv(VectorEnv):
         self.written[asked] += 1
         turn = np.zeros(self.num_envs, bool)  # the policy ended its turn
         turn[asked] = actions[asked] == self.end
-        over = turn & ~self._replied(np.flatnonzero(turn))
+        over = turn & ~self._replied(np.flatnonzero(turn & (self.written < self.task.max_tokens)))
         self.limit[asked] = ~over[asked] & (self.written[asked] >= self.task.max_tokens)
         self.waiting |= over | self.limit
         done = self.waiting.reshape(-1, self.group_size).all(1).repeat(self.group_size)  # (N,)
@@ -96,6 +96,8 @@ class TokenEnv(VectorEnv):
         self.returns += rewards
         truncated = done & self.limit & self.task.continues
         infos = self._final(ended) if len(ended) else {}
+        if truncated.any():
+            infos |= {"final_obs": self._obs(), "_final_obs": truncated}
         self._begin(ended)
         return self._obs(), rewards, done & ~truncated, truncated, infos | {"valid": self._valid()}
 
@@ -111,7 +113,7 @@ class TokenEnv(VectorEnv):
         """
         if self.task.demonstrate is None:
             raise UsageError("the task has no demonstrations; give a text file with --corpus")
-        prompt, response = self.task.demonstrate(rng)
+        prompt, response = call("demonstrate", self.task.demonstrate, rng)
         return self.vocabulary.encode(prompt), self.vocabulary.encode(response)
 
     def completion(self, n: int) -> Completion:
@@ -151,7 +153,10 @@ class TokenEnv(VectorEnv):
         found = np.zeros(self.num_envs, bool)
         if self.task.reply is None or not len(index):
             return found
-        for n, text in zip(index, self.task.reply(self._completions(index)), strict=True):
+        replies = call("reply", self.task.reply, self._completions(index))
+        if len(replies) != len(index):
+            raise UsageError(f"the task's reply function gave {len(replies)} replies to {len(index)} completions")
+        for n, text in zip(index, replies, strict=True):
             if text is not None:
                 tokens = self.task.vocabulary.encode(text)
                 self._widen(int(self.known[n]) + len(tokens) + self.task.max_tokens)
@@ -166,7 +171,7 @@ class TokenEnv(VectorEnv):
             self.tokens = np.concatenate([self.tokens, more], axis=1)
 
     def _final(self, index: np.ndarray) -> dict[str, Any]:
-        """Return what an info says of sequences that are over: their last observation, and their metrics."""
+        """Return what an info says of sequences that are over: their metrics."""
         completions, where = self._completions(index), np.zeros(self.num_envs, bool)
         self.finished |= {n: (c, float(self.returns[n])) for n, c in zip(index.tolist(), completions, strict=True)}
         where[index] = True
@@ -174,7 +179,7 @@ class TokenEnv(VectorEnv):
         metrics["ended"][index] = ~self.limit[index]
         for name in self.task.metrics:
             metrics[name][index] = self.task.score(completions, name)
-        return {"metrics": metrics, "_metrics": where, "final_obs": self._obs(), "_final_obs": where}
+        return {"metrics": metrics, "_metrics": where}
 
     def _obs(self) -> Any:
         tokens = self.tokens[np.arange(self.num_envs), self.at]
@@ -189,7 +194,7 @@ class TokenEnv(VectorEnv):
         mask = np.ones((self.num_envs, self.end + 1), np.int8)
         asked = np.flatnonzero(self._valid())
         if self.task.mask is not None and len(asked):
-            given = np.asarray(self.task.mask(self._completions(asked)))
+            given = np.asarray(call("mask", self.task.mask, self._completions(asked)))
             if given.shape != (len(asked), self.end + 1):
                 raise UsageError(
                     f"the mask of {len(asked)} completions has the shape {given.shape}; return {(len(asked), self.end + 1)}"

@@ -63,10 +63,6 @@ class NextTokenEnv(VectorEnv):
             self._begin(done)
         return self._obs(), hits.astype(np.float64), done, np.zeros_like(done), infos
 
-    def demonstrate(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        """Return no prompt and the tokens of a line."""
-        return [], self.lines[int(rng.integers(len(self.lines)))][:-1].tolist()
-
     def _begin(self, where: np.ndarray) -> None:
         self.line[where] = self.rng.integers(len(self.lines), size=int(where.sum()))
         self.at[where] = self.right[where] = 0

@@ -63,7 +63,7 @@ class Task:
         per_token: score after every token.
         continues: a response that reaches `max_tokens` is cut and not over (it is truncated, and bootstraps).
         missing_end: docked where a response reaches `max_tokens` without an end token.
-        metrics: further scores of finished completions, logged as `text/NAME`.
+        metrics: further scores of finished completions, logged as `episode/NAME` and `eval/NAME`.
         demonstrate: draws a prompt and a good response, for `ppo pretrain`.
         max_prompt: longest prompt, in tokens.
     """
@@ -90,6 +90,9 @@ class Task:
         """
         if self.max_tokens < 1:
             raise UsageError(f"max_tokens = {self.max_tokens} leaves nothing to write; choose at least 1")
+        taken = sorted({"reward", "ended"} & set(self.metrics))
+        if taken:
+            raise UsageError(f"a metric called {taken[0]!r} is there already; give yours another name")
         if not 0 <= self.min_tokens < self.max_tokens:
             raise UsageError(f"min_tokens = {self.min_tokens} is out of range; choose 0 to {self.max_tokens - 1}")
 
@@ -99,11 +102,10 @@ class Task:
         Raises:
             UsageError: the prompt is too long, or not of the vocabulary.
         """
-        try:
-            drawn = self.prompt(rng)
-        except Exception as error:
-            raise UsageError(f"the task's prompt function raised {_told(error)}") from error
-        text, info = drawn if isinstance(drawn, tuple) else (drawn, None)
+        drawn = call("prompt", self.prompt, rng)
+        text, info = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
+        if not isinstance(text, str):
+            raise UsageError(f"the task's prompt function gave {drawn!r:.80}; return a text, or a text and an info")
         tokens = self.vocabulary.encode(text)
         if len(tokens) > self.max_prompt:
             raise UsageError(
@@ -112,7 +114,7 @@ class Task:
         return tokens, info
 
     def score(self, completions: list[Completion], name: str = "reward") -> np.ndarray:
-        """Return the rewards (B,) of completions, or a metric of them.
+        """Return the rewards (B,) of completions, or the metric of this name.
 
         Raises:
             UsageError: the function raised, or gave something else than one finite number each.
@@ -125,7 +127,7 @@ class Task:
             raise UsageError(f"the {name} of {_shown(culprit)} raised {_told(error)}") from error
         try:
             scores = np.asarray(given, np.float64)
-        except (TypeError, ValueError):
+        except Exception:  # whatever an object of another library does when it is turned into an array
             scores = np.empty(0)
         if scores.shape != (len(completions),):
             raise UsageError(
@@ -135,6 +137,18 @@ class Task:
         if len(bad):
             raise UsageError(f"the {name} of {_shown(completions[bad[0]])} is {scores[bad[0]]}; return a finite number")
         return scores
+
+
+def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function of a task gives.
+
+    Raises:
+        UsageError: it raised.
+    """
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise UsageError(f"the task's {name} function raised {_told(error)}") from error
 
 
 def _told(error: Exception) -> str:

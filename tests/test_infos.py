@@ -1,0 +1,68 @@
+"""Infos: rows that are no decision and metrics of an environment's own, however it is vectorised."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Discrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ppo import UsageError
+from ppo.collector import Collector
+from ppo.envs import make_envs
+from ppo.flat import FlatPolicy
+from ppo.policies import build_policy
+
+
+class Halting(gymnasium.Env):
+    """Three steps, the first of which does not depend on the action; reward and metric are 1 at the end."""
+
+    metadata = {"metrics": ("success",), "render_modes": []}  # noqa: RUF012
+    observation_space, action_space = Discrete(4), Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return 0, {"valid": False}
+
+    def step(self, action):
+        self.at += 1
+        done = self.at == 3
+        return self.at, float(done), done, False, {"valid": True} | ({"metrics": {"success": 1.0}} if done else {})
+
+
+gymnasium.register("Halting-v0", entry_point=Halting)
+
+
+def collect(envs, steps=12):
+    torch.manual_seed(0)
+    policy = build_policy("mlp", envs.single_observation_space, envs.single_action_space, {})
+    collector = Collector(envs, FlatPolicy(policy))
+    collector.reset(0)
+    return collector.collect(steps)
+
+
+@pytest.mark.parametrize("mode", [None, *AutoresetMode])
+def test_rows_and_metrics_are_told_by_a_single_environment(mode):
+    copies = [Halting] * 2
+    envs = make_envs("Halting-v0", 2, "sync") if mode is None else SyncVectorEnv(copies, autoreset_mode=mode)
+    rollout, episodes = collect(envs)
+    rows = [False, True, True, False] if mode is AutoresetMode.NEXT_STEP else [False, True, True]
+    assert rollout.valid[:, 0].tolist() == (rows * 4)[:12]
+    starts = [True, False, False, False] if mode is AutoresetMode.NEXT_STEP else [True, False, False]
+    assert rollout.starts[:, 0].tolist() == (starts * 4)[:12]
+    assert [(e.episode_return, e.length, e.metrics) for e in episodes] == [(1.0, 2, {"success": 1.0})] * len(episodes)
+    assert len(episodes) == 2 * (12 // len(rows))
+
+
+def test_a_metric_that_is_announced_and_not_given_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(Halting.metadata, "metrics", ("success", "style"))
+    with pytest.raises(UsageError, match=r"metadata\['metrics'\] names 'style', but info\['metrics'\] .* has none"):
+        collect(make_envs("Halting-v0", 2, "sync"))
+
+
+def test_an_environment_that_says_nothing_is_asked_at_every_row():
+    rollout, episodes = collect(make_envs("CartPole-v1", 2, "sync"), 40)
+    assert rollout.valid.all()
+    assert all(episode.metrics == {} for episode in episodes)
+    assert np.isfinite([episode.episode_return for episode in episodes]).all()
