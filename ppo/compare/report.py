@@ -35,7 +35,7 @@ def picture(panels: list[tuple[list[Group], list[list[Comparison]]]], centre: st
         centre: iqm or mean.
     """
     columns = min(3, len(panels))
-    size = (8.0, 4.2) if len(panels) == 1 else (4.4 * columns, 3.6 * math.ceil(len(panels) / columns))
+    size = (8.0, 4.2) if len(panels) == 1 else (4.6 * columns, 4.2 * math.ceil(len(panels) / columns))
     figure, axes = pyplot().subplots(math.ceil(len(panels) / columns), columns, figsize=size, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
@@ -53,8 +53,13 @@ def picture(panels: list[tuple[list[Group], list[list[Comparison]]]], centre: st
         axis.tick_params(labelsize=8)
         axis.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0")
         axis.spines[["top", "right"]].set_visible(False)
-        beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(panels) == 1 else {"loc": "best"}
-        axis.legend(fontsize=7 if len(panels) == 1 else 5.5, frameon=False, **beside)
+        alone = len(panels) == 1
+        apart = (
+            {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+            if alone
+            else {"loc": "upper left", "bbox_to_anchor": (-0.15, -0.17)}
+        )
+        axis.legend(fontsize=7 if alone else 6, frameon=False, **apart)
     figure.tight_layout()
     return figure
 
