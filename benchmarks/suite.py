@@ -3,8 +3,8 @@
     python -m benchmarks.suite mujoco --seeds 5 --jobs 2
 
 A run that was cut off is resumed, one that is in the results is not repeated, as long as its settings, the preset's
-included, are those of today. NAME.csv holds the curves, thinned, as
-`ppo compare` reads them; NAME.json and NAME.md what each seed came to; NAME.png the curves beside published ones.
+included, are those of today. NAME.csv holds the curves, thinned, as `ppo compare` reads them; NAME.json and NAME.md what
+each seed came to; NAME.png the curves beside published ones.
 """
 
 import hashlib
@@ -34,8 +34,6 @@ from ppo.evaluate import evaluate
 
 RUNS = Path("runs/suite")
 RESULTS = Path(__file__).parent / "results"
-
-
 POINTS = 40  # of a curve that is kept
 EVALUATING = Lock()  # an evaluation draws from the process's generators
 
@@ -66,7 +64,8 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
         _ppo(["train", *task.arguments.format(clone=clone).split(), *seeded, str(folder)], log)
     path = sorted(folder.glob(pattern))[-1].parents[1]
     latest = path / "checkpoints" / "latest.safetensors"
-    config, meta = Config().replace(read_checkpoint(latest)[1]["config"]), read_checkpoint(latest)[1]
+    meta = read_checkpoint(latest)[1]
+    config = Config().replace(meta["config"])
     if meta["global_step"] + config.batch_size <= config.total_timesteps:
         _ppo(["resume", str(path)], log)
         meta = read_checkpoint(latest)[1]

@@ -45,8 +45,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "gamma": 0.999, "gae_lambda": 0.98, "ent_coef": 0.01, "normalize_obs": True, "scale_rewards": True,
     },
     # After Weng et al. (2022): advantages as they are, computed anew each epoch, and several environments, so that a
-    # rollout is not one long episode. A gait pays over seconds: at 0.99 Swimmer stays below 50
-    # and HalfCheetah learns more slowly (benchmarks/results/ablation.md).
+    # rollout is not one long episode. A gait pays over seconds: at 0.99 Swimmer stays below 50 and HalfCheetah learns
+    # more slowly (benchmarks/results/ablation.md).
     "gymnasium.envs.mujoco": {
         "num_envs": 8, "num_steps": 256, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
         "gamma": 0.995, "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 
 from ppo.collector import MAX_STEPS, act
 from ppo.envs import check_envs, make_envs
 from ppo.envs.spaces import Packer, describe
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
+from ppo.policies import Policy
 from ppo.saved import load
 from ppo.text import Completion, TokenEnv
 
 
-@torch.no_grad()
 def sample(
     run: str | Path,
     number: int = 10,
@@ -54,17 +55,25 @@ def sample(
             raise UsageError(f"{saved.config.env_id} has another vocabulary than the policy was trained with")
         if prompt is not None:
             env.task = replace(env.task, prompt=lambda rng: prompt)
-        torch.manual_seed(seed)
-        flat, packer = FlatPolicy(saved.policy), Packer(envs.single_observation_space)
-        obs, _ = envs.reset(seed=seed)
-        state, starts = saved.policy.initial_state(number), torch.ones(number, dtype=torch.bool)
-        found: dict[int, tuple[Completion, float]] = {}
-        for _ in range(MAX_STEPS):
-            noise = saved.policy.head.noise(number, deterministic=deterministic)
-            actions, _, _, state = act(flat, packer(obs), state, starts, noise)
-            obs, _, terminated, truncated, _ = envs.step(saved.policy.head.to_env(actions))
-            starts = torch.from_numpy(np.logical_or(terminated, truncated))
-            found = env.finished | found  # the first of each place, so that short ones are not told more often
-            if len(found) == number:
-                break
+        return _write(saved.policy, envs, env, seed, deterministic)
+
+
+@torch.no_grad()
+def _write(
+    policy: Policy, envs: VectorEnv, env: TokenEnv, seed: int, deterministic: bool
+) -> list[tuple[Completion, float]]:
+    """Return the first sequence of each place: with the first N of all, short ones would be told more often."""
+    torch.manual_seed(seed)
+    flat, packer = FlatPolicy(policy), Packer(envs.single_observation_space)
+    obs, _ = envs.reset(seed=seed)
+    state, starts = policy.initial_state(envs.num_envs), torch.ones(envs.num_envs, dtype=torch.bool)
+    found: dict[int, tuple[Completion, float]] = {}
+    for _ in range(MAX_STEPS):
+        noise = policy.head.noise(envs.num_envs, deterministic=deterministic)
+        actions, _, _, state = act(flat, packer(obs), state, starts, noise)
+        obs, _, terminated, truncated, _ = envs.step(policy.head.to_env(actions))
+        starts = torch.from_numpy(np.logical_or(terminated, truncated))
+        found = env.finished | found
+        if len(found) == envs.num_envs:
+            break
     return [found[n] for n in sorted(found)]
