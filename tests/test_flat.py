@@ -146,17 +146,17 @@ def test_a_parameter_that_nothing_depends_on_has_a_gradient_of_zeros():
 
 def test_frozen_parameters_are_not_in_the_vector_and_do_not_change():
     policy = make("gru")
-    policy.trunks[0].encoder[0].weight.requires_grad_(False)
-    kept = policy.trunks[0].encoder[0].weight.clone()
+    policy.embeddings[0].weight.requires_grad_(False)
+    kept = policy.embeddings[0].weight.clone()
     flat = FlatPolicy(policy)
-    trained = [x for key, x in policy.named_parameters() if key != "trunks.0.encoder.0.weight"]
+    trained = [x for key, x in policy.named_parameters() if key != "embeddings.0.weight"]
     assert torch.equal(flat.vector, as_vector(trained))
     assert len(flat.vector) == sum(p.numel() for p in policy.parameters()) - 6 * 8
     gradient = flat.gradient(flat.forward(*inputs(policy, "gru"))[1].sum())
     assert gradient.shape == flat.vector.shape
     flat.vector.sub_(1.0)
-    assert torch.equal(policy.trunks[0].encoder[0].weight, kept)
-    assert torch.equal(flat.others()["trunks.0.encoder.0.weight"], kept)
+    assert torch.equal(policy.embeddings[0].weight, kept)
+    assert torch.equal(flat.others()["embeddings.0.weight"], kept)
 
 
 def test_tied_parameters_stand_in_the_vector_once_and_stay_tied():

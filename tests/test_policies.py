@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from ppo.envs.spaces import Packer
+from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
 from ppo.policies import Features, Policy, build_policy, resolve_policy
 from ppo.policies.features import is_image
@@ -244,7 +244,7 @@ def test_the_gru_policy_and_all_its_gradients_are_those_of_a_grucell_called_step
     policy, obs, state, _ = make(("gru", Box(-1, 1, (3,)), Discrete(4), {}), steps)
     policy, obs, state, starts = policy.double(), obs.double(), state.double(), resets(steps)
     actions, weights = torch.randint(4, (steps, N)), torch.randn(2, steps, N).double()
-    x, last = reference_gru(policy.trunks[0].cells[0], policy.trunks[0].encoder(obs), state, starts)
+    x, last = reference_gru(policy.trunks[0].cells[0], policy.embeddings[0](obs).tanh(), state, starts)
     expected = torch.distributions.Categorical(logits=policy.actor(x)).log_prob(actions), policy.critic(x).squeeze(-1)
     dist, values, after = policy(obs, state, starts)
     found = dist.log_prob(actions), values
@@ -334,6 +334,35 @@ def features(space: gymnasium.Space, *obs: object, **options: bool) -> list[list
     """Return the features of observations given one by one, each as a list, in the order of its numbers."""
     packed = Packer(space)(concatenate(space, obs, create_empty_array(space, len(obs))))
     return Features(space, **options)(packed.unsqueeze(0))[0][0].tolist()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Discrete(7, start=-1),
+        Dict(token=Discrete(7), action_mask=MultiBinary(4)),
+        Dict(token=Discrete(7), action_mask=Tuple([MultiBinary(2), MultiBinary(3)])),
+        MASKED,
+        MIXED,
+    ],
+    ids=one_line,
+)
+def test_an_embedding_is_a_linear_layer_on_the_features(space):
+    module, obs = Features(space), random_obs(space, 3, 4)
+    layers = [nn.Linear(module.size, 5), nn.Linear(module.size, 6)]
+    features, mask = module(obs)
+    found, same_mask = module.embed(obs, layers)
+    for x, layer in zip(found, layers, strict=True):
+        torch.testing.assert_close(x, layer(features))
+    assert (mask is None and same_mask is None) or torch.equal(mask, same_mask)
+
+
+def test_a_token_is_looked_up_without_a_vector_as_long_as_the_vocabulary(monkeypatch):
+    monkeypatch.setattr(functional, "one_hot", None)
+    module, tokens = Features(Discrete(1000)), torch.randint(1000, (3, 4))
+    layer = nn.Linear(module.size, 2)
+    (x,), _ = module.embed(tokens, [layer])
+    assert torch.equal(x, layer.weight.t()[tokens] + layer.bias)
 
 
 def test_indices_become_one_hot():

@@ -1,5 +1,8 @@
 """Features: a packed observation of any space becomes what a network reads."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from torch import Tensor, nn
@@ -81,6 +84,9 @@ class Features(nn.Module):
         self.normalizer = RunningMeanStd(sizes["numbers"]) if normalize and sizes["numbers"] else None
         self.size = sum(sizes.values()) + sum(image.out_features for image in self.images)  # type: ignore[misc]
         self.lone_vector = isinstance(obs_space, Box) and not self.images and obs_space.dtype != "uint8"
+        parts = [(path, leaf) for path, leaf in found if not self._is_mask(path)]
+        alone = len(parts) == 1 and isinstance(parts[0][1], Discrete)
+        self.lone_index = parts[0][0] if alone else None
         if self.size == 0:
             raise UsageError(f"the observation space {obs_space} has nothing but a mask; add an observation")
 
@@ -120,6 +126,21 @@ class Features(nn.Module):
             for net, x in zip(self.images, images, strict=True)
         ]
         return torch.cat(numbers + plain + convolved, dim=-1), torch.cat(masks, dim=-1) if masks else None
+
+    def embed(self, obs: Tensor, layers: Iterable[Any]) -> tuple[list[Tensor], Tensor | None]:
+        """Return what each linear layer (F → W) makes of the features, (T, N, W) each, and the mask as `forward` does.
+
+        Where all there is is one index, that is a column of the layer's weights, looked up: no vector of zeros as long
+        as the vocabulary.
+        """
+        if self.lone_index is None:
+            x, mask = self(obs)
+            return [layer(x) for layer in layers], mask
+        found = {path: x for path, _, x in unpack(self.space, obs)}
+        index = found.pop(self.lone_index).long()
+        masks = [_rows(x) > 0 for x in found.values()]
+        columns = [F.embedding(index, layer.weight.t()) + layer.bias for layer in layers]
+        return columns, torch.cat(masks, dim=-1) if masks else None
 
     def absorb(self, obs: Tensor, valid: Tensor) -> None:
         """Take the valid rows of packed obs (T, N, *obs) into the running statistics, if there are any."""

@@ -6,34 +6,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ppo.policies.base import ACTIVATIONS, orthogonal
+from ppo.policies.base import ACTIVATIONS
 from ppo.policies.recurrence import Recurrence
 from ppo.policies.recurrent import RecurrentPolicy
 
 
 class GRU(nn.Module):
-    """A linear layer and `num_layers` GRUs (Cho et al. 2014) of `state_size`; the state is theirs, side by side."""
+    """An activation and `num_layers` GRUs (Cho et al. 2014) of `state_size`; the state is theirs, side by side."""
 
     def __init__(
         self,
-        inputs: int,
+        width: int,
         *,
-        hidden_sizes: tuple[int, ...] = (64,),
         activation: str = "tanh",
         state_size: int = 64,
         num_layers: int = 1,
         **_: Any,
     ) -> None:
         super().__init__()
-        width = hidden_sizes[-1]
         self.width, self.state_size = state_size, num_layers * state_size
-        self.encoder = nn.Sequential(orthogonal(nn.Linear(inputs, width)), ACTIVATIONS[activation]())
+        self.activation = ACTIVATIONS[activation]()
         self.cells = nn.ModuleList(nn.GRUCell(state_size if n else width, state_size) for n in range(num_layers))
         for name, parameter in self.cells.named_parameters():
             nn.init.zeros_(parameter) if "bias" in name else nn.init.orthogonal_(parameter)
 
     def forward(self, x: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-        x, keep, last = self.encoder(x), (~starts).to(state.dtype).unsqueeze(-1), []  # (T, N, W), (T, N, 1)
+        x, keep, last = self.activation(x), (~starts).to(state.dtype).unsqueeze(-1), []  # (T, N, W), (T, N, 1)
         for cell, part in zip(self.cells, state.split(self.width, dim=-1), strict=True):
             x = functional.linear(x, cell.weight_ih, cell.bias_ih).to(state.dtype)  # type: ignore[arg-type]
             x = Recurrence.apply(x, keep, part, cell.weight_hh, cell.bias_hh)  # (T, N, 3 W) -> (T, N, W)

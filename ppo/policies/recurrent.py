@@ -1,4 +1,4 @@
-"""Policies with memory: features, a trunk that carries a state from step to step, actor and critic on its output."""
+"""Policies with memory: features, embedded, a trunk that carries a state from step to step, actor and critic on it."""
 
 from typing import Any
 
@@ -16,14 +16,16 @@ from ppo.policies.heads import Head
 class RecurrentPolicy(Policy):
     """Policy whose memory is a trunk; a subclass names its class.
 
-    A trunk is built as `trunk(inputs, **options)`, has `state_size` H and `width` W, and maps x (T, N, inputs), its state
-    (N, H) before the first step and starts (T, N) bool to outputs (T, N, W) and the state after the last step.
+    A trunk is built as `trunk(width, **options)`, has `state_size` H and an output width `width`, and maps x (T, N, W), its
+    state (N, H) before the first step and starts (T, N) bool to outputs (T, N, width) and the state after the last step.
+    Before it, a linear layer maps features to W, the last of `hidden_sizes`; for a token, that is a row of a table.
 
     Args:
         obs_space: space of one observation.
         action_space: space of one action.
         normalize_obs: as in `Features`.
         separate_critic: give the critic a trunk of its own.
+        hidden_sizes: only the last one counts.
         options: of the trunk and of the head.
     """
 
@@ -36,24 +38,27 @@ class RecurrentPolicy(Policy):
         *,
         normalize_obs: bool = False,
         separate_critic: bool = False,
+        hidden_sizes: tuple[int, ...] = (64,),
         **options: Any,
     ) -> None:
         super().__init__()
         conv = any(is_image(leaf) for _, leaf in leaves(obs_space))
         self.features = Features(obs_space, normalize_obs, conv)
         self.head = Head(action_space, self.features.mask_size, **options)
-        trunks = [self.trunk(self.features.size, **options) for _ in range(1 + separate_critic)]
-        self.trunks = nn.ModuleList(trunks)
-        self.sizes: list[int] = [trunk.state_size for trunk in trunks]  # type: ignore[misc]
+        self.embeddings, self.trunks = nn.ModuleList(), nn.ModuleList()
+        for _ in range(1 + separate_critic):
+            self.embeddings.append(orthogonal(nn.Linear(self.features.size, hidden_sizes[-1])))
+            self.trunks.append(self.trunk(hidden_sizes[-1], **options))
+        self.sizes: list[int] = [trunk.state_size for trunk in self.trunks]  # type: ignore[misc]
         self.state_size = sum(self.sizes)
-        width: int = trunks[0].width  # type: ignore[assignment]
+        width: int = self.trunks[0].width  # type: ignore[assignment]
         self.actor = orthogonal(nn.Linear(width, self.head.num_outputs), gain=0.01)
         self.critic = orthogonal(nn.Linear(width, 1), gain=1.0)
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
-        x, mask = self.features(obs)  # (T, N, F)
+        xs, mask = self.features.embed(obs, self.embeddings)  # (T, N, W) each
         parts = state.split(self.sizes, dim=-1)
-        found = [trunk(x, part, starts) for trunk, part in zip(self.trunks, parts, strict=True)]
+        found = [trunk(x, part, starts) for trunk, x, part in zip(self.trunks, xs, parts, strict=True)]
         (to_act, _), (to_value, _) = found[0], found[-1]
         after = torch.cat([last for _, last in found], dim=-1)  # (N, H)
         return self.head(self.actor(to_act), mask), self.critic(to_value).squeeze(-1), after

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppo.errors import UsageError
-from ppo.policies.base import orthogonal
 from ppo.policies.recurrent import RecurrentPolicy
 
 HEAD_SIZE = 16  # width of one attention head
@@ -50,14 +49,11 @@ class Transformer(nn.Module):
     The state is the keys and values of the last `context` steps, layer by layer, and how many of them are the episode's.
     """
 
-    def __init__(
-        self, inputs: int, *, hidden_sizes: tuple[int, ...] = (64,), num_layers: int = 1, context: int = 32, **_: Any
-    ) -> None:
+    def __init__(self, width: int, *, num_layers: int = 1, context: int = 32, **_: Any) -> None:
         super().__init__()
-        self.width, self.context = hidden_sizes[-1], context
+        self.width, self.context = width, context
         if self.width % HEAD_SIZE:
             raise UsageError(f"hidden_sizes = {self.width} of a transformer is no multiple of {HEAD_SIZE}; choose one")
-        self.embed = orthogonal(nn.Linear(inputs, self.width))
         self.layers = nn.ModuleList(Layer(self.width, context) for _ in range(num_layers))
         self.norm = nn.LayerNorm(self.width)
         self.shape = (num_layers, 2, context, self.width)
@@ -74,7 +70,7 @@ class Transformer(nn.Module):
         new = episode.unsqueeze(-1) == episode.unsqueeze(1)  # (N, T, T)
         back = t[:, None] - torch.cat([cached, t])  # (T, C + T)
         seen = torch.cat([old, new], dim=-1) & (back >= 0) & (back < self.context)
-        x, after = self.embed(x).transpose(0, 1), []  # (N, T, W)
+        x, after = x.transpose(0, 1), []  # (N, T, W)
         for layer, cache in zip(self.layers, caches.unbind(1), strict=True):
             x, cache = layer(x, cache, seen)
             after.append(cache.flatten(1))
