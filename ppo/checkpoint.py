@@ -45,7 +45,7 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint -> tensors by name, and its meta data.
+    """Read a checkpoint -> tensors by name, and its meta data with the checksum, `sha256`.
 
     Raises:
         UsageError: the file is missing, damaged, from elsewhere, or of a later schema. Nothing in it is ever executed.
@@ -66,7 +66,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UsageError(f"{path} has schema {meta['schema']}, this ppo reads {SCHEMA}; install the ppo that wrote it")
     if header.get("sha256") != _digest(tensors, header["ppo"]):
         raise UsageError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
-    return tensors, meta
+    return tensors, meta | {"sha256": header["sha256"]}
 
 
 def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:

@@ -214,11 +214,12 @@ class Collector:
 def play(collector: Collector, episodes: int, seed: int, deterministic: bool = True) -> list[Episode]:
     """Play whole episodes from a reset and return them.
 
-    Each environment plays its share, so that short episodes are not counted more often because they end sooner. Where
-    an environment does not end an episode within MAX_STEPS, playing stops and those under way count as they stand.
+    Each environment plays its share, so that short episodes are not counted more often because they end sooner; where
+    some play one more, they are spread evenly, since those side by side may share a prompt. Where an environment does
+    not end an episode within MAX_STEPS, playing stops and those under way count as they stand.
     """
-    share, extra = divmod(episodes, collector.envs.num_envs)
-    shares = {n: share + (n < extra) for n in range(collector.envs.num_envs)}
+    size = collector.envs.num_envs
+    shares = {n: (n + 1) * episodes // size - n * episodes // size for n in range(size)}
     collector.reset(seed)
     played: dict[int, list[Episode]] = {n: [] for n in shares}
     while any(len(played[n]) < shares[n] and collector.lengths[n] < MAX_STEPS for n in shares):

@@ -21,7 +21,7 @@ from ppo.envs.spaces import Packer, mask_columns
 from ppo.errors import NonFiniteError, UsageError
 from ppo.logger import Logger
 from ppo.losses import valid_mean
-from ppo.optimizers import clip_
+from ppo.optimizers import OPTIMIZERS, clip_
 from ppo.policies import Policy
 from ppo.process import seed_everything, stopped_by_signal
 from ppo.terminal import Progress
@@ -75,7 +75,6 @@ def pretrain(
     test = list(itertools.islice(_shown(held_out, trainer, *shape), WINDOWS))
     run_dir = trainer.open_run()
     seed_everything(config.seed, (0, 0))
-    optimizer = torch.optim.Adam([vector], config.learning_rate)
     iterations = config.total_timesteps // config.batch_size
     every = math.ceil(iterations / EVALUATIONS)
     trainer.pretrained = True
@@ -84,7 +83,7 @@ def pretrain(
     with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
         for iteration, shown in zip(range(1, iterations + 1), _shown(training, trainer, *shape), strict=False):
             rate = config.learning_rate * (1 - (iteration - 1) / iterations if config.anneal_lr else 1)
-            loss = _learn(trainer, optimizer, rate, shown, state)
+            loss = _learn(trainer, rate, shown, state)
             trainer.iteration, trainer.global_step = iteration, iteration * config.batch_size
             due = iteration % every == 0 or iteration == iterations or stop.is_set()
             found = perplexity(policy, test) if due else math.nan
@@ -113,22 +112,22 @@ def _check(trainer: Trainer, patience: int) -> None:
         raise UsageError("temperature, top_k and top_p shape sampling, not what is learnt; leave them out")
 
 
-def _learn(trainer: Trainer, optimizer: torch.optim.Optimizer, rate: float, shown: Shown, state: Tensor) -> float:
+def _learn(trainer: Trainer, rate: float, shown: Shown, state: Tensor) -> float:
     """Take a step on each minibatch of places, move their states (N, H) on in place, and return the last loss.
 
     Raises:
         NonFiniteError: the loss is NaN or infinite.
     """
-    flat, config, loss = trainer.learner.policy, trainer.config, math.nan
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    learner, config, loss = trainer.learner, trainer.config, math.nan
+    flat, optimizer = learner.policy, OPTIMIZERS[config.optimizer]
+    learner.rate.fill_(rate)
     for places in torch.arange(config.num_envs).chunk(config.num_minibatches):
         minibatch = Shown(*(x[:, places] for x in shown))
-        dist, _, after = trainer.policy(minibatch.obs, state[places], minibatch.starts)
+        dist, _, after = flat.forward(minibatch.obs, state[places], minibatch.starts)
         mean = -valid_mean(dist.log_prob(minibatch.actions), minibatch.valid)
-        flat.vector.grad = flat.gradient(mean)
-        clip_(flat.vector.grad, config.max_grad_norm)
-        optimizer.step()
+        gradient = flat.gradient(mean)
+        clip_(gradient, config.max_grad_norm)
+        optimizer(flat.vector, gradient, learner.rate, *learner.moments.values())
         state[places], loss = after.detach(), float(mean.detach())
         if not math.isfinite(loss):
             raise NonFiniteError(f"the loss is {loss} in iteration {trainer.iteration + 1}; lower learning_rate", {})

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppo.errors import UsageError
 from ppo.losses import valid_mean
 from ppo.policies import Policy
 from ppo.policies.distributions import Categorical
@@ -26,11 +27,13 @@ class Reference:
         coef: β at the start.
         target: nats an episode; 0 leaves β as it is.
         horizon: episodes over which β is adapted: β ← β (1 + clip(KL / target − 1, ±0.2) · episodes / horizon).
+        sha256: of the checkpoint that the policy was read from.
     """
 
-    def __init__(self, policy: Policy, coef: float, target: float, horizon: int) -> None:
+    def __init__(self, policy: Policy, coef: float, target: float = 0.0, horizon: int = 1, sha256: str = "") -> None:
         self.policy = policy.requires_grad_(False)
         self.coef = torch.tensor(coef, dtype=torch.float64)
+        self.sha256 = torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
         self.target, self.horizon = target, horizon
         self.state = policy.initial_state(1)  # (N, H); an episode's first row does not look at it
 
@@ -65,8 +68,20 @@ class Reference:
             self.coef *= 1 + error * min(episodes / self.horizon, 1.0)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return β, by name."""
-        return {"reference.coef": self.coef}
+        """Return β and which policy the reference is, by name."""
+        return {"reference.coef": self.coef, "reference.sha256": self.sha256}
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            UsageError: the reference is another policy than it was.
+        """
+        if not torch.equal(tensors.get("reference.sha256", self.sha256[:0]), self.sha256):
+            raise UsageError(
+                "the run that is the reference has another policy than before; give --reference a copy of it"
+            )
+        self.coef.copy_(tensors["reference.coef"])
 
 
 def divergence(dist: Categorical, ref: Categorical) -> Tensor:

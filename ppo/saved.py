@@ -40,7 +40,7 @@ def architecture(run: str) -> dict[str, Any]:
     return {name: config[name] for name in ARCHITECTURE if name in config}
 
 
-def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Policy:
+def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Saved:
     """Load the latest policy of a run that a setting names, for the environment with these spaces.
 
     Raises:
@@ -52,7 +52,7 @@ def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> 
             f"{setting} = {run!r} was trained on {saved.config.env_id}, which has other spaces or another vocabulary; "
             "take a run of the same environment"
         )
-    return saved.policy
+    return saved
 
 
 def load(run: str | Path, checkpoint: str = "latest", **options: Any) -> Saved:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ppo.envs import autoreset_mode
+from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.pretrain import pretrain as learn
 from ppo.terminal import Reporter, time_split
@@ -84,8 +84,8 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {trainer.checkpoint_every} iterations"),
     ]  # fmt: skip
     segment = trainer.checkpoint_every * config.num_steps
-    if segment < trainer.time_limit:
-        cut = f"a checkpoint every {segment} steps of an environment cuts episodes, which may take {trainer.time_limit}"
+    if segment < time_limit(envs):
+        cut = f"a checkpoint every {segment} steps of an environment cuts episodes, which may take {time_limit(envs)}"
         lines.append(("note", f"{cut}; raise --checkpoint-every"))
     return lines
 

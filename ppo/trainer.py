@@ -17,7 +17,7 @@ from ppo.checkpoint import checkpoint_path, forensics, load_exactly, read_checkp
 from ppo.collector import Collector, play
 from ppo.compile import resolve_compile
 from ppo.config import Config
-from ppo.envs import check_envs, lines_of, make_envs
+from ppo.envs import check_envs, lines_of, make_envs, time_limit
 from ppo.envs.spaces import describe
 from ppo.episodes import Episode, averages
 from ppo.errors import NonFiniteError, UsageError
@@ -71,12 +71,13 @@ class Trainer:
         self.compiled, self.why_compiled = resolve_compile(config.compile, *config.work(), length)
         if config.init_from and fresh:
             begin = load_for("init_from", config.init_from, self.spaces)
-            load_exactly(self.policy, begin.state_dict(), "", Path(config.init_from))
+            load_exactly(self.policy, begin.policy.state_dict(), "", Path(config.init_from))
         self.reference = None
         if config.reference:
             whole = {"temperature": config.temperature, "top_k": 0, "top_p": 1.0}
-            kept = load_for("reference", config.reference, self.spaces, **whole).to(self.device)
-            self.reference = Reference(kept, config.kl_coef, config.kl_target, config.kl_horizon)
+            kept = load_for("reference", config.reference, self.spaces, **whole)
+            adapting = config.kl_coef, config.kl_target, config.kl_horizon
+            self.reference = Reference(kept.policy.to(self.device), *adapting, kept.meta["sha256"])
         self.learner = Learner(flat, config, self.compiled)
         self.collector = Collector(self.envs, flat, self.compiled, self.learner.seq_len)
         self.iteration, self.global_step = 0, 0
@@ -91,12 +92,7 @@ class Trainer:
         """Iterations between checkpoints; by default a tenth of the run, and room for two of the longest episodes."""
         config = self.config
         tenth = math.ceil(config.total_timesteps / config.batch_size / 10)
-        return config.checkpoint_every or max(tenth, math.ceil(2 * self.time_limit / config.num_steps))
-
-    @property
-    def time_limit(self) -> int:
-        """Steps after which the environment truncates an episode, 0 where it does not tell."""
-        return (self.envs.spec.max_episode_steps if self.envs.spec is not None else None) or 0
+        return config.checkpoint_every or max(tenth, math.ceil(2 * time_limit(self.envs) / config.num_steps))
 
     @property
     def finished(self) -> bool:
@@ -176,8 +172,8 @@ class Trainer:
             raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the same environment")
         load_exactly(trainer.policy, tensors, "policy.", path)
         trainer.learner.load_state_dict(tensors)
-        if trainer.reference is not None and "reference.coef" in tensors:
-            trainer.reference.coef.copy_(tensors["reference.coef"])
+        if trainer.reference is not None and "reference" not in (settings or {}):
+            trainer.reference.load_state_dict(tensors)
         return trainer
 
     def _begin_segment(self) -> None:

@@ -656,7 +656,7 @@ def test_a_number_that_is_not_finite_is_blamed_where_it_made_the_environment_rai
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("episodes", "shares"),
-    [(1, [1, 0, 0]), (3, [1, 1, 1]), (4, [2, 1, 1]), (5, [2, 2, 1]), (7, [3, 2, 2]), (30, [10] * 3)],
+    [(1, [0, 0, 1]), (3, [1, 1, 1]), (4, [1, 1, 2]), (5, [1, 2, 2]), (7, [2, 2, 3]), (30, [10] * 3)],
 )
 def test_play_gives_the_number_asked_for_in_equal_shares_however_long_episodes_are(mode, episodes, shares):
     envs = counters(mode)

@@ -12,6 +12,7 @@ from gymnasium.spaces import Discrete
 
 from ppo import Trainer, UsageError, cli, preset
 from ppo.advantages import gae
+from ppo.checkpoint import read_checkpoint
 from ppo.collector import Collector
 from ppo.envs import make_envs
 from ppo.flat import FlatPolicy
@@ -291,10 +292,9 @@ def test_the_answers_of_string_tasks(make, pairs):
     for prompt, answer in pairs.items():
         env.task = dataclasses.replace(made, prompt=lambda rng, prompt=prompt: prompt)
         env.reset(seed=0)
-        for token in [0] * len(prompt) + made.vocabulary.encode(answer):
-            env.step(np.array([token]))
-        _, reward, terminated, _, infos = env.step(np.array([env.end]))
-        assert (reward[0], bool(terminated[0])) == (1.0, True)
+        tokens = [0] * len(prompt) + [*made.vocabulary.encode(answer), env.end]
+        *_, (_, _, terminated, _, infos) = [env.step(np.array([token])) for token in tokens]
+        assert (env.finished[0][1], bool(terminated[0])) == (pytest.approx(1), True)
         assert [infos["metrics"][name][0] for name in ("solved", "invalid", "ended")] == [1, 0, 1]
 
 
@@ -307,15 +307,26 @@ def test_demonstrations_of_solvable_tasks_are_within_the_limits_and_worth_someth
         assert len(prompt) >= 1
 
 
-def test_partial_answers_are_worth_their_share_but_solve_nothing():
+@pytest.mark.parametrize(
+    ("answer", "places"),
+    [("cba", [1, 1, 1, 1]), ("cbb", [1, 1, 0, 1]), ("cb", [1, 1, 0]), ("xba", [0, 1, 1, 1]), ("", [0])],
+)
+def test_each_place_that_is_right_is_rewarded_at_once_and_all_together_solve(answer, places):
     made = reverse(length=3)
     env = TokenEnv(dataclasses.replace(made, prompt=lambda rng: "abc>"), 1)
     env.reset(seed=0)
-    for token in [0] * 4 + made.vocabulary.encode("cbb"):
-        env.step(np.array([token]))
-    _, reward, _, _, infos = env.step(np.array([env.end]))
-    assert reward[0] == 0.75  # two letters of three, and the end
-    assert infos["metrics"]["solved"][0] == 0
+    tokens = [0] * 4 + [*made.vocabulary.encode(answer), env.end]
+    steps = [env.step(np.array([token])) for token in tokens]
+    assert [reward[0] for _, reward, *_ in steps] == [0] * 4 + [right / 4 for right in places]
+    assert steps[-1][-1]["metrics"]["solved"][0] == all(places)
+
+
+def test_an_answer_that_does_not_end_is_not_rewarded_for_more_than_its_places():
+    made = copy(length=3)
+    env = TokenEnv(dataclasses.replace(made, prompt=lambda rng: "ab>"), 1)
+    env.reset(seed=0)
+    rewards = [env.step(np.array([token]))[1][0] for token in [0] * 3 + made.vocabulary.encode("abab")]
+    assert rewards == pytest.approx([0, 0, 0, 1 / 3, 1 / 3, 0, 0])
 
 
 def test_the_walks_optimum_is_one_and_the_other_levels_of_our_graph_are_known():
@@ -428,6 +439,30 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     assert float(last["reference/coef"]) < 0.1  # far below the target
     cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "2000"])
     assert len((tmp_path / "runs/text_RandomWalks-v0__ppo__s1/progress.csv").read_text().splitlines()) > len(rows)
+    again = tmp_path / clone / "checkpoints" / "latest.safetensors"
+    again.write_bytes((tmp_path / "runs/text_RandomWalks-v0__ppo__s1/checkpoints/latest.safetensors").read_bytes())
+    with pytest.raises(SystemExit):
+        cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "3000"])
+    assert "the reference has another policy than before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("algorithm", ["ppo --kl-target 1", "grpo --group-size 4"])
+def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkeypatch, algorithm):
+    monkeypatch.chdir(tmp_path)
+    small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
+    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 512".split())
+    clone = "runs/text_RandomWalks-v0__pretrain__s1"
+    near = f"--init-from {clone} --reference {clone} --algorithm {algorithm} --checkpoint-every 1 --no-anneal-lr"
+    train = f"train text/RandomWalks-v0 {small} {near}"
+    cli.main(f"{train} --total-timesteps 1500 --exp-name whole".split())
+    cli.main(f"{train} --total-timesteps 700 --exp-name cut".split())
+    cli.main(["resume", "runs/text_RandomWalks-v0__cut__s1", "--total-timesteps", "1500"])
+    whole, cut = (
+        read_checkpoint(tmp_path / f"runs/text_RandomWalks-v0__{name}__s1/checkpoints/latest.safetensors")
+        for name in ("whole", "cut")
+    )
+    assert whole[1]["iteration"] == cut[1]["iteration"] > 4
+    assert all(torch.equal(x, cut[0][name]) for name, x in whole[0].items())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Environments: one call that makes any of them, and the spaces that turn their data into tensors."""
 
 from ppo.envs.families import FAMILIES, module_of
-from ppo.envs.gym import autoreset_mode, check_envs, find_spec, lines_of, make_envs
+from ppo.envs.gym import autoreset_mode, check_envs, find_spec, lines_of, make_envs, time_limit
 
-__all__ = ["FAMILIES", "autoreset_mode", "check_envs", "find_spec", "lines_of", "make_envs", "module_of"]
+__all__ = ["FAMILIES", "autoreset_mode", "check_envs", "find_spec", "lines_of", "make_envs", "module_of", "time_limit"]

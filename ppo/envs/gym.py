@@ -188,6 +188,11 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
         ) from error
 
 
+def time_limit(envs: VectorEnv) -> int:
+    """Return the steps after which an environment truncates an episode, 0 where it does not tell."""
+    return (envs.spec.max_episode_steps if envs.spec is not None else None) or 0
+
+
 def lines_of(envs: VectorEnv) -> list[str]:
     """Return what a VectorEnv whose render mode is "ansi" has to show, a line each; nothing of others."""
     return [str(line) for line in envs.render() or ()] if envs.render_mode == "ansi" else []

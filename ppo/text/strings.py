@@ -90,7 +90,7 @@ def _question(sample: Sampler, answer: Callable[[str], str], vocabulary: Vocabul
         return text + asks, answer(text)
 
     def reward(completions: list[Completion]) -> list[float]:
-        return [share(c, expected(c)) for c in completions]
+        return [place(c, expected(c)) for c in completions]
 
     def solved(completions: list[Completion]) -> list[bool]:
         return [c.ended and c.response == expected(c) for c in completions]
@@ -99,11 +99,14 @@ def _question(sample: Sampler, answer: Callable[[str], str], vocabulary: Vocabul
         return [not c.ended or not set(c.response).isdisjoint("+=>") for c in completions]
 
     metrics = {"solved": solved, "invalid": invalid}
-    return Task(vocabulary, reward, longest + 1, prompt, metrics=metrics, demonstrate=demonstrate)
+    return Task(vocabulary, reward, longest + 1, prompt, per_token=True, metrics=metrics, demonstrate=demonstrate)
 
 
-def share(completion: Completion, expected: str) -> float:
-    """Return the share of places that are right, from 0 to 1, the end's included."""
-    right = sum(a == b for a, b in zip(completion.response, expected, strict=False))
-    ends = completion.ended and len(completion.response) == len(expected)
-    return (right + ends) / (max(len(completion.response), len(expected)) + 1)
+def place(completion: Completion, expected: str) -> float:
+    """Return what the last token earns: one over the number of places, the end's included, where it is right there."""
+    last = len(completion.response_ids) - 1
+    if completion.ended:
+        right = last + 1 == len(expected)
+    else:
+        right = last < len(expected) and completion.response[last] == expected[last]
+    return right / (len(expected) + 1)
