@@ -88,8 +88,6 @@ SUITES: dict[str, list[Task]] = {
              "", WALKS, WALK),
         Task("RandomWalks from a clone, transformer", f"text/RandomWalks-v0 {CLONE} --total-timesteps 65000",
              "", WALKS, f"{WALK} --policy transformer"),
-        Task("NextToken, λ 0, γ 0", "text/NextToken-v0 --gamma 0 --gae-lambda 0", "", metric="accuracy"),
-        Task("NextToken, GAE", "text/NextToken-v0", "", metric="accuracy"),
     ],
     "ablation": [
         Task(f"{env_id}, {name}", f"{env_id} --total-timesteps {'1000000' if env_id == 'Swimmer-v5' else '500000'} {flags}", "")

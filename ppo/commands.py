@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -122,16 +122,19 @@ class Eval:
     """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
     seed: int = 0
     """Seed of the environments and of sampling."""
+    env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
+    """Keyword arguments of the environment that are to be others than in the run."""
     video: bool = False
     """Film one more episode into the run's videos/ (needs the video extra)."""
 
     def run(self) -> None:
         from ppo.evaluate import evaluate, film
 
-        report = evaluate(self.run_dir, self.episodes, not self.stochastic, self.checkpoint, self.seed)
+        how: dict[str, Any] = {"deterministic": not self.stochastic, "checkpoint": self.checkpoint, "seed": self.seed}
+        report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, **how)
         console.print(str(report), markup=False)
         if self.video:
-            console.print(f"video: {film(self.run_dir, self.checkpoint, not self.stochastic, self.seed)}", markup=False)
+            console.print(f"video: {film(self.run_dir, env_kwargs=self.env_kwargs, **how)}", markup=False)
 
 
 @dataclass(frozen=True)

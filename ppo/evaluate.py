@@ -112,9 +112,22 @@ class Report:
 
 
 def evaluate(
-    run: str | Path, episodes: int = 10, deterministic: bool = True, checkpoint: str = "latest", seed: int = 0
+    run: str | Path,
+    episodes: int = 10,
+    deterministic: bool = True,
+    checkpoint: str = "latest",
+    seed: int = 0,
+    env_kwargs: dict[str, Any] | None = None,
 ) -> Report:
     """Play episodes with a run's policy in fresh environments of its kind.
+
+    Args:
+        run: the run's folder.
+        episodes: to play.
+        deterministic: leave nothing to chance when acting.
+        checkpoint: as in `load_policy`.
+        seed: of the environments and of sampling.
+        env_kwargs: keyword arguments of the environment that are to be others than in the run.
 
     Raises:
         UsageError: see `load_policy`; or the environment has other spaces than the policy was trained with.
@@ -123,7 +136,7 @@ def evaluate(
         raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
     _check_seed(seed)
     player = load_policy(run, checkpoint)
-    with contextlib.closing(_envs_for(player, min(MAX_ENVS, episodes))) as envs:
+    with contextlib.closing(_envs_for(player, min(MAX_ENVS, episodes), env_kwargs or {})) as envs:
         torch.manual_seed(seed)
         played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic)
     return Report(player.config.env_id, checkpoint, deterministic, played)
@@ -134,20 +147,28 @@ def _check_seed(seed: int) -> None:
         raise UsageError(f"seed = {seed} is too small; choose at least 0")
 
 
-def _envs_for(player: Player, num_envs: int, render_mode: str | None = None) -> VectorEnv:
+def _envs_for(player: Player, num_envs: int, env_kwargs: dict[str, Any], render_mode: str | None = None) -> VectorEnv:
     config = player.config
     if player.meta["given_envs"]:
         raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
     envs = check_envs(
-        make_envs(config.env_id, num_envs, config.vectorization, config.env_kwargs, render_mode=render_mode)
+        make_envs(
+            config.env_id, num_envs, config.vectorization, config.env_kwargs | env_kwargs, render_mode=render_mode
+        )
     )
     if to_json(envs.single_observation_space) != to_json(player.obs_space):
         raise UsageError(f"{config.env_id} has another observation space than the policy was trained with")
     return envs
 
 
-def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True, seed: int = 0) -> Path:
-    """Play one episode, write it as an MP4 under the run's videos/, and return the file's path.
+def film(
+    run: str | Path,
+    checkpoint: str = "latest",
+    deterministic: bool = True,
+    seed: int = 0,
+    env_kwargs: dict[str, Any] | None = None,
+) -> Path:
+    """Play one episode, write it as an MP4 under the run's videos/, and return the file's path; see `evaluate`.
 
     Raises:
         UsageError: imageio is not installed, or the environment cannot render pictures.
@@ -160,7 +181,7 @@ def film(run: str | Path, checkpoint: str = "latest", deterministic: bool = True
     player = load_policy(run, checkpoint)
     frames: list[np.ndarray] = []
     ended: list[Episode] = []
-    with contextlib.closing(_envs_for(player, 1, "rgb_array")) as envs:
+    with contextlib.closing(_envs_for(player, 1, env_kwargs or {}, "rgb_array")) as envs:
         torch.manual_seed(seed)
         collector = Collector(envs, FlatPolicy(player.policy))
         collector.reset(seed)

@@ -26,10 +26,9 @@ from ppo.policies import Policy
 from ppo.process import seed_everything, stopped_by_signal
 from ppo.terminal import Progress
 from ppo.text import Vocabulary
-from ppo.text.corpus import read_lines
+from ppo.text.corpus import read_lines, split
 from ppo.trainer import Trainer
 
-HELD_OUT = 10  # every tenth line of a corpus, or as many demonstrations as fill a batch
 EVALUATIONS = 20  # of a run at most
 WINDOWS = 4  # of (T, N) tokens, on which it is evaluated
 
@@ -156,11 +155,8 @@ def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Pair], Iterator[Pa
     if corpus:
         lines = [_encoded(vocabulary, line, corpus) for line in read_lines(corpus)]
     if lines:
-        if len(lines) < HELD_OUT:
-            where = corpus or trainer.config.env_id
-            raise UsageError(f"{where} has {len(lines)} lines; {HELD_OUT} are the least, since a tenth is held out")
-        kept = [line for n, line in enumerate(lines) if n % HELD_OUT]
-        return _drawn(kept, rng), _drawn(lines[::HELD_OUT], np.random.default_rng(0))
+        kept, held_out = split(lines, corpus or trainer.config.env_id)
+        return _drawn(kept, rng), _drawn(held_out, np.random.default_rng(0))
     other = np.random.default_rng(10**9 + trainer.config.seed)
     return _demonstrated(env, rng), _demonstrated(env, other)
 

@@ -15,6 +15,7 @@ from ppo.advantages import gae
 from ppo.checkpoint import read_checkpoint
 from ppo.collector import Collector
 from ppo.envs import make_envs
+from ppo.evaluate import evaluate
 from ppo.flat import FlatPolicy
 from ppo.policies import build_policy
 from ppo.text import Task, TokenEnv, Vocabulary
@@ -374,6 +375,27 @@ def test_next_token_rewards_hits_and_goes_on_with_the_true_token(tmp_path):
         earned.append((reward[0], bool(terminated[0]), infos.get("metrics", {}).get("accuracy", [None])[0]))
     assert seen == [2, 0, 1, 2, 0]
     assert earned == [(1, False, None), (0, False, None), (1, True, pytest.approx(2 / 3)), (1, False, None)]
+
+
+def test_next_token_learns_from_one_part_of_a_corpus_and_is_tried_on_the_other(tmp_path, monkeypatch, capsys):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("".join(f"{'xy'[n % 10 == 0]}{n % 10}\n" for n in range(20)))  # the held out begin with y
+    given = {part: NextTokenEnv(1, str(corpus), part=part).lines for part in ("all", "training", "held-out")}
+    assert [len(lines) for lines in given.values()] == [20, 18, 2]
+    with pytest.raises(UsageError, match="part = 'test' is unknown; choose all, training, held-out"):
+        NextTokenEnv(1, part="test")
+    monkeypatch.chdir(tmp_path)
+    small = (
+        "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16 --learning-rate 0.01 --total-timesteps 3000"
+    )
+    cli.main(f"train text/NextToken-v0 {small} --env-kwargs corpus {corpus} part training".split())
+    run = "runs/text_NextToken-v0__ppo__s1"
+    assert evaluate(run, 8).metric("accuracy") > evaluate(run, 8, env_kwargs={"part": "held-out"}).metric("accuracy")
+    cli.main(f"eval {run} --env-kwargs part held-out".split())
+    assert "accuracy" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(f"eval {run} --env-kwargs part none".split())
+    assert "part = 'none' is unknown" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
 """The corpus: lines of a text file, and a text of our own for those who have none at hand."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from ppo.errors import UsageError
+
+HELD_OUT = 10  # every tenth line
+
+Line = TypeVar("Line")
 
 # The opening of Lewis Carroll, Alice's Adventures in Wonderland (1865), in the public domain.
 ALICE = """\
@@ -41,3 +46,14 @@ def read_lines(path: str) -> list[str]:
     if not found:
         raise UsageError(f"{path} has no lines; there is nothing to learn from")
     return found
+
+
+def split(lines: list[Line], where: str) -> tuple[list[Line], list[Line]]:
+    """Return the lines to learn from, and those that are held out.
+
+    Raises:
+        UsageError: there are too few; `where` names the corpus.
+    """
+    if len(lines) < HELD_OUT:
+        raise UsageError(f"{where} has {len(lines)} lines; {HELD_OUT} are the least, since a tenth is held out")
+    return [line for n, line in enumerate(lines) if n % HELD_OUT], lines[::HELD_OUT]

@@ -8,8 +8,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ppo.errors import UsageError
-from ppo.text.corpus import read_lines
+from ppo.text.corpus import read_lines, split
 from ppo.text.vocabulary import Vocabulary
+
+PARTS = ("all", "training", "held-out")
 
 
 class NextTokenEnv(VectorEnv):
@@ -21,13 +23,21 @@ class NextTokenEnv(VectorEnv):
         num_envs: N.
         corpus: text file, one line an episode; empty: the built-in text.
         words: tokens are words instead of characters.
+        part: which lines: all, training, or held-out, the tenth that `ppo pretrain` holds out too.
+
+    Raises:
+        UsageError: the corpus cannot be read or split, or there is no such part.
     """
 
-    def __init__(self, num_envs: int = 1, corpus: str = "", words: bool = False) -> None:
+    def __init__(self, num_envs: int = 1, corpus: str = "", words: bool = False, part: str = "all") -> None:
         lines = read_lines(corpus)
         separator = " " if words else ""
         symbols = sorted({symbol for line in lines for symbol in (line.split() if words else line)})
         self.vocabulary = Vocabulary(symbols, separator)
+        if part not in PARTS:
+            raise UsageError(f"part = {part!r} is unknown; choose {', '.join(PARTS)}")
+        if part != "all":
+            lines = split(lines, corpus or "the built-in text")[part == "held-out"]
         self.lines = [np.array([*self.vocabulary.encode(line), self.vocabulary.end]) for line in lines]
         self.num_envs = num_envs
         self.metadata = {

@@ -1,0 +1,117 @@
+"""PPO near a reference, against the exact optimum: text/Frontier-v0 at several weights of the divergence.
+
+    python -m benchmarks.frontier
+
+A reference is pretrained on the task's demonstrations, PPO starts from it and is kept near it. All 1,365 sequences can be
+written down, so that reward, divergence and the distance from the best policy are computed, not sampled.
+"""
+
+import json
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+
+from ppo import Config, Trainer, preset
+from ppo.pretrain import pretrain
+from ppo.saved import load
+from ppo.text.frontier import log_probs, optimum, reward_and_kl
+
+BETAS, SEEDS = (0.25, 0.5, 1.0), (1, 2, 3)
+STEPS = 2_000_000
+RUNS = Path("runs/frontier")
+RESULTS = Path(__file__).parent / "results"
+REFERENCE = RUNS / "text_Frontier-v0__reference__s1"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a seed's policy came to lie, and where the best one does."""
+
+    beta: float
+    seed: int
+    reward: float
+    kl: float
+    best_reward: float
+    best_kl: float
+    total_variation: float
+
+
+def settings(name: str, steps: int, seed: int, **more: object) -> Config:
+    """Return the preset with a name, a budget and a seed."""
+    fixed = {"runs_dir": str(RUNS), "exp_name": name, "total_timesteps": steps, "seed": seed, "threads": 1}
+    return preset("text/Frontier-v0")[1].replace(fixed | more)
+
+
+def train(beta: float, seed: int) -> Point:
+    """Train one seed near the reference, unless its run is there, and measure where it came to lie."""
+    name = f"beta{beta}"
+    folder = RUNS / f"text_Frontier-v0__{name}__s{seed}"
+    if not (folder / "checkpoints" / "latest.safetensors").is_file():
+        near = {"init_from": str(REFERENCE), "reference": str(REFERENCE), "kl_coef": beta, "ent_coef": 0.0}
+        Trainer(settings(name, STEPS, seed, **near)).train()
+    reference, policy = sequence_log_probs(REFERENCE), sequence_log_probs(folder)
+    best = optimum(reference, beta)
+    distance = float((policy.exp() - best.exp()).abs().sum() / 2)
+    return Point(beta, seed, *reward_and_kl(policy, reference), *reward_and_kl(best, reference), distance)
+
+
+def sequence_log_probs(run: Path) -> torch.Tensor:
+    """Return log π(y) of every sequence under a run's policy, (M,) float64."""
+    policy = load(run).policy
+    return log_probs(policy, policy.initial_state).double()
+
+
+def table(points: list[Point]) -> str:
+    """Return a row for each β: mean over seeds and what it is to be, and the largest distance."""
+    head = ("β", "E[r]", "exact", "KL, nats", "exact", "total variation, each seed")
+    rows = [head, ("---",) * len(head)]
+    for beta in BETAS:
+        found = [p for p in points if p.beta == beta]
+        reward, kl = ([getattr(p, name) for p in found] for name in ("reward", "kl"))
+        rows.append((
+            f"{beta}", _spread(reward), f"{found[0].best_reward:.3f}", _spread(kl), f"{found[0].best_kl:.3f}",
+            ", ".join(f"{p.total_variation:.4f}" for p in found),
+        ))  # fmt: skip
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def draw(points: list[Point]) -> None:
+    """Draw the exact frontier and the points on it."""
+    reference = sequence_log_probs(REFERENCE)
+    curve = [reward_and_kl(optimum(reference, beta), reference) for beta in torch.logspace(-1.3, 1.5, 60).tolist()]
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    axes.plot([kl for _, kl in curve], [reward for reward, _ in curve], color="0.5", label="exact frontier")
+    for beta in BETAS:
+        found = [p for p in points if p.beta == beta]
+        axes.plot([p.kl for p in found], [p.reward for p in found], "o", markersize=5, label=f"PPO, β = {beta}")
+    axes.set(xlabel="KL(π ‖ π_ref), nats a sequence", ylabel="E[r]", title="text/Frontier-v0")
+    axes.legend()
+    figure.savefig(RESULTS / "frontier.png", dpi=110)
+
+
+def main() -> None:
+    """Train what is missing, two runs side by side, and write table, figures and picture."""
+    torch.set_num_threads(1)
+    if not (REFERENCE / "checkpoints" / "latest.safetensors").is_file():
+        pretrain(Trainer(settings("reference", 1_000_000, 1)))
+    grid = list(product(BETAS, SEEDS))
+    with ProcessPoolExecutor(2) as pool:
+        points = list(pool.map(train, *zip(*grid, strict=True)))
+    (RESULTS / "frontier.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
+    head = f"# Frontier\n\n{STEPS:,} tokens, {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
+    (RESULTS / "frontier.md").write_text(f"{head} Made by `python -m benchmarks.frontier`.\n\n{table(points)}")
+    draw(points)
+    print(table(points))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Language modelling by actor and critic, against maximum likelihood: text/NextToken-v0 on its built-in text.
+
+    python -m benchmarks.next_token
+
+The same GRU learns the same lines in each way; what counts is how often its most probable token is the next one, on the
+lines that it learnt from and on the tenth that was held out.
+"""
+
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from ppo import Trainer, preset
+from ppo.evaluate import evaluate
+from ppo.pretrain import pretrain
+
+WAYS = {
+    "actor-critic, one-step temporal differences (γ 0, λ 0)": ("td", {"gamma": 0.0, "gae_lambda": 0.0}),
+    "PPO, GAE (the preset)": ("gae", {}),
+    "maximum likelihood": ("likelihood", {}),
+}
+SEEDS, STEPS = (1, 2, 3), 1_000_000
+PATIENCE = 20  # evaluations, as many as there are: it is to see as many tokens as the others
+RUNS = Path("runs/next_token")
+RESULT = Path(__file__).parent / "results" / "next_token.md"
+
+
+def train(way: str, seed: int) -> tuple[float, float]:
+    """Train one seed, unless its run is there, and return its accuracy on the training and on the held-out lines."""
+    name, changes = WAYS[way]
+    run = RUNS / f"text_NextToken-v0__{name}__s{seed}"
+    if not (run / "checkpoints" / "latest.safetensors").is_file():
+        fixed = {"runs_dir": str(RUNS), "exp_name": name, "seed": seed, "total_timesteps": STEPS, "threads": 1}
+        config = preset("text/NextToken-v0")[1].replace(fixed | changes)
+        if name == "likelihood":
+            pretrain(Trainer(config), patience=PATIENCE)
+        else:
+            Trainer(config.replace({"env_kwargs": {"part": "training"}})).train()
+    parts = (evaluate(run, 200, env_kwargs={"part": part}).metric("accuracy") for part in ("training", "held-out"))
+    return next(parts), next(parts)
+
+
+def main() -> None:
+    """Train what is missing, two runs side by side, and write the table."""
+    torch.set_num_threads(1)
+    grid = list(product(WAYS, SEEDS))
+    with ProcessPoolExecutor(2) as pool:
+        found = dict(zip(grid, pool.map(train, *zip(*grid, strict=True)), strict=True))
+    lines = ["| way | accuracy, training lines | each seed | held-out lines | each seed |", "|---|---|---|---|---|"]
+    for way in WAYS:
+        cells = []
+        for part in (0, 1):
+            each = [100 * found[way, seed][part] for seed in SEEDS]
+            cells += [
+                f"{statistics.fmean(each):.1f} ± {statistics.stdev(each):.1f}",
+                ", ".join(f"{x:.1f}" for x in each),
+            ]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    head = f"# Next token\n\nPer cent of next tokens that were guessed, the most probable one taken; {STEPS:,} tokens each."
+    RESULT.write_text(f"{head} Made by `python -m benchmarks.next_token`.\n\n" + "\n".join(lines) + "\n")
+    print(RESULT.read_text())
+
+
+if __name__ == "__main__":
+    main()
