@@ -16,10 +16,11 @@ PROBLEM = (
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "ppo": {},
-    # One gradient step on each short rollout: PPO's clip is idle, and its gradient is A2C's (Mnih et al. 2016).
+    # One gradient step on each short rollout: PPO's clip is idle, and its gradient is A2C's (Mnih et al. 2016). With the
+    # usual λ of 0.95 instead of 1, Hopper ended at 1,786 instead of 991 (one seed).
     "a2c": {
         "num_steps": 8, "update_epochs": 1, "num_minibatches": 1, "learning_rate": 7e-4, "optimizer": "rmsprop",
-        "norm_adv": False, "gae_lambda": 1.0,
+        "norm_adv": False,
     },
     # Williams (1992): weights are returns as they are (λ = 1); values only close those that the rollout's end cuts.
     "reinforce": {
