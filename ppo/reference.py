@@ -1,6 +1,7 @@
 """The reference: a frozen policy that the trained one is kept near, by a penalty docked from its rewards."""
 
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,7 @@ class Reference:
         self.coef = torch.tensor(coef, dtype=torch.float64)
         self.sha256 = torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
         self.target, self.horizon = target, horizon
+        self.seconds = 0.0  # of the last `penalize`
         self.state = policy.initial_state(1)  # (N, H); an episode's first row does not look at it
 
     @torch.no_grad()
@@ -45,6 +47,7 @@ class Reference:
             rollout: that the policy collected.
             policy: (obs, state, starts) -> dist, values, state.
         """
+        begin = time.perf_counter()
         if len(self.state) != rollout.valid.shape[1]:
             self.state = self.policy.initial_state(rollout.valid.shape[1])
         # Both in the same way over the whole rollout, so that equal policies differ by nothing, not by a rounding.
@@ -60,6 +63,7 @@ class Reference:
         per_episode = float(kl.sum()) / episodes if episodes else math.nan
         stats |= {"reference/kl_episode": per_episode, "reference/coef": float(self.coef)}
         self._adapt(per_episode, episodes)
+        self.seconds = time.perf_counter() - begin
         return docked, stats
 
     def _adapt(self, kl: float, episodes: int) -> None:

@@ -79,14 +79,14 @@ def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) ->
     """Return where a run's time went and, where one part took most of it, what would help.
 
     Args:
-        seconds: of environment, inference and update.
+        seconds: of environment, inference, update and, where there is one, reference.
         compiled: the policy and the optimizer step were machine code.
         vectorization: as in `Config`.
     """
     total = sum(seconds.values()) or 1.0
     parts = ", ".join(f"{name} {value / total:.0%}" for name, value in seconds.items())
-    largest = max(seconds, key=lambda name: seconds[name])
-    if seconds[largest] < MOST * total:
+    largest = max(seconds, key=lambda name: seconds[name], default="")
+    if seconds.get(largest, 0.0) < MOST * total:
         return parts
     machine = "" if compiled else "--compile on, "
     help_with = {
@@ -95,5 +95,6 @@ def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) ->
         else "nothing here; it is the environment's own time",
         "inference": f"{machine}more --num-envs with fewer --num-steps",
         "update": f"{machine}fewer --update-epochs, fewer --num-minibatches",
+        "reference": "a smaller reference",
     }
     return f"{parts}; what would help: {help_with[largest]}"

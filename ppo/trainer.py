@@ -85,7 +85,7 @@ class Trainer:
         self.run_dir: Path | None = None
         self.pretrained = False  # by maximum likelihood
         self.said: tuple[str, ...] = ()  # notes that were reported
-        self.seconds = {"environment": 0.0, "inference": 0.0, "update": 0.0}  # where the time of `train` went
+        self.seconds: dict[str, float] = {}  # where the time of `train` went
 
     @property
     def checkpoint_every(self) -> int:
@@ -197,7 +197,8 @@ class Trainer:
         clipped = self.policy.head.clipped_fraction(rollout.actions[rollout.valid])
         inference = self.collector.seconds - self.collector.env_seconds
         split = {"environment": self.collector.env_seconds, "inference": inference, "update": self.learner.seconds}
-        self.seconds = {name: self.seconds[name] + value for name, value in split.items()}
+        split |= {"reference": self.reference.seconds} if self.reference else {}
+        self.seconds = {name: self.seconds.get(name, 0.0) + value for name, value in split.items()}
         return {
             **averages(episodes, self.collector.metrics, "charts", "episode"),
             "charts/episodes": float(len(episodes)),
