@@ -22,7 +22,7 @@ from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.vectorize import sync_or_async
 from ppo.errors import UsageError
 
-TASKS = "ppo.text.task"  # the module that makes text tasks
+TASKS = "ppo.text.env"  # the module that makes environments of text tasks
 
 
 def make_envs(

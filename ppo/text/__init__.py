@@ -3,9 +3,9 @@
 import gymnasium
 
 from ppo.text import strings
-from ppo.text.env import TokenEnv
+from ppo.text.env import TokenEnv, register
 from ppo.text.frontier import frontier
-from ppo.text.task import Completion, Task, register
+from ppo.text.task import Completion, Task
 from ppo.text.vocabulary import Vocabulary
 from ppo.text.walks import random_walks
 

@@ -5,8 +5,10 @@ the last one known, the action does not count (`info["valid"]` is False) and the
 any length, and so the environment's own tokens in mid-sequence. Nothing is padded.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.spaces import Dict, Discrete, MultiBinary
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -202,3 +204,17 @@ class TokenEnv(VectorEnv):
             mask[asked] = given
         mask[asked[self.written[asked] < self.task.min_tokens], self.end] = 0
         return mask
+
+
+def register(env_id: str, task: Callable[..., Task]) -> None:
+    """Register a text environment, so that `ppo train ENV_ID` and `gymnasium.make_vec` find it.
+
+    Args:
+        env_id: "text/Name-v0", or whatever Gymnasium allows.
+        task: makes the task; its arguments are the environment's keyword arguments.
+    """
+
+    def make(num_envs: int = 1, group_size: int = 1, **kwargs: Any) -> TokenEnv:
+        return TokenEnv(task(**kwargs), num_envs, group_size)
+
+    gymnasium.register(env_id, vector_entry_point=make)

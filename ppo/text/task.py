@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from ppo.errors import UsageError
@@ -165,19 +164,3 @@ def _raises(function: Score, completion: Completion) -> bool:
     except Exception:
         return True
     return False
-
-
-def register(env_id: str, task: Callable[..., Task]) -> None:
-    """Register a text environment, so that `ppo train ENV_ID` and `gymnasium.make_vec` find it.
-
-    Args:
-        env_id: "text/Name-v0", or whatever Gymnasium allows.
-        task: makes the task; its arguments are the environment's keyword arguments.
-    """
-
-    def make(num_envs: int = 1, group_size: int = 1, **kwargs: Any) -> gymnasium.vector.VectorEnv:
-        from ppo.text.env import TokenEnv
-
-        return TokenEnv(task(**kwargs), num_envs, group_size)
-
-    gymnasium.register(env_id, vector_entry_point=make)
