@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.collector import MAX_STEPS, act
 from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import Packer, describe
+from ppo.envs.spaces import Packer, spaces_of
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
 from ppo.policies import Policy
@@ -51,7 +51,7 @@ def sample(
         env = envs.unwrapped
         if not isinstance(env, TokenEnv):
             raise UsageError(f"{saved.config.env_id} is no environment in which a policy writes text; use `ppo eval`")
-        if describe(envs) != saved.meta["spaces"]:
+        if spaces_of(envs) != saved.meta["spaces"]:
             raise UsageError(f"{saved.config.env_id} has another vocabulary than the policy was trained with")
         if prompt is not None:
             env.task = replace(env.task, prompt=lambda rng: prompt)

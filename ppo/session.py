@@ -58,10 +58,10 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
     console.print(f"   perplexity  {found.perplexity:.3f} on text that was held out, after {found.tokens:,} tokens")
     console.print(f"   run folder  {folder}", markup=False)
     console.print(f"    read some  {_command('ppo')} sample {folder}", markup=False)
-    console.print(
-        f"  go on from it  {_command('ppo')} train {trainer.config.env_id} --init-from {folder} --reference {folder}",
-        markup=False,
-    )
+    given = [str(word) for pair in trainer.config.env_kwargs.items() for word in pair]
+    same = shlex.join([trainer.config.env_id, *(["--env-kwargs", *given] if given else [])])
+    near = f"--init-from {folder} --reference {folder}"
+    console.print(f"  go on from it  {_command('ppo')} train {same} {near}", markup=False)
 
 
 def describe(trainer: Trainer) -> list[tuple[str, str]]:

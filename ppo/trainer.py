@@ -18,7 +18,7 @@ from ppo.collector import Collector, play
 from ppo.compile import resolve_compile
 from ppo.config import Config
 from ppo.envs import check_envs, lines_of, make_envs, time_limit
-from ppo.envs.spaces import describe
+from ppo.envs.spaces import spaces_of
 from ppo.episodes import Episode, averages
 from ppo.errors import NonFiniteError, UsageError
 from ppo.files import new_folder, write_atomically
@@ -63,7 +63,7 @@ class Trainer:
         seed_everything(config.seed)
         policy = build_policy(self.policy_name, *spaces, config.policy_options())
         self.device, self.why_device = resolve_device(config.device, policy)
-        self.policy, self.spaces = policy.to(self.device), describe(self.envs)
+        self.policy, self.spaces = policy.to(self.device), spaces_of(self.envs)
         flat = FlatPolicy(self.policy, config.precision)
         length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
         self.threads, self.why_threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))

@@ -435,6 +435,8 @@ def test_the_frontier_is_a_distribution_over_every_sequence_and_beats_its_neighb
 def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
+    cli.main(f"pretrain text/Copy-v0 {small} --total-timesteps 128 --env-kwargs length 3 letters 4".split())
+    assert "train text/Copy-v0 --env-kwargs length 3 letters 4 --init-from runs/text_Copy" in capsys.readouterr().out
     cli.main(f"pretrain text/RandomWalks-v0 {small} --num-layers 2 --total-timesteps 2560".split())
     clone = "runs/text_RandomWalks-v0__pretrain__s1"
     assert "perplexity" in capsys.readouterr().out

@@ -198,7 +198,7 @@ def to_json(space: Space[Any]) -> dict[str, Any]:
     return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
 
 
-def describe(envs: VectorEnv) -> dict[str, Any]:
+def spaces_of(envs: VectorEnv) -> dict[str, Any]:
     """Describe by plain JSON values what a policy must fit: both spaces, and the symbols of a text environment."""
     single = {"obs": envs.single_observation_space, "action": envs.single_action_space}
     symbols = {"symbols": list(envs.metadata["symbols"])} if "symbols" in envs.metadata else {}
