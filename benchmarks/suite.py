@@ -7,8 +7,8 @@ included, are those of today. NAME.csv holds the curves, thinned, as `ppo compar
 each seed came to; NAME.png the curves beside published ones.
 """
 
-import hashlib
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +24,7 @@ import tyro
 from tyro.conf import Positional
 
 from benchmarks.suites import SUITES, Task
+from benchmarks.trained import digest
 from ppo import cli
 from ppo.checkpoint import read_checkpoint
 from ppo.compare.command import compare_runs
@@ -54,7 +55,7 @@ class Result:
 
 def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, Run]:
     """Train one seed of a task, or go on where it was cut off, and evaluate its last checkpoint."""
-    settings = digest(task)
+    settings = settings_of(task)
     folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
     log, pattern = folder / f"s{seed}.log", f"*__s{seed}*/checkpoints/latest.safetensors"
@@ -79,20 +80,17 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
 def _pretrained(task: Task, folder: Path, seed: int, seeded: list[str], log: Path) -> Path:
     """Return the run that a task starts from, pretrained now if it is not there."""
     pattern = f"*__s{seed}/checkpoints/latest.safetensors"
+    for cut in folder.glob(pattern):
+        if read_checkpoint(cut)[1]["pretrained"] == "stopped":
+            shutil.rmtree(cut.parents[1])
     if not list(folder.glob(pattern)):
         _ppo(["pretrain", *task.pretrain.split(), *seeded, str(folder)], log)
     return next(folder.glob(pattern)).parents[1]
 
 
-def digest(task: Task) -> str:
-    """Return eight characters that stand for a task's settings, as far as they are not the defaults.
-
-    A task's arguments stay the same when a preset changes; this does not.
-    """
-    settings, defaults = parse(task).to_json(), Config().to_json()
-    chosen = {name: value for name, value in settings.items() if value != defaults[name]}
-    chosen |= {"pretrain": task.pretrain} if task.pretrain else {}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+def settings_of(task: Task) -> str:
+    """Return the digest of a task's settings. Its arguments stay the same when a preset changes; this does not."""
+    return digest(parse(task), **({"pretrain": task.pretrain} if task.pretrain else {}))
 
 
 def parse(task: Task) -> Config:
@@ -179,7 +177,7 @@ def main(
     results = [Result(**row) for row in json.loads(path.read_text())] if path.is_file() else []
     runs = {_key(run): run for run in read_curves(curves)} if curves.is_file() else {}
     known = {(r.task, r.settings, r.seed, r.episodes) for r in results}
-    tasks = [(task, digest(task)) for task in SUITES[suite] if only in task.name]
+    tasks = [(task, settings_of(task)) for task in SUITES[suite] if only in task.name]
     grid = [(task, seed, settings) for seed in range(1, seeds + 1) for task, settings in tasks]
     todo = [(task, seed) for task, seed, settings in grid if (task.name, settings, seed, episodes) not in known]
     torch.set_num_threads(1)

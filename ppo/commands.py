@@ -39,7 +39,8 @@ class Pretrain:
     corpus: str = ""
     """Text file, one sequence a line; empty: the task's own demonstrations."""
     patience: int = 5
-    """Evaluations on held-out text without a better perplexity after which it stops."""
+    """Evaluations on held-out text without a better perplexity after which it stops, and keeps the best; 0: go on to the
+    end, and keep the last."""
     config: Path | None = None
     """TOML file with settings by name."""
 
@@ -93,12 +94,15 @@ class Resume:
     """Folder of the run."""
     total_timesteps: int | None = None
     """A new budget; unset: the run's own."""
+    reference: str | None = None
+    """Folder of the reference, where it has moved."""
 
     def run(self) -> None:
         from ppo.session import train
         from ppo.trainer import Trainer
 
-        changed = {} if self.total_timesteps is None else {"total_timesteps": self.total_timesteps}
+        given = {"total_timesteps": self.total_timesteps, "reference": self.reference}
+        changed = {name: value for name, value in given.items() if value is not None}
         trainer = Trainer.resume(self.run_dir, changed)
         if trainer.finished:
             raise UsageError(

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from ppo.collector import MAX_STEPS, Collector, play
 from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns, to_json
+from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns, spaces_of
 from ppo.episodes import Episode
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
@@ -139,7 +139,8 @@ def evaluate(
     with contextlib.closing(_envs_for(player, min(MAX_ENVS, episodes), env_kwargs or {})) as envs:
         torch.manual_seed(seed)
         played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic)
-    return Report(player.config.env_id, checkpoint, deterministic, played)
+    given = "".join(f", {name} {value}" for name, value in (env_kwargs or {}).items())
+    return Report(player.config.env_id + given, checkpoint, deterministic, played)
 
 
 def _check_seed(seed: int) -> None:
@@ -156,8 +157,9 @@ def _envs_for(player: Player, num_envs: int, env_kwargs: dict[str, Any], render_
             config.env_id, num_envs, config.vectorization, config.env_kwargs | env_kwargs, render_mode=render_mode
         )
     )
-    if to_json(envs.single_observation_space) != to_json(player.obs_space):
-        raise UsageError(f"{config.env_id} has another observation space than the policy was trained with")
+    if spaces_of(envs) != player.meta["spaces"]:
+        envs.close()
+        raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")
     return envs
 
 
@@ -194,6 +196,7 @@ def film(
             ended = collector.collect(1, deterministic)[1]
     folder = Path(run) / "videos"
     folder.mkdir(exist_ok=True)
-    path = folder / f"{checkpoint}__s{seed}.mp4"
+    given = "".join(f"__{name}_{value}".replace("/", "_") for name, value in (env_kwargs or {}).items())
+    path = folder / f"{checkpoint}__s{seed}{given}.mp4"
     imageio.mimsave(path, [*frames], fps=fps, macro_block_size=2)
     return path

@@ -115,7 +115,7 @@ class Learner:
         advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
-        if config.group_size > 1:  # a group that is not finished has earned nothing and weighs nothing
+        if config.group_size > 1:  # a group that is cut weighs what it has earned so far
             earned = rewards_to_go(rewards, terminated | truncated)
             groups = torch.from_numpy(earned).unflatten(1, (-1, config.group_size))  # (T, N / G, G)
             relative = groups - groups.mean(2, keepdim=True)

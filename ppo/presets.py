@@ -53,7 +53,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "gamma": 0.995, "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,
         "scale_rewards": True,
     },
-    # A sequence is worth what its end is told: nothing is discounted. Memory needs whole sequences to learn from, so
+    # A sequence is worth what it earns up to its end: nothing is discounted. Memory needs whole sequences to learn from, so
     # several fit into a rollout.
     "ppo.text": {
         "state_size": 128, "hidden_sizes": (64,), "num_envs": 64, "num_steps": 64, "update_epochs": 4,

@@ -61,7 +61,8 @@ def pretrain(
     Args:
         trainer: new; its settings say how: num_envs and num_steps, learning_rate, total_timesteps in tokens.
         corpus: text file, one sequence a line; empty: the task's own demonstrations.
-        patience: evaluations without a better perplexity after which it stops.
+        patience: evaluations without a better perplexity after which it stops, and the best is kept; 0: it goes on to
+            the end, and the last is kept.
         report: called after each iteration.
 
     Raises:
@@ -76,7 +77,6 @@ def pretrain(
     seed_everything(config.seed, (0, 0))
     iterations = config.total_timesteps // config.batch_size
     every = math.ceil(iterations / EVALUATIONS)
-    trainer.pretrained = True
     best, kept, since = math.inf, vector.clone(), 0
     state, begin = policy.initial_state(config.num_envs), time.perf_counter()
     with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
@@ -95,18 +95,19 @@ def pretrain(
                 report(Progress(row, iteration, trainer.global_step, config.total_timesteps))
             if due:
                 since = 0 if found < best else since + 1
-                if found < best:
+                if found < best or not patience:
                     best, kept = found, vector.clone()
-                if since >= patience or stop.is_set():
+                if 0 < patience <= since or stop.is_set():
                     break
         vector.copy_(kept)
+        trainer.pretrained = "stopped" if stop.is_set() else "finished"
         trainer.checkpoint(run_dir / "checkpoints", math.nan)
     return Found(run_dir, best, trainer.global_step)
 
 
 def _check(trainer: Trainer, patience: int) -> None:
-    if patience < 1:
-        raise UsageError(f"patience = {patience} is too small; choose at least 1")
+    if patience < 0:
+        raise UsageError(f"patience = {patience} is too small; choose at least 0")
     if (trainer.config.temperature, trainer.config.top_k, trainer.config.top_p) != (1.0, 0, 1.0):
         raise UsageError("temperature, top_k and top_p shape sampling, not what is learnt; leave them out")
 

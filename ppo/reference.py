@@ -31,7 +31,7 @@ class Reference:
         sha256: of the checkpoint that the policy was read from.
     """
 
-    def __init__(self, policy: Policy, coef: float, target: float = 0.0, horizon: int = 1, sha256: str = "") -> None:
+    def __init__(self, policy: Policy, coef: float, target: float, horizon: int, sha256: str = "") -> None:
         self.policy = policy.requires_grad_(False)
         self.coef = torch.tensor(coef, dtype=torch.float64)
         self.sha256 = torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
@@ -81,7 +81,7 @@ class Reference:
         Raises:
             UsageError: the reference is another policy than it was.
         """
-        if not torch.equal(tensors.get("reference.sha256", self.sha256[:0]), self.sha256):
+        if not torch.equal(tensors["reference.sha256"], self.sha256):
             raise UsageError(
                 "the run that is the reference has another policy than before; give --reference a copy of it"
             )

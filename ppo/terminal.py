@@ -85,8 +85,8 @@ def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) ->
     """
     total = sum(seconds.values()) or 1.0
     parts = ", ".join(f"{name} {value / total:.0%}" for name, value in seconds.items())
-    largest = max(seconds, key=lambda name: seconds[name], default="")
-    if seconds.get(largest, 0.0) < MOST * total:
+    largest = max(seconds, key=lambda name: seconds[name])
+    if seconds[largest] < MOST * total:
         return parts
     machine = "" if compiled else "--compile on, "
     help_with = {

@@ -83,7 +83,7 @@ class Trainer:
         self.iteration, self.global_step = 0, 0
         self.best_return, self.last_evaluation = -math.inf, math.nan
         self.run_dir: Path | None = None
-        self.pretrained = False  # by maximum likelihood
+        self.pretrained = ""  # "finished", or "stopped", by maximum likelihood
         self.said: tuple[str, ...] = ()  # notes that were reported
         self.seconds: dict[str, float] = {}  # where the time of `train` went
 
@@ -172,8 +172,10 @@ class Trainer:
             raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the same environment")
         load_exactly(trainer.policy, tensors, "policy.", path)
         trainer.learner.load_state_dict(tensors)
-        if trainer.reference is not None and "reference" not in (settings or {}):
+        if trainer.reference is not None and "reference.coef" in tensors:
             trainer.reference.load_state_dict(tensors)
+            if "kl_coef" in (settings or {}):
+                trainer.reference.coef.fill_(config.kl_coef)
         return trainer
 
     def _begin_segment(self) -> None:

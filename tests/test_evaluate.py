@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ppo import Config, Trainer, UsageError, evaluate, load_policy
+from ppo import Config, Trainer, UsageError, evaluate, load_policy, preset
 from ppo.evaluate import film
 
 
@@ -122,3 +122,15 @@ def test_an_episode_is_filmed(cartpole):
     assert path == cartpole / "videos" / "latest__s3.mp4"
     with imageio.get_reader(path) as reader:
         assert reader.count_frames() == evaluate(cartpole, 1, seed=3).episodes[0].length
+
+
+def test_other_arguments_of_the_environment_are_said_and_must_leave_its_spaces(tmp_path):
+    config = preset("LunarLander-v3")[1].replace(
+        {"total_timesteps": 32, "num_envs": 2, "num_steps": 16, "num_minibatches": 2, "eval_episodes": 0}
+    )
+    run = Trainer(config.replace({"runs_dir": str(tmp_path)})).train()
+    report = evaluate(run, 1, env_kwargs={"gravity": -5.0})
+    assert str(report).startswith("LunarLander-v3, gravity -5.0, latest checkpoint")
+    assert report.episodes != evaluate(run, 1).episodes
+    with pytest.raises(UsageError, match="LunarLander-v3 has other spaces or another vocabulary"):
+        evaluate(run, 1, env_kwargs={"continuous": True})

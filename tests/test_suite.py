@@ -1,15 +1,21 @@
 """The suite trains what is missing, resumes what was cut off, and writes what `ppo compare` reads."""
 
 import json
+import os
+import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from benchmarks import suite
 from benchmarks.suites import SUITES, Task
-from ppo import Trainer, cli
+from benchmarks.trained import trained
+from ppo import Trainer, cli, preset
+from ppo.checkpoint import read_checkpoint
 from ppo.compare.curves import read_curves, write_curves
 from ppo.presets import ENVIRONMENTS
+from ppo.pretrain import pretrain
 
 TASK = Task("Cart, Pole", "CartPole-v1 --num-envs 2 --num-steps 64 --total-timesteps 512", "≥ 475")
 
@@ -33,7 +39,7 @@ def test_a_task_is_trained_once_and_evaluated(tmp_path):
 
 
 def test_a_run_that_was_cut_off_is_resumed(tmp_path):
-    folder = tmp_path / "runs" / "tiny" / f"Cart__Pole-{suite.digest(TASK)}"
+    folder = tmp_path / "runs" / "tiny" / f"Cart__Pole-{suite.settings_of(TASK)}"
     folder.mkdir(parents=True)
     arguments = [*TASK.arguments.split(), "--seed", "1", "--runs-dir", str(folder), "--checkpoint-every", "1"]
 
@@ -73,7 +79,7 @@ def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
 
     def train(name, task, seed, episodes):
         seeds.append(seed)
-        result = suite.Result(task.name, task.arguments, suite.digest(task), seed, 512, 9.0, 9.0, episodes)
+        result = suite.Result(task.name, task.arguments, suite.settings_of(task), seed, 512, 9.0, 9.0, episodes)
         return result, replace(run, seed=str(seed))
 
     monkeypatch.setattr(suite, "run_one", train)
@@ -84,7 +90,7 @@ def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
     suite.main("memory", seeds=1, jobs=1, episodes=1)
     assert seeds == [1, 2, 1]
     results = json.loads((suite.RESULTS / "memory.json").read_text())
-    assert [(r["seed"], r["settings"] == suite.digest(TASK)) for r in results] == [(1, True), (2, False)]
+    assert [(r["seed"], r["settings"] == suite.settings_of(TASK)) for r in results] == [(1, True), (2, False)]
 
 
 def test_nothing_begins_after_a_run_that_failed(monkeypatch):
@@ -121,3 +127,27 @@ def test_every_task_of_a_suite_can_be_parsed(name):
     for task in SUITES[name]:
         suite.parse(task)
         assert ("{clone}" in task.arguments) == bool(task.pretrain)
+
+
+def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkeypatch):
+    config = preset("text/RandomWalks-v0")[1].replace(
+        {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "exp_name": "walk", "seed": 2}
+    )
+    short, long = (config.replace({"total_timesteps": steps}) for steps in (300, 2000))
+
+    def stop(trainer):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def cut_off(trainer):
+        trainer.train(stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(long, cut_off)
+    run = trained(long)
+    assert trained(long, cut_off) == run
+    assert trained(short) != run
+    with pytest.raises(KeyboardInterrupt):
+        trained(short.replace({"exp_name": "clone"}), partial(pretrain, report=stop))
+    clone = trained(short.replace({"exp_name": "clone"}), pretrain)
+    assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["pretrained"] == "finished"
+    assert trained(short.replace({"exp_name": "clone"}), None) == clone

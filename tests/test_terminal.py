@@ -16,6 +16,7 @@ def test_a_split_without_a_dominant_part_gives_no_advice():
         ("update", False, "auto", "--compile on, fewer --update-epochs, fewer --num-minibatches"),
         ("update", True, "auto", "fewer --update-epochs, fewer --num-minibatches"),
         ("inference", True, "auto", "more --num-envs with fewer --num-steps"),
+        ("reference", True, "auto", "a smaller reference"),
         ("environment", True, "auto", "--vectorization envpool, if it knows this one"),
         ("environment", True, "envpool", "nothing here; it is the environment's own time"),
     ],
@@ -23,7 +24,7 @@ def test_a_split_without_a_dominant_part_gives_no_advice():
 def test_a_dominant_part_is_named_with_what_would_help(part, compiled, vectorization, advice):
     seconds = {"environment": 1.0, "inference": 1.0, "update": 1.0} | {part: 8.0}
     assert time_split(seconds, compiled, vectorization).endswith(f"; what would help: {advice}")
-    assert f"{part} 80%" in time_split(seconds, compiled, vectorization)
+    assert f"{part} {8 / sum(seconds.values()):.0%}" in time_split(seconds, compiled, vectorization)
 
 
 def test_a_run_without_time_has_a_split_too():

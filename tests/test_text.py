@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -300,12 +301,23 @@ def test_the_answers_of_string_tasks(make, pairs):
 
 
 @pytest.mark.parametrize("make", [copy, reverse, dedup, add, random_walks])
-def test_demonstrations_of_solvable_tasks_are_within_the_limits_and_worth_something(make):
-    env, rng = TokenEnv(make(), 1), np.random.default_rng(0)
-    for _ in range(200):
+def test_demonstrations_solve_their_tasks(make):
+    made, rng = make(), np.random.default_rng(0)
+    env = TokenEnv(made, 1)
+    worth = []
+    for _ in range(100):
         prompt, response = env.demonstrate(rng)
-        assert len(response) + 1 <= env.task.max_tokens
-        assert len(prompt) >= 1
+        text = made.vocabulary.decode(prompt)
+        env.task = dataclasses.replace(made, prompt=lambda rng, text=text: text)
+        env.reset(seed=0)
+        *_, last = [env.step(np.array([token])) for token in [0] * len(prompt) + [*response, env.end]]
+        assert last[2][0]  # over, and by the end token
+        assert last[-1]["metrics"]["ended"][0] == 1
+        worth.append(env.finished[0][1])
+    if make is random_walks:  # which get there by chance
+        assert 0 < np.mean(worth) < 1
+    else:
+        assert worth == pytest.approx([1.0] * 100)
 
 
 @pytest.mark.parametrize(
@@ -393,9 +405,12 @@ def test_next_token_learns_from_one_part_of_a_corpus_and_is_tried_on_the_other(t
     assert evaluate(run, 8).metric("accuracy") > evaluate(run, 8, env_kwargs={"part": "held-out"}).metric("accuracy")
     cli.main(f"eval {run} --env-kwargs part held-out".split())
     assert "accuracy" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        cli.main(f"eval {run} --env-kwargs part none".split())
-    assert "part = 'none' is unknown" in capsys.readouterr().err
+    other = tmp_path / "other.txt"
+    other.write_text(corpus.read_text().replace("x", "z"))  # as many symbols, but others
+    for given, sentence in {"part none": "part = 'none' is unknown", f"corpus {other}": "another vocabulary"}.items():
+        with pytest.raises(SystemExit):
+            cli.main(f"eval {run} --env-kwargs {given}".split())
+        assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -458,6 +473,7 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     first = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
     assert float(first["reference/kl"]) == float(first["reference/exact"]) == 0  # a policy against itself
     assert float(first["reference/coef"]) == 0.1
+    assert 0 < float(first["time/reference"]) < 1 / float(first["charts/SPS"]) * 8 * 16
     last = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
     assert float(last["reference/kl"]) != 0
     assert float(last["reference/coef"]) < 0.1  # far below the target
@@ -467,7 +483,24 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     again.write_bytes((tmp_path / "runs/text_RandomWalks-v0__ppo__s1/checkpoints/latest.safetensors").read_bytes())
     with pytest.raises(SystemExit):
         cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "3000"])
-    assert "the reference has another policy than before" in capsys.readouterr().err
+    assert "the run that is the reference has another policy than before" in capsys.readouterr().err
+
+
+def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
+    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 512".split())
+    clone, run = "runs/text_RandomWalks-v0__pretrain__s1", "runs/text_RandomWalks-v0__ppo__s1"
+    cli.main(f"train text/RandomWalks-v0 {small} --reference {clone} --kl-target 2 --total-timesteps 500".split())
+    Path(clone).rename("moved")
+    with pytest.raises(SystemExit):
+        cli.main(["resume", run, "--total-timesteps", "900"])
+    assert f"{clone} is no run folder" in capsys.readouterr().err
+    adapted = read_checkpoint(Path(run) / "checkpoints/latest.safetensors")[0]["reference.coef"]
+    trainer = Trainer.resume(run, {"reference": "moved", "total_timesteps": 900})
+    assert trainer.reference.coef == adapted != 0.1
+    assert Trainer.resume(run, {"reference": "moved", "kl_coef": 0.7}).reference.coef == 0.7
+    cli.main(["resume", run, "--total-timesteps", "900", "--reference", "moved"])
 
 
 @pytest.mark.parametrize("algorithm", ["ppo --kl-target 1", "grpo --group-size 4"])
@@ -508,7 +541,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
             "train text/Copy-v0 --algorithm grpo --gamma 0.9",
             "group_size = 8 compares whole returns; gamma = 0.9 must be 1",
         ),
-        ("pretrain text/Copy-v0 --patience 0", "patience = 0 is too small"),
+        ("pretrain text/Copy-v0 --patience -1", "patience = -1 is too small"),
         ("pretrain text/Copy-v0 --top-k 3", "temperature, top_k and top_p shape sampling"),
     ],
 )

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ppo.envs.spaces import MASK_KEY, leaf_size, leaves, one_line, unpack
 from ppo.errors import UsageError
 from ppo.normalize import RunningMeanStd
-from ppo.policies.base import orthogonal
+from ppo.policies.base import lookup, orthogonal
 
 MIN_IMAGE = 36  # below it the three convolutions leave nothing
 
@@ -139,7 +139,7 @@ class Features(nn.Module):
         found = {path: x for path, _, x in unpack(self.space, obs)}
         index = found.pop(self.lone_index).long()
         masks = [_rows(x) > 0 for x in found.values()]
-        columns = [F.embedding(index, layer.weight.t()) + layer.bias for layer in layers]
+        columns = [lookup(index, layer.weight.t()) + layer.bias for layer in layers]
         return columns, torch.cat(masks, dim=-1) if masks else None
 
     def absorb(self, obs: Tensor, valid: Tensor) -> None:

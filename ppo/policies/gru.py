@@ -16,7 +16,7 @@ class GRU(nn.Module):
 
     def __init__(
         self,
-        width: int,
+        input_size: int,
         *,
         activation: str = "tanh",
         state_size: int = 64,
@@ -24,15 +24,15 @@ class GRU(nn.Module):
         **_: Any,
     ) -> None:
         super().__init__()
-        self.width, self.state_size = state_size, num_layers * state_size
+        self.output_size, self.state_size = state_size, num_layers * state_size
         self.activation = ACTIVATIONS[activation]()
-        self.cells = nn.ModuleList(nn.GRUCell(state_size if n else width, state_size) for n in range(num_layers))
+        self.cells = nn.ModuleList(nn.GRUCell(state_size if n else input_size, state_size) for n in range(num_layers))
         for name, parameter in self.cells.named_parameters():
             nn.init.zeros_(parameter) if "bias" in name else nn.init.orthogonal_(parameter)
 
     def forward(self, x: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
         x, keep, last = self.activation(x), (~starts).to(state.dtype).unsqueeze(-1), []  # (T, N, W), (T, N, 1)
-        for cell, part in zip(self.cells, state.split(self.width, dim=-1), strict=True):
+        for cell, part in zip(self.cells, state.split(self.output_size, dim=-1), strict=True):
             x = functional.linear(x, cell.weight_ih, cell.bias_ih).to(state.dtype)  # type: ignore[arg-type]
             x = Recurrence.apply(x, keep, part, cell.weight_hh, cell.bias_hh)  # (T, N, 3 W) -> (T, N, W)
             last.append(x[-1])

@@ -16,9 +16,9 @@ from ppo.policies.heads import Head
 class RecurrentPolicy(Policy):
     """Policy whose memory is a trunk; a subclass names its class.
 
-    A trunk is built as `trunk(width, **options)`, has `state_size` H and an output width `width`, and maps x (T, N, W), its
-    state (N, H) before the first step and starts (T, N) bool to outputs (T, N, width) and the state after the last step.
-    Before it, a linear layer maps features to W, the last of `hidden_sizes`; for a token, that is a row of a table.
+    A trunk is built as `trunk(input_size, **options)`, has `state_size` H and `output_size`, and maps x (T, N, input_size),
+    its state (N, H) before the first step and starts (T, N) bool to outputs (T, N, output_size) and the state after the last
+    step. Before it, a linear layer maps features to the last of `hidden_sizes`; for a token, that is a row of a table.
 
     Args:
         obs_space: space of one observation.
@@ -51,9 +51,9 @@ class RecurrentPolicy(Policy):
             self.trunks.append(self.trunk(hidden_sizes[-1], **options))
         self.sizes: list[int] = [trunk.state_size for trunk in self.trunks]  # type: ignore[misc]
         self.state_size = sum(self.sizes)
-        width: int = self.trunks[0].width  # type: ignore[assignment]
-        self.actor = orthogonal(nn.Linear(width, self.head.num_outputs), gain=0.01)
-        self.critic = orthogonal(nn.Linear(width, 1), gain=1.0)
+        size: int = self.trunks[0].output_size  # type: ignore[assignment]
+        self.actor = orthogonal(nn.Linear(size, self.head.num_outputs), gain=0.01)
+        self.critic = orthogonal(nn.Linear(size, 1), gain=1.0)
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
         xs, mask = self.features.embed(obs, self.embeddings)  # (T, N, W) each

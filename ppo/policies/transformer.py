@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppo.errors import UsageError
+from ppo.policies.base import lookup
 from ppo.policies.recurrent import RecurrentPolicy
 
 HEAD_SIZE = 16  # width of one attention head
@@ -35,7 +36,7 @@ class Layer(nn.Module):
         cache = torch.cat([cache, torch.stack(pair, dim=1).to(cache.dtype)], dim=2)  # (N, 2, C + T, W)
         key, value = cache.to(x.dtype).unbind(1)
         back = torch.arange(steps, device=x.device)[:, None] - torch.arange(-self.context, steps, device=x.device)
-        scores = self.distance[:, back.clamp(0, self.context - 1)]  # (heads, T, C + T)
+        scores = lookup(back.clamp(0, self.context - 1), self.distance.t()).movedim(-1, 0)  # (heads, T, C + T)
         scores = torch.where(seen.unsqueeze(1), scores, FAR)
         q, k, v = (part.unflatten(-1, (self.heads, HEAD_SIZE)).transpose(1, 2) for part in (query, key, value))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))  # (N, heads, T, 16)
@@ -49,15 +50,17 @@ class Transformer(nn.Module):
     The state is the keys and values of the last `context` steps, layer by layer, and how many of them are the episode's.
     """
 
-    def __init__(self, width: int, *, num_layers: int = 1, context: int = 32, **_: Any) -> None:
+    def __init__(self, input_size: int, *, num_layers: int = 1, context: int = 32, **_: Any) -> None:
         super().__init__()
-        self.width, self.context = width, context
-        if self.width % HEAD_SIZE:
-            raise UsageError(f"hidden_sizes = {self.width} of a transformer is no multiple of {HEAD_SIZE}; choose one")
-        self.layers = nn.ModuleList(Layer(self.width, context) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(self.width)
-        self.shape = (num_layers, 2, context, self.width)
-        self.state_size = 1 + num_layers * 2 * context * self.width
+        self.output_size, self.context = input_size, context
+        if self.output_size % HEAD_SIZE:
+            raise UsageError(
+                f"hidden_sizes = {self.output_size} of a transformer is no multiple of {HEAD_SIZE}; choose one"
+            )
+        self.layers = nn.ModuleList(Layer(self.output_size, context) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(self.output_size)
+        self.shape = (num_layers, 2, context, self.output_size)
+        self.state_size = 1 + num_layers * 2 * context * self.output_size
 
     def forward(self, x: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
         steps = len(starts)

@@ -37,7 +37,7 @@ class NextTokenEnv(VectorEnv):
         if part not in PARTS:
             raise UsageError(f"part = {part!r} is unknown; choose {', '.join(PARTS)}")
         if part != "all":
-            lines = split(lines, corpus or "the built-in text")[part == "held-out"]
+            lines = split(lines, corpus)[part == "held-out"]
         self.lines = [np.array([*self.vocabulary.encode(line), self.vocabulary.end]) for line in lines]
         self.num_envs = num_envs
         self.metadata = {
