@@ -26,7 +26,7 @@ class Config:
     env_id: Annotated[Positional[str], arg(metavar="[ENV_ID]")] = "CartPole-v1"
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
     algorithm: Algorithm = "ppo"
-    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by plain returns, GRPO by returns
+    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by returns, GRPO by returns
     relative to those of the same prompt."""
     policy: str = "auto"
     """auto, mlp, cnn, gru, transformer, or `package.module:Class`; auto: cnn for images, gru for text, else mlp."""
