@@ -48,7 +48,7 @@ WALK = "text/RandomWalks-v0 --total-timesteps 400000"
 WALKS = "uniform 0.0002, random walks 0.334, optimum 1; trlX's graph 0.006, 0.784, 1"
 SUITES: dict[str, list[Task]] = {
     "memory": [
-        Task("CartPole, velocities hidden, GRU", f"{HIDDEN} --policy gru", "≥ 490", "zoo LSTM 500"),
+        Task("CartPole, velocities hidden, GRU", f"{HIDDEN} --policy gru", "≥ 490 deterministic", "zoo LSTM 500"),
         Task("CartPole, velocities hidden, MLP", f"{HIDDEN} --policy mlp", "fails"),
         Task("Recall, GRU", f"{RECALL} --policy gru", "= 1"),
         Task("Recall, MLP", f"{RECALL} --policy mlp", "chance, 0.25"),
