@@ -7,7 +7,6 @@ written down, so that reward, divergence and the distance from the best policy a
 """
 
 import json
-import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -16,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 
-from benchmarks.trained import trained
+from benchmarks.trained import spread, trained
 from ppo import Config, preset
 from ppo.pretrain import pretrain
 from ppo.saved import load
@@ -49,15 +48,8 @@ class Point:
 
 def settings(name: str, steps: int, seed: int, **more: object) -> Config:
     """Return the preset with a name, a budget and a seed."""
-    fixed = {
-        "runs_dir": str(RUNS),
-        "exp_name": name,
-        "total_timesteps": steps,
-        "seed": seed,
-        "threads": 1,
-        "eval_episodes": 0,
-    }
-    return preset("text/Frontier-v0")[1].replace(fixed | more)
+    fixed = {"runs_dir": str(RUNS), "exp_name": name, "total_timesteps": steps, "seed": seed, "threads": 1}
+    return preset("text/Frontier-v0")[1].replace(fixed | {"eval_episodes": 0} | more)
 
 
 def train(beta: float, seed: int, start: Path) -> Point:
@@ -84,14 +76,10 @@ def table(points: list[Point]) -> str:
         found = [p for p in points if p.beta == beta]
         reward, kl = ([getattr(p, name) for p in found] for name in ("reward", "kl"))
         rows.append((
-            f"{beta}", _spread(reward), f"{found[0].best_reward:.3f}", _spread(kl), f"{found[0].best_kl:.3f}",
+            f"{beta}", spread(reward, 3), f"{found[0].best_reward:.3f}", spread(kl, 3), f"{found[0].best_kl:.3f}",
             ", ".join(f"{p.total_variation:.4f}" for p in found),
         ))  # fmt: skip
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
 def draw(points: list[Point], start: Path) -> None:

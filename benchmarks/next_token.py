@@ -6,7 +6,6 @@ The same GRU learns the same lines in each way; what counts is how often its mos
 lines that it learnt from and on the tenth that was held out.
 """
 
-import statistics
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.trained import trained
+from benchmarks.trained import spread, trained
 from ppo import preset
 from ppo.evaluate import evaluate
 from ppo.pretrain import pretrain
@@ -53,10 +52,7 @@ def main() -> None:
         cells = []
         for part in (0, 1):
             each = [100 * found[way, seed][part] for seed in SEEDS]
-            cells += [
-                f"{statistics.fmean(each):.1f} ± {statistics.stdev(each):.1f}",
-                ", ".join(f"{x:.1f}" for x in each),
-            ]
+            cells += [spread(each, 1), ", ".join(f"{x:.1f}" for x in each)]
         lines.append(f"| {way} | {' | '.join(cells)} |")
     head = (
         "# Next token\n\nPer cent of next tokens that were guessed, the most probable one taken, mean over lines; the last "

@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import NormalizeObservation, TransformObservation
 
+from benchmarks.trained import spread
 from ppo import Trainer, preset
 from ppo.normalize import CLIP
 
@@ -49,8 +50,7 @@ def main() -> None:
     lines = ["| statistics absorb | seed 1 | seed 2 | seed 3 | mean ± std |", "|---|---|---|---|---|"]
     for way in ways:
         each = [returns[way, seed] for seed in SEEDS]
-        spread = f"{statistics.fmean(each):.0f} ± {statistics.stdev(each):.0f}"
-        lines.append(f"| {way} | {' | '.join(f'{x:.0f}' for x in each)} | {spread} |")
+        lines.append(f"| {way} | {' | '.join(f'{x:.0f}' for x in each)} | {spread(each, 0)} |")
     head = (
         f"# When observation statistics are updated\n\nHalfCheetah-v5, {STEPS:,} steps, returns at the end of training."
     )

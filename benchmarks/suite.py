@@ -24,7 +24,7 @@ import tyro
 from tyro.conf import Positional
 
 from benchmarks.suites import SUITES, Task
-from benchmarks.trained import digest
+from benchmarks.trained import digest, spread
 from ppo import cli
 from ppo.checkpoint import read_checkpoint
 from ppo.compare.command import compare_runs
@@ -120,18 +120,10 @@ def table(suite: str, results: list[Result]) -> str:
             continue
         scores = [r.sampled for r in found], [r.deterministic for r in found]
         each = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in scores)
-        rows.append((
-            task.name, f"`{task.arguments}`", f"{max(r.steps for r in found):,}", *(spread(v) for v in scores), *each,
-            task.target, task.published,
-        ))  # fmt: skip
+        means = (spread(values, _digits(statistics.fmean(values))) for values in scores)
+        steps = f"{max(r.steps for r in found):,}"
+        rows.append((task.name, f"`{task.arguments}`", steps, *means, *each, task.target, task.published))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def spread(values: list[float]) -> str:
-    """Return mean ± sample standard deviation, where there are two seeds."""
-    digits = _digits(statistics.fmean(values))
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else f"{mean}, one seed"
 
 
 def _digits(value: float) -> int:

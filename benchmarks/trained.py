@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ def digest(config: Config, **more: str) -> str:
     settings, defaults = config.to_json(), Config().to_json()
     chosen = {name: value for name, value in settings.items() if value != defaults[name]} | more
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return mean ± sample standard deviation over seeds, where there are two."""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else f"{mean}, one seed"
 
 
 def trained(config: Config, learn: Callable[[Trainer], Any] = Trainer.train) -> Path:
