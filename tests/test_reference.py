@@ -1,15 +1,21 @@
 """The reference docks what the divergence costs, and its coefficient follows a target."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from gymnasium.spaces import Discrete
+from torch import nn
 
 from ppo.collector import Collector
 from ppo.flat import FlatPolicy
-from ppo.policies import build_policy
+from ppo.policies import Policy, build_policy
 from ppo.policies.distributions import Categorical
+from ppo.policies.heads import Head
 from ppo.reference import Reference, divergence
 from ppo.text import Task, TokenEnv, Vocabulary
+from ppo.text.frontier import LETTERS, frontier, log_probs, optimum, rewards, sequences
 
 TASK = Task(Vocabulary("abc"), lambda cs: [1.0 for _ in cs], 4, lambda rng: "ab")
 
@@ -90,7 +96,60 @@ def test_the_estimates_agree_in_the_mean():
     policy, other = policy_of(1), policy_of(2)
     with torch.no_grad():
         other.actor.weight.copy_(policy.actor.weight * 0.9)
-    rollout = rollout_of(policy, 4000)
+    rollout = rollout_of(policy, 1000)
     _, stats = Reference(other, 1.0, 0.0, 100).penalize(rollout, policy)
     assert stats["reference/kl"] == pytest.approx(stats["reference/exact"], rel=0.1, abs=0.01)
     assert stats["reference/k3"] == pytest.approx(stats["reference/exact"], rel=0.1, abs=0.01)
+
+
+class Written(Policy):
+    """Write each sequence of the frontier task with a given log-probability, (M,); the state is the prefix's number."""
+
+    state_size = 1
+
+    def __init__(self, target):
+        super().__init__()
+        self.size = len(LETTERS) + 1
+        self.head = Head(Discrete(self.size))
+        mass, self.number = {}, {(): 0}
+        for (letters, ended), log_prob in zip(sequences(), target.tolist(), strict=True):
+            tokens = letters + (self.size - 1,) * ended
+            for n in range(len(tokens) + 1):
+                mass[tokens[:n]] = mass.get(tokens[:n], 0.0) + math.exp(log_prob)
+                self.number.setdefault(tokens[:n], len(self.number))
+        logits = torch.zeros(len(self.number), self.size)
+        self.following = torch.zeros(len(self.number), self.size, dtype=torch.int64)
+        for tokens in self.number:
+            for token in range(self.size):
+                longer = (*tokens, token)
+                if longer in self.number:
+                    logits[self.number[tokens], token] = math.log(mass[longer] / mass[tokens])
+                    self.following[self.number[tokens], token] = self.number[longer]
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, obs, state, starts):
+        numbers, number = [], state[:, 0].long()
+        for token, start in zip(obs, starts, strict=True):
+            number = torch.where(start, 0, self.following[number, token])
+            numbers.append(number)
+        dist = self.head(self.logits[torch.stack(numbers)], None)
+        return dist, torch.zeros(starts.shape), number.unsqueeze(-1).float()
+
+
+@pytest.mark.parametrize("beta", [0.25, 1.0])
+def test_near_its_reference_the_best_policy_earns_the_same_by_every_sequence(beta):
+    even = torch.full((len(sequences()),), -math.log(len(sequences())))
+    best = Written(optimum(even, beta))
+    torch.testing.assert_close(log_probs(best, best.initial_state), optimum(even, beta), atol=1e-4, rtol=0)
+    collector = Collector(TokenEnv(frontier(), 4), FlatPolicy(best))
+    collector.reset(0)
+    rollout = collector.collect(64)[0]
+    docked = Reference(Written(even), beta, 0.0, 100).penalize(rollout, best)[0].rewards
+    found = []
+    for place in range(4):
+        ends = [0, *(rollout.terminated[:, place].nonzero()[:, 0] + 1).tolist()]
+        found += [float(docked[i:j, place].sum()) for i, j in itertools.pairwise(ends)]
+    worth = torch.tensor(list(rewards().values()), dtype=torch.float64)
+    assert len(found) > 40
+    # r(y) − β log(π*(y) / π_ref(y)) = β log Σ π_ref exp(r / β), whatever y is
+    assert found == pytest.approx([beta * float((even + worth / beta).logsumexp(0))] * len(found), abs=1e-4)
