@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -58,18 +58,9 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
     settings = settings_of(task)
     folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
-    log, pattern = folder / f"s{seed}.log", f"*__s{seed}*/checkpoints/latest.safetensors"
-    seeded = ["--seed", str(seed), "--threads", "1", "--runs-dir"]
-    clone = _pretrained(task, folder / "clone", seed, seeded, log) if task.pretrain else None
-    if not list(folder.glob(pattern)):
-        _ppo(["train", *task.arguments.format(clone=clone).split(), *seeded, str(folder)], log)
-    path = sorted(folder.glob(pattern))[-1].parents[1]
-    latest = path / "checkpoints" / "latest.safetensors"
-    meta = read_checkpoint(latest)[1]
-    config = Config().replace(meta["config"])
-    if meta["global_step"] + config.batch_size <= config.total_timesteps:
-        _ppo(["resume", str(path)], log)
-        meta = read_checkpoint(latest)[1]
+    log = folder / f"s{seed}.log"
+    start = _finished(task.start, folder / "start", seed, log) if task.start else ""
+    path, meta = _finished(f"train {task.arguments.format(start=start and start[0])}", folder, seed, log)
     with EVALUATING:
         reports = (evaluate(path, episodes, deterministic) for deterministic in (False, True))
         sampled, greedy = (report.metric(task.metric) if task.metric else report.mean for report in reports)
@@ -77,25 +68,32 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
     return Result(task.name, task.arguments, settings, seed, meta["global_step"], sampled, greedy, episodes), run
 
 
-def _pretrained(task: Task, folder: Path, seed: int, seeded: list[str], log: Path) -> Path:
-    """Return the run that a task starts from, pretrained now if it is not there."""
-    pattern = f"*__s{seed}/checkpoints/latest.safetensors"
-    for cut in folder.glob(pattern):
-        if read_checkpoint(cut)[1]["pretrained"] == "stopped":
-            shutil.rmtree(cut.parents[1])
-    if not list(folder.glob(pattern)):
-        _ppo(["pretrain", *task.pretrain.split(), *seeded, str(folder)], log)
-    return next(folder.glob(pattern)).parents[1]
+def _finished(command: str, folder: Path, seed: int, log: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the run of a command and its metadata: it is there, or goes on where it was cut off, or is made now."""
+    found = sorted(folder.glob(f"*__s{seed}*/checkpoints/latest.safetensors"))
+    if found and read_checkpoint(found[-1])[1]["pretrained"] == "stopped":
+        shutil.rmtree(found.pop().parents[1])
+    if not found:
+        _ppo([*command.split(), "--seed", str(seed), "--threads", "1", "--runs-dir", str(folder)], log)
+        found = sorted(folder.glob(f"*__s{seed}*/checkpoints/latest.safetensors"))
+    run, meta = found[-1].parents[1], read_checkpoint(found[-1])[1]
+    config = Config().replace(meta["config"])
+    if not meta["pretrained"] and meta["global_step"] + config.batch_size <= config.total_timesteps:
+        _ppo(["resume", str(run)], log)
+        meta = read_checkpoint(found[-1])[1]
+    return run, meta
 
 
 def settings_of(task: Task) -> str:
     """Return the digest of a task's settings. Its arguments stay the same when a preset changes; this does not."""
-    return digest(parse(task), **({"pretrain": task.pretrain} if task.pretrain else {}))
+    return digest(
+        parse(f"train {task.arguments}"), **({"start": task.start + digest(parse(task.start))} if task.start else {})
+    )
 
 
-def parse(task: Task) -> Config:
-    """Return a task's settings, but for the run that it starts from."""
-    return cli.parse(["train", *task.arguments.replace("--init-from {clone}", "").split()]).settings
+def parse(command: str) -> Config:
+    """Return a command's settings, but for the run that it starts from."""
+    return cli.parse(command.replace("--init-from {start}", "").split()).settings
 
 
 def _flags(task: Task) -> tuple[tuple[str, str], ...]:

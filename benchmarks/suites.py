@@ -7,15 +7,15 @@ from dataclasses import dataclass
 class Task:
     """One row of a suite: a name, the arguments of `ppo train`, and what the mean over seeds must reach.
 
-    The target counts for the sampled policy, or where it says so for the deterministic one. With `pretrain`, the
-    arguments of `ppo pretrain` that comes first, `{clone}` in the arguments is its run.
+    The target counts for the sampled policy, or where it says so for the deterministic one. `start` is what comes first,
+    `pretrain …` or `train …`; `{start}` in the arguments is its run.
     """
 
     name: str
     arguments: str
     target: str
     published: str = ""
-    pretrain: str = ""
+    start: str = ""
     metric: str = ""  # what is measured instead of the return
 
 
@@ -43,8 +43,8 @@ ABLATION = {
     "step size constant": "--gamma 0.99 --log-std-init -0.5 --no-anneal-lr",
     "2 × 128 units": "--gamma 0.99 --log-std-init -0.5 --hidden-sizes 128 128",
 }
-CLONE = "--init-from {clone} --ent-coef 0"
-WALK = "text/RandomWalks-v0 --total-timesteps 400000"
+CLONE = "--init-from {start} --ent-coef 0"
+WALK = "pretrain text/RandomWalks-v0 --total-timesteps 400000"
 WALKS = "uniform 0.0002, random walks 0.334, optimum 1; trlX's graph 0.006, 0.784, 1"
 SUITES: dict[str, list[Task]] = {
     "memory": [

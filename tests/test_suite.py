@@ -56,19 +56,14 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path):
     assert len(progress.read_text().splitlines()) == 5
 
 
-def test_a_task_that_starts_from_a_pretrained_run_gets_one_and_measures_its_metric(tmp_path):
-    small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2"
-    task = Task(
-        "walks",
-        f"{small} --init-from {{clone}} --total-timesteps 256",
-        "",
-        "",
-        f"{small} --total-timesteps 256",
-        "ended",
-    )
+@pytest.mark.parametrize(("way", "pretrained"), [("pretrain", "finished"), ("train", "")])
+def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tmp_path, way, pretrained):
+    small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2 --total-timesteps 256"
+    task = Task("walks", f"{small} --init-from {{start}}", "", "", f"{way} {small}", "ended")
     result, _ = suite.run_one("tiny", task, 2, 4)
     assert 0 <= result.sampled <= 1
-    assert len(list((tmp_path / "runs").rglob("clone/*__pretrain__s2/checkpoints/latest.safetensors"))) == 1
+    (start,) = (tmp_path / "runs").rglob("start/*__s2/checkpoints/latest.safetensors")
+    assert read_checkpoint(start)[1]["pretrained"] == pretrained
 
 
 def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
@@ -125,8 +120,8 @@ def test_every_task_of_a_suite_can_be_parsed(name):
     names = [task.name for task in SUITES[name]]
     assert len(set(names)) == len(names)
     for task in SUITES[name]:
-        suite.parse(task)
-        assert ("{clone}" in task.arguments) == bool(task.pretrain)
+        suite.settings_of(task)
+        assert ("{start}" in task.arguments) == bool(task.start)
 
 
 def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkeypatch):
