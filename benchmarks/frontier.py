@@ -14,6 +14,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+import tyro
 
 from benchmarks.trained import spread, trained
 from ppo import Config, preset
@@ -96,12 +97,12 @@ def draw(points: list[Point], start: Path) -> None:
     figure.savefig(RESULTS / "frontier.png", dpi=110)
 
 
-def main() -> None:
-    """Train what is missing, two runs side by side, and write table, figures and picture."""
+def main(jobs: int = 2) -> None:
+    """Train what is missing, and write table, figures and picture."""
     torch.set_num_threads(1)
     start = trained(settings("reference", 1_000_000, 1), pretrain)
     grid = list(product(BETAS, SEEDS, [start]))
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(jobs) as pool:
         points = list(pool.map(train, *zip(*grid, strict=True)))
     (RESULTS / "frontier.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
     head = f"# Frontier\n\n{STEPS:,} tokens, {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
@@ -111,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

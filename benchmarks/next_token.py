@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+import tyro
 
 from benchmarks.trained import spread, trained
 from ppo import preset
@@ -41,11 +42,11 @@ def train(way: str, seed: int) -> tuple[float, float]:
     return next(parts), next(parts)
 
 
-def main() -> None:
-    """Train what is missing, two runs side by side, and write the table."""
+def main(jobs: int = 2) -> None:
+    """Train what is missing, and write the table."""
     torch.set_num_threads(1)
     grid = list(product(WAYS, SEEDS))
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(jobs) as pool:
         found = dict(zip(grid, pool.map(train, *zip(*grid, strict=True)), strict=True))
     lines = ["| way | accuracy, training lines | each seed | held-out lines | each seed |", "|---|---|---|---|---|"]
     for way in WAYS:
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)
