@@ -272,6 +272,8 @@ def run(rounds: int = 5, only: str = "") -> None:
     from benchmarks.speed_report import write
     from benchmarks.speed_text import tokens_per_second
 
+    packages = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "sb3-contrib")
+    versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
     path = RESULTS / "speed.json"
     found = json.loads(path.read_text()) if path.is_file() else {"rows": {}}
     found["rows"] |= compare(rounds, only)
@@ -281,10 +283,9 @@ def run(rounds: int = 5, only: str = "") -> None:
         found["scale"] = scale()
     if only in "text":
         found["text"] = tokens_per_second(rounds)
-    packages = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "sb3-contrib")
     found |= {
-        "date": datetime.date.today().isoformat(), "machine": _machine(), "command": f"python -m benchmarks.speed run --rounds {rounds}",
-        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+        "date": datetime.date.today().isoformat(), "machine": _machine(), "versions": versions,
+        "command": f"python -m benchmarks.speed run --rounds {rounds}",
     }  # fmt: skip
     write(found, [(row.name, row.must) for row in ROWS.values()])
 
