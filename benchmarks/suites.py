@@ -46,8 +46,8 @@ ABLATION = {
 # To find a letter by its place takes attention: a GRU of the preset's size came to 0.6 in 2M tokens. Large rollouts, since a
 # hit is rare at first, and an entropy bonus that keeps looking for it.
 STRINGS = (
-    "--policy transformer --num-layers 2 --context 20 --num-envs 256 --num-steps 32 --learning-rate 2e-3 --gae-lambda 0.8 "
-    "--ent-coef 0.02 --total-timesteps 3500000 --compile on"
+    "--policy transformer --num-layers 2 --context 20 --num-envs 256 --num-steps 32 --learning-rate 2e-3 --ent-coef 0.03 "
+    "--total-timesteps 3500000 --compile on"
 )
 CLONE = "--init-from {start} --ent-coef 0"
 WALK = "pretrain text/RandomWalks-v0 --total-timesteps 400000"
