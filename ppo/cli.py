@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from ppo.commands import COMMANDS, Command, Pretrain, Train, console
+from ppo.commands import COMMANDS, Command, Pretrain, Reward, Train, console
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
 from ppo.presets import preset
 from ppo.saved import architecture
 from ppo.settings import read_toml
+
+LEARNING = (Train, Pretrain, Reward)  # have settings, whose defaults are the environment's preset
 
 
 def main(args: list[str] | None = None) -> None:
@@ -41,14 +43,14 @@ def main(args: list[str] | None = None) -> None:
 def parse(args: list[str]) -> Command:
     """Parse arguments; what has settings is parsed until the preset of its environment is among the defaults."""
     default = Config()
-    if args[:1] in (["train"], ["pretrain"]):
+    if COMMANDS.get("".join(args[:1])) in LEARNING:
         plain = [a for a in args if a not in ("-h", "--help")]
         asked = _parse(plain, default)
-        assert isinstance(asked, Train | Pretrain)
+        assert isinstance(asked, LEARNING)
         toml = read_toml(asked.config) if asked.config else {}
         if toml:
             asked = _parse(plain, default.replace(toml, str(asked.config)))
-            assert isinstance(asked, Train | Pretrain)
+            assert isinstance(asked, LEARNING)
         chosen = asked.settings
         network = architecture(chosen.init_from) if chosen.init_from else {}
         policy = network.get("policy", chosen.policy)
@@ -60,7 +62,7 @@ def _parse(args: list[str], default: Config) -> Command:
     choices: list[Any] = []
     for name, command in COMMANDS.items():
         known: dict[str, Any] = (
-            {"default": command(default), "description": command.__doc__} if command in (Train, Pretrain) else {}
+            {"default": command(default), "description": command.__doc__} if command in LEARNING else {}
         )
         choices.append(Annotated[command, subcommand(name, **known)])
     union: Any = functools.reduce(operator.or_, choices)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from ppo.files import cache_folder
 from ppo.flat import FlatPolicy
 from ppo.machine import compiler
 
@@ -198,12 +199,6 @@ def capture(function: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor]) 
         return [x.clone() for x in outputs]
 
     return replay
-
-
-def cache_folder() -> Path:
-    """Return where compiled functions are kept: PPO_CACHE, or ppo/ in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PPO_CACHE") or Path(base) / "ppo")
 
 
 def _compile(graph: GraphModule, tensors: list[Tensor], path: Path) -> None:

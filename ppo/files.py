@@ -1,10 +1,16 @@
-"""Files that are written whole or not at all, and folders that are nobody else's."""
+"""Files that are written whole or not at all, folders that are nobody else's, and the cache."""
 
 import itertools
 import os
 from pathlib import Path
 
 from ppo.errors import UsageError
+
+
+def cache_folder() -> Path:
+    """Return the folder of what was fetched and compiled: PPO_CACHE, or ppo/ in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("PPO_CACHE") or Path(base) / "ppo")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The learner: folds a rollout into sequences and takes update_epochs · num_minibatches steps on the loss."""
 
+import math
 import time
 
 import numpy as np
@@ -94,10 +95,27 @@ class Learner:
                 minibatch.advantages, minibatch.returns, minibatch.valid, self.terms,
             )  # fmt: skip
             gradient = policy.gradient(loss)
-        with torch.no_grad():
-            norm = clip_(gradient, self.config.max_grad_norm)
-            OPTIMIZERS[self.config.optimizer](policy.vector, gradient, rate, *moments)
-            return (torch.cat([stats, norm.view(1)]),)
+        return (torch.cat([stats, self._move(policy, gradient, rate, *moments).view(1)]),)
+
+    @torch.no_grad()
+    def _move(self, policy: FlatPolicy, gradient: Tensor, rate: Tensor, *moments: Tensor) -> Tensor:
+        """Move the policy's vector by a gradient (P,), and return the gradient's norm before it is clipped."""
+        norm = clip_(gradient, self.config.max_grad_norm)
+        OPTIMIZERS[self.config.optimizer](policy.vector, gradient, rate, *moments)
+        return norm
+
+    def descend(self, loss: Tensor, rate: float) -> float:
+        """Take one optimizer step on a loss that is not PPO's, and return it.
+
+        Raises:
+            NonFiniteError: it is NaN or infinite.
+        """
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the loss is {value}; lower learning_rate", {})
+        self.rate.fill_(rate)
+        self._move(self.policy, self.policy.gradient(loss), self.rate, *self.moments.values())
+        return value
 
     def _scaled(self, rollout: Rollout) -> np.ndarray:
         rewards = rollout.rewards.cpu().numpy()

@@ -17,16 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppo.envs.spaces import Packer, mask_columns
-from ppo.errors import NonFiniteError, UsageError
+from ppo.errors import UsageError
 from ppo.logger import Logger
 from ppo.losses import valid_mean
-from ppo.optimizers import OPTIMIZERS, clip_
 from ppo.policies import Policy
 from ppo.process import seed_everything, stopped_by_signal
 from ppo.terminal import Progress
 from ppo.text import Vocabulary
 from ppo.text.corpus import read_lines, split
+from ppo.text.env import packed
 from ppo.trainer import Trainer
 
 EVALUATIONS = 20  # of a run at most
@@ -113,24 +112,13 @@ def _check(trainer: Trainer, patience: int) -> None:
 
 
 def _learn(trainer: Trainer, rate: float, shown: Shown, state: Tensor) -> float:
-    """Take a step on each minibatch of places, move their states (N, H) on in place, and return the last loss.
-
-    Raises:
-        NonFiniteError: the loss is NaN or infinite.
-    """
+    """Take a step on each minibatch of places, move their states (N, H) on in place, and return the last loss."""
     learner, config, loss = trainer.learner, trainer.config, math.nan
-    flat, optimizer = learner.policy, OPTIMIZERS[config.optimizer]
-    learner.rate.fill_(rate)
     for places in torch.arange(config.num_envs).chunk(config.num_minibatches):
         minibatch = Shown(*(x[:, places] for x in shown))
-        dist, _, after = flat.forward(minibatch.obs, state[places], minibatch.starts)
-        mean = -valid_mean(dist.log_prob(minibatch.actions), minibatch.valid)
-        gradient = flat.gradient(mean)
-        clip_(gradient, config.max_grad_norm)
-        optimizer(flat.vector, gradient, learner.rate, *learner.moments.values())
-        state[places], loss = after.detach(), float(mean.detach())
-        if not math.isfinite(loss):
-            raise NonFiniteError(f"the loss is {loss} in iteration {trainer.iteration + 1}; lower learning_rate", {})
+        dist, _, after = learner.policy.forward(minibatch.obs, state[places], minibatch.starts)
+        loss = learner.descend(-valid_mean(dist.log_prob(minibatch.actions), minibatch.valid), rate)
+        state[places] = after.detach()
     return loss
 
 
@@ -152,7 +140,7 @@ def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Pair], Iterator[Pa
     if not isinstance(vocabulary, Vocabulary):
         raise UsageError(f"{trainer.config.env_id} is no text environment; there are no tokens to learn")
     rng = np.random.default_rng(trainer.config.seed)
-    lines: list[Pair] = [([], line[:-1].tolist()) for line in getattr(env, "lines", [])]
+    lines: list[Pair] = getattr(env, "demonstrations", [])
     if corpus:
         lines = [_encoded(vocabulary, line, corpus) for line in read_lines(corpus)]
     if lines:
@@ -183,17 +171,16 @@ def _drawn(pairs: list[Pair], rng: np.random.Generator) -> Iterator[Pair]:
 def _shown(pairs: Iterator[Pair], trainer: Trainer, steps: int, places: int) -> Iterator[Shown]:
     """Yield what (T, N) places show, sequence after sequence in each, a cut one going on in the next."""
     space, end = trainer.envs.single_observation_space, trainer.envs.unwrapped.vocabulary.end  # type: ignore[attr-defined]
-    packer, masked = Packer(space, trainer.device), mask_columns(space) is not None
     rest: list[list[tuple[int, bool, bool, int]]] = [[] for _ in range(places)]
     while True:
         for place in rest:
             while len(place) < steps:
                 prompt, response = next(pairs)
                 tokens = [end, *prompt, *response, end]
-                place += [(tokens[n], n == 0, n >= len(prompt), tokens[n + 1]) for n in range(len(tokens) - 1)]
+                for n, (token, following) in enumerate(itertools.pairwise(tokens)):
+                    written = n >= len(prompt) and following <= end
+                    place.append((token, n == 0, written, min(following, end)))
         table = np.array([place[:steps] for place in rest]).transpose(2, 1, 0)  # (4, T, N)
         rest = [place[steps:] for place in rest]
-        flat = table[0].reshape(-1)
-        obs = {"token": flat, "action_mask": np.ones((len(flat), end + 1), np.int8)} if masked else flat
         starts, valid, actions = (torch.from_numpy(x).to(trainer.device) for x in table[1:])
-        yield Shown(packer(obs).unflatten(0, (steps, places)), starts.bool(), valid.bool(), actions)
+        yield Shown(packed(space, table[0], trainer.device), starts.bool(), valid.bool(), actions)

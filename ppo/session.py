@@ -12,7 +12,9 @@ from rich.console import Console
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.pretrain import pretrain as learn
+from ppo.reward import agreement, fit
 from ppo.terminal import Reporter, time_split
+from ppo.text.ratings import fetch, read
 from ppo.trainer import Trainer
 
 
@@ -58,10 +60,66 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
     console.print(f"   perplexity  {found.perplexity:.3f} on text that was held out, after {found.tokens:,} tokens")
     console.print(f"   run folder  {folder}", markup=False)
     console.print(f"    read some  {_command('ppo')} sample {folder}", markup=False)
-    given = [str(word) for pair in trainer.config.env_kwargs.items() for word in pair]
-    same = shlex.join([trainer.config.env_id, *(["--env-kwargs", *given] if given else [])])
     near = f"--init-from {folder} --reference {folder}"
-    console.print(f"  go on from it  {_command('ppo')} train {same} {near}", markup=False)
+    console.print(f"  go on from it  {_command('ppo')} train {_same(trainer)} {near}", markup=False)
+
+
+def reward(trainer: Trainer, source: str, raters: str, patience: int, console: Console) -> None:
+    """Print what was resolved, train a reward model, and print how good it is and what to do next; see `train`."""
+    for name, value in describe(trainer)[:5]:
+        console.print(f"{name:>13}  {value}", markup=False)
+    with contextlib.closing(trainer.envs), Reporter(console) as reporter:
+        found = fit(trainer, source, raters, patience, reporter)
+    folder, quality = shlex.quote(str(found.run_dir)), found.quality
+    thirds = ", ".join(f"{x:.3f}" for x in quality.by_length)
+    lines = [
+        (
+            "accuracy",
+            f"{quality.accuracy:.3f} of {quality.comparisons:,} comparisons of held-out texts by one rater each",
+        ),
+        (
+            "raters",
+            f"{quality.agreement:.3f} is what another rater says the same of, {quality.ceiling:.3f} all the others",
+        ),
+        ("by length", f"{thirds}: short, middle, long texts"),
+        ("calibration", f"{quality.calibration:.3f} is the mean distance of the probability from what came true"),
+        ("run folder", folder),
+        (
+            "write for it",
+            f"{_command('ppo')} train {_same(trainer, reward=str(found.run_dir))} --init-from … --reference …",
+        ),
+    ]
+    for name, value in lines:
+        console.print(f"{name:>13}  {value}", markup=False)
+
+
+def data(name: str, file: Path | None, console: Console) -> None:
+    """Fetch a set, or read a file, and print what is in it."""
+    path = file or fetch(name)
+    found = read(str(path))
+    words = sorted(len(text.split()) for text in found.texts)
+    lines = [("file", str(path)), ("texts", f"{len(found.texts):,} of {words[0]} to {words[-1]} words")]
+    if found.ratings:
+        said = [rating for each in found.ratings for rating in each]
+        per_text = sorted(map(len, found.ratings))
+        lines += [
+            (
+                "ratings",
+                f"{len(said):,} from {min(said):g} to {max(said):g}, {per_text[0]} to {per_text[-1]} of a text",
+            ),
+            ("agreement", f"{agreement(found):.3f} of comparisons are made alike by another rater of either text"),
+        ]
+    if found.pairs:
+        lines.append(("preferences", f"{len(found.pairs):,}"))
+    for label, value in [*lines, ("the first", found.texts[0])]:
+        console.print(f"{label:>13}  {value}", markup=False)
+
+
+def _same(trainer: Trainer, **changed: str) -> str:
+    """Return the environment of a run and its arguments, as words of a command line."""
+    given = trainer.config.env_kwargs | changed
+    words = [str(word) for pair in given.items() for word in pair]
+    return shlex.join([trainer.config.env_id, *(["--env-kwargs", *words] if words else [])])
 
 
 def describe(trainer: Trainer) -> list[tuple[str, str]]:

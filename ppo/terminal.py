@@ -14,6 +14,8 @@ SHOWN = {
     "solved": ("episode/solved", ".2f"),
     "loss": ("pretrain/loss", ".3f"),
     "perplexity": ("eval/perplexity", ".3f"),
+    "pairs": ("reward/loss", ".3f"),
+    "held out": ("eval/loss", ".3f"),
     "kl": ("losses/approx_kl", ".4f"),
     "entropy": ("losses/entropy", ".2f"),
 }

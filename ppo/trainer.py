@@ -106,12 +106,14 @@ class Trainer:
             report: called after each iteration.
 
         Raises:
+            UsageError: nothing is rewarded.
             NonFiniteError: see `ppo.errors`; the last checkpoint stays, the numbers are in `nonfinite.safetensors`.
         """
-        run_dir = self.open_run()
+        if not self.envs.metadata.get("rewarded", True):
+            raise UsageError(f"{self.config.env_id} has no reward to learn from; give it one by --env-kwargs reward …")
+        run_dir, stopped = self.open_run(), False
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self._begin_segment()
-        stopped = False
         with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as stop:
             while not (self.finished or stopped):
                 rollout, episodes = self.collector.collect(self.config.num_steps)
@@ -225,8 +227,7 @@ class Trainer:
         folder.mkdir(exist_ok=True)
         self.last_evaluation = evaluated
         best = evaluated > self.best_return  # False for NaN, when nothing was evaluated
-        if best:
-            self.best_return = evaluated
+        self.best_return = evaluated if best else self.best_return
         names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
         for name in [*names, "latest"]:  # the latest last, since it tells which return is the best
             write_checkpoint(folder / f"{name}.safetensors", self._tensors(), self._meta())

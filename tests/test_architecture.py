@@ -11,30 +11,17 @@ FLOOR = -2
 LAYERS = {
     FLOOR: ["errors"],
     -1: ["files", "flat", "machine", "settings"],
-    0: [
-        "rollout",
-        "advantages",
-        "losses",
-        "normalize",
-        "config",
-        "checkpoint",
-        "logger",
-        "terminal",
-        "process",
-        "envs",
-        "episodes",
-        "compile",
-        "optimizers",
-        "published",
-    ],
-    1: ["policies", "presets", "text"],
+    0: ["rollout", "advantages", "losses", "normalize", "config", "checkpoint", "logger", "terminal", "process", "envs",
+        "episodes", "compile", "optimizers", "published"],
+    1: ["policies", "presets"],
     2: ["collector", "learner", "reference", "saved"],
-    3: ["trainer", "evaluate", "check", "compare", "sample"],
-    4: ["pretrain"],
-    5: ["session"],
-    6: ["commands"],
-    7: ["cli", "__main__", "__init__"],
-}
+    3: ["text"],  # whose reward may be a saved policy
+    4: ["trainer", "evaluate", "check", "compare", "sample"],
+    5: ["pretrain", "reward"],
+    6: ["session"],
+    7: ["commands"],
+    8: ["cli", "__main__", "__init__"],
+}  # fmt: skip
 LAYER = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 SEE_CONFIG = {"commands", "saved", "trainer", "evaluate", "check", "learner", "presets", "cli", "__init__"}
 DOORS = {("__main__", "cli")}  # python -m ppo is the command line: the one import that is not strictly down

@@ -16,8 +16,9 @@ from torch.fx import GraphModule
 import ppo.compile
 from ppo import Config, Policy, Trainer
 from ppo.collector import act
-from ppo.compile import Compiled, CompileError, cache_folder, record, resolve_compile
+from ppo.compile import Compiled, CompileError, record, resolve_compile
 from ppo.envs.spaces import Packer
+from ppo.files import cache_folder
 from ppo.flat import FlatPolicy
 from ppo.machine import compiler
 from ppo.policies import Head, build_policy

@@ -392,7 +392,7 @@ def test_next_token_rewards_hits_and_goes_on_with_the_true_token(tmp_path):
 def test_next_token_learns_from_one_part_of_a_corpus_and_is_tried_on_the_other(tmp_path, monkeypatch, capsys):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"{'xy'[n % 10 == 0]}{n % 10}\n" for n in range(20)))  # the held out begin with y
-    given = {part: NextTokenEnv(1, str(corpus), part=part).lines for part in ("all", "training", "held-out")}
+    given = {part: NextTokenEnv(1, str(corpus), part=part).demonstrations for part in ("all", "training", "held-out")}
     assert [len(lines) for lines in given.values()] == [20, 18, 2]
     with pytest.raises(UsageError, match="part = 'test' is unknown; choose all, training, held-out"):
         NextTokenEnv(1, part="test")

@@ -8,6 +8,7 @@ from ppo.text.frontier import frontier
 from ppo.text.task import Completion, Task
 from ppo.text.vocabulary import Vocabulary
 from ppo.text.walks import random_walks
+from ppo.text.write import write
 
 __all__ = ["Completion", "Task", "TokenEnv", "Vocabulary", "register"]
 
@@ -17,4 +18,5 @@ register("text/Dedup-v0", strings.dedup)
 register("text/Add-v0", strings.add)
 register("text/RandomWalks-v0", random_walks)
 register("text/Frontier-v0", frontier)
+register("text/Write-v0", write)
 gymnasium.register("text/NextToken-v0", vector_entry_point="ppo.text.next_token:NextTokenEnv")

@@ -1,11 +1,17 @@
-"""The corpus: lines of a text file, and a text of our own for those who have none at hand."""
+"""The corpus: lines of a text file, the tokens they fall into, and a text for those who have none at hand."""
 
-from pathlib import Path
+import re
+from collections import Counter
 from typing import TypeVar
 
 from ppo.errors import UsageError
+from ppo.text.ratings import find, read
+from ppo.text.vocabulary import Vocabulary
 
 HELD_OUT = 10  # every tenth line
+TOKENS = ("characters", "words")
+UNKNOWN = "<unknown>"  # a word that is none of the vocabulary: it is shown, and cannot be written
+WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word, or a mark
 
 Line = TypeVar("Line")
 
@@ -31,13 +37,19 @@ not a moment to think about stopping herself before she found herself falling do
 def read_lines(path: str) -> list[str]:
     """Return the lines of a text file that are not empty; of the built-in text where `path` is empty.
 
+    Args:
+        path: a text file; or JSON lines (*.jsonl) or a fetched set, whose texts are the lines: see `ppo.text.ratings`.
+
     Raises:
         UsageError: there is no such file, it is no text, or it has no lines.
     """
     if not path:
         return ALICE.splitlines()
+    file = find(path)
+    if file.suffix == ".jsonl":
+        return [" ".join(text.split()) for text in read(path).texts if text.strip()]
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no text: byte {error.start} is not UTF-8") from error
     except OSError as error:
@@ -57,3 +69,38 @@ def split(lines: list[Line], where: str) -> tuple[list[Line], list[Line]]:
     if len(lines) < HELD_OUT:
         raise UsageError(f"{where} has {len(lines)} lines; {HELD_OUT} are the least, since a tenth is held out")
     return [line for n, line in enumerate(lines) if n % HELD_OUT], lines[::HELD_OUT]
+
+
+def vocabulary_of(lines: list[str], tokens: str, size: int = 0) -> Vocabulary:
+    """Return the vocabulary of lines.
+
+    Args:
+        lines: of a corpus.
+        tokens: "characters", or "words": lower case, marks apart.
+        size: how many symbols to keep, the most frequent ones; the others become one that is only shown. 0: all.
+
+    Raises:
+        UsageError: there is no such kind of token.
+    """
+    if tokens not in TOKENS:
+        raise UsageError(f"tokens = {tokens!r} is unknown; choose {' or '.join(TOKENS)}")
+    separator = " " if tokens == "words" else ""
+    counts = Counter(symbol for line in lines for symbol in _symbols(line, separator))
+    kept = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))[: size or None]
+    unknown = UNKNOWN if separator else "\N{REPLACEMENT CHARACTER}"
+    return Vocabulary(sorted(kept), separator, [unknown] * (len(kept) < len(counts)))
+
+
+def encode(vocabulary: Vocabulary, text: str) -> list[int]:
+    """Return the tokens of any text; what is none of the vocabulary becomes the symbol for that, if there is one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    symbols, shown = _symbols(text, vocabulary.separator), vocabulary.symbols[vocabulary.end :]
+    known = [symbol if symbol in vocabulary.ids else shown[0] for symbol in symbols] if shown else symbols
+    return vocabulary.encode(vocabulary.separator.join(known))
+
+
+def _symbols(text: str, separator: str) -> list[str]:
+    return WORD.findall(text.lower()) if separator else list(text)

@@ -10,10 +10,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Dict, Discrete, MultiBinary
+import torch
+from gymnasium.spaces import Dict, Discrete, MultiBinary, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from ppo.envs.spaces import Packer, leaf_size
 from ppo.errors import UsageError
 from ppo.text.task import Completion, Task, call
 
@@ -21,8 +23,8 @@ from ppo.text.task import Completion, Task, call
 class TokenEnv(VectorEnv):
     """Write tokens, one a step.
 
-    Observations are tokens, `Discrete(V)`, with the action mask beside them where the task rules tokens out; actions are
-    tokens. A sequence that is over gives its place to the next one in the same step (SAME_STEP).
+    Actions are tokens, `Discrete(V)`; so are observations, those that are only shown included, with the action mask beside
+    them where the task rules tokens out. A sequence that is over gives its place to the next one in the same step (SAME_STEP).
 
     Args:
         task: what is to be written.
@@ -43,12 +45,12 @@ class TokenEnv(VectorEnv):
         self.metrics = ("ended", *task.metrics)
         self.metadata = {
             "autoreset_mode": AutoresetMode.SAME_STEP, "metrics": self.metrics, "symbols": task.vocabulary.symbols,
+            "rewarded": task.reward is not None,
         }  # fmt: skip
         self.render_mode = "ansi"
         self.masked = task.mask is not None or task.min_tokens > 0
-        size = len(task.vocabulary)
-        self.single_action_space = token = Discrete(size)
-        both = [("token", token), ("action_mask", MultiBinary(size))]
+        self.single_action_space, token = Discrete(len(task.vocabulary)), Discrete(task.vocabulary.size)
+        both = [("token", token), ("action_mask", MultiBinary(len(task.vocabulary)))]
         self.single_observation_space = Dict(both) if self.masked else token
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -60,6 +62,12 @@ class TokenEnv(VectorEnv):
         self.finished: dict[int, tuple[Completion, float]] = {}  # the last one of each place, and its return
         self.waiting, self.limit = np.zeros((2, num_envs), bool)  # (N,) finished, and at the limit of its length
         self.begun = False
+
+    @property
+    def demonstrations(self) -> list[tuple[list[int], list[int]]]:
+        """The tokens of prompts and good responses to them, where the task has a list of such."""
+        given = self.task.demonstrate
+        return [] if given is None or callable(given) else [self._encoded(pair) for pair in given]
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new sequences; `seed` seeds the prompts."""
@@ -113,10 +121,12 @@ class TokenEnv(VectorEnv):
         Raises:
             UsageError: the task has none to show.
         """
-        if self.task.demonstrate is None:
+        if not callable(self.task.demonstrate):
             raise UsageError("the task has no demonstrations; give a text file with --corpus")
-        prompt, response = call("demonstrate", self.task.demonstrate, rng)
-        return self.vocabulary.encode(prompt), self.vocabulary.encode(response)
+        return self._encoded(call("demonstrate", self.task.demonstrate, rng))
+
+    def _encoded(self, pair: tuple[str, str]) -> tuple[list[int], list[int]]:
+        return self.vocabulary.encode(pair[0]), self.vocabulary.encode(pair[1])
 
     def completion(self, n: int) -> Completion:
         """Return sequence n as far as it is known."""
@@ -204,6 +214,14 @@ class TokenEnv(VectorEnv):
             mask[asked] = given
         mask[asked[self.written[asked] < self.task.min_tokens], self.end] = 0
         return mask
+
+
+def packed(space: Space[Any], tokens: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return tokens of any shape as packed observations of a text environment, whose mask rules nothing out here."""
+    obs: Any = tokens.reshape(-1)
+    if isinstance(space, Dict):
+        obs = {"token": obs, "action_mask": np.ones((obs.size, leaf_size(space["action_mask"])), np.int8)}
+    return Packer(space, device)(obs).unflatten(0, tokens.shape)
 
 
 def register(env_id: str, task: Callable[..., Task]) -> None:

@@ -8,8 +8,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ppo.errors import UsageError
-from ppo.text.corpus import read_lines, split
-from ppo.text.vocabulary import Vocabulary
+from ppo.text.corpus import encode, read_lines, split, vocabulary_of
 
 PARTS = ("all", "training", "held-out")
 
@@ -22,32 +21,36 @@ class NextTokenEnv(VectorEnv):
     Args:
         num_envs: N.
         corpus: text file, one line an episode; empty: the built-in text.
-        words: tokens are words instead of characters.
+        tokens, size: as in `ppo.text.corpus.vocabulary_of`.
         part: which lines: all, training, or held-out, the tenth that `ppo pretrain` holds out too.
 
     Raises:
         UsageError: the corpus cannot be read or split, or there is no such part.
     """
 
-    def __init__(self, num_envs: int = 1, corpus: str = "", words: bool = False, part: str = "all") -> None:
+    def __init__(
+        self, num_envs: int = 1, corpus: str = "", tokens: str = "characters", size: int = 0, part: str = "all"
+    ) -> None:
         lines = read_lines(corpus)
-        separator = " " if words else ""
-        symbols = sorted({symbol for line in lines for symbol in (line.split() if words else line)})
-        self.vocabulary = Vocabulary(symbols, separator)
+        self.vocabulary = vocabulary_of(lines, tokens, size)
         if part not in PARTS:
             raise UsageError(f"part = {part!r} is unknown; choose {', '.join(PARTS)}")
         if part != "all":
             lines = split(lines, corpus)[part == "held-out"]
-        self.lines = [np.array([*self.vocabulary.encode(line), self.vocabulary.end]) for line in lines]
+        encoded = [encode(self.vocabulary, line) for line in lines]
+        self.demonstrations: list[tuple[list[int], list[int]]] = [([], line) for line in encoded]
         self.num_envs = num_envs
         self.metadata = {
             "autoreset_mode": AutoresetMode.SAME_STEP, "metrics": ("accuracy",), "symbols": self.vocabulary.symbols,
         }  # fmt: skip
-        self.single_observation_space = self.single_action_space = Discrete(len(self.vocabulary))
-        self.observation_space = self.action_space = batch_space(self.single_action_space, num_envs)
-        width = max(len(line) for line in self.lines)
-        self.table = np.stack([np.pad(line, (0, width - len(line))) for line in self.lines])  # (lines, width)
-        self.lengths = np.array([len(line) for line in self.lines])
+        self.single_observation_space = Discrete(self.vocabulary.size)
+        self.single_action_space = Discrete(len(self.vocabulary))
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.lengths = np.array([len(line) + 1 for line in encoded])
+        self.table = np.full((len(encoded), self.lengths.max()), self.vocabulary.end)  # (lines, width)
+        for row, line in zip(self.table, encoded, strict=True):
+            row[: len(line)] = line
         self.rng = np.random.default_rng()
         self.line, self.at, self.right = np.zeros((3, num_envs), np.int64)  # (N,) each
 
@@ -74,7 +77,7 @@ class NextTokenEnv(VectorEnv):
         return self._obs(), hits.astype(np.float64), done, np.zeros_like(done), infos
 
     def _begin(self, where: np.ndarray) -> None:
-        self.line[where] = self.rng.integers(len(self.lines), size=int(where.sum()))
+        self.line[where] = self.rng.integers(len(self.table), size=int(where.sum()))
         self.at[where] = self.right[where] = 0
 
     def _obs(self) -> np.ndarray:

@@ -52,7 +52,7 @@ class Task:
     Args:
         vocabulary: the tokens.
         reward: scores a batch of completions; those that are finished, or with `per_token` those that just got a token,
-            which is then scored.
+            which is then scored. None: there is only something to learn for `ppo pretrain`.
         max_tokens: longest response, the end token counted.
         prompt: draws a prompt, or a pair of prompt and info.
         mask: (B, V) bool for a batch of completions under way, which tokens may follow; the end token is the last.
@@ -63,12 +63,12 @@ class Task:
         continues: a response that reaches `max_tokens` is cut and not over (it is truncated, and bootstraps).
         missing_end: docked where a response reaches `max_tokens` without an end token.
         metrics: further scores of finished completions, logged as `episode/NAME` and `eval/NAME`.
-        demonstrate: draws a prompt and a good response, for `ppo pretrain`.
+        demonstrate: draws a prompt and a good response, for `ppo pretrain`; or all such pairs, a tenth of which it holds out.
         max_prompt: longest prompt, in tokens.
     """
 
     vocabulary: Vocabulary
-    reward: Score
+    reward: Score | None
     max_tokens: int
     prompt: Callable[[np.random.Generator], str | tuple[str, Any]] = no_prompt
     mask: Callable[[list[Completion]], np.ndarray] | None = None
@@ -78,7 +78,7 @@ class Task:
     continues: bool = False
     missing_end: float = 0.0
     metrics: Mapping[str, Score] = field(default_factory=dict)
-    demonstrate: Callable[[np.random.Generator], tuple[str, str]] | None = None
+    demonstrate: Callable[[np.random.Generator], tuple[str, str]] | Sequence[tuple[str, str]] | None = None
     max_prompt: int = MAX_PROMPT
 
     def __post_init__(self) -> None:
@@ -119,6 +119,8 @@ class Task:
             UsageError: the function raised, or gave something else than one finite number each.
         """
         function = self.reward if name == "reward" else self.metrics[name]
+        if function is None:
+            return np.zeros(len(completions))
         try:
             given = function(completions)
         except Exception as error:

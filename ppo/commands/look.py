@@ -1,55 +1,31 @@
-"""The commands: a dataclass each, whose fields are its flags and whose `run` does it."""
+"""The commands that look: at a run, an environment, a file, at what others published."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from rich.console import Console
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
-from ppo.config import Algorithm, Config, EnvKwarg
+from ppo.commands.console import console
+from ppo.config import Algorithm, EnvKwarg
 from ppo.errors import UsageError
-from ppo.presets import preset
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train a policy. Settings come from the preset, then from --config, then from the flags."""
+class Data:
+    """Fetch a set of rated texts, once, or look at a file of one's own: texts, ratings, how far raters agree."""
 
-    settings: OmitArgPrefixes[Config]
-    config: Path | None = None
-    """TOML file with settings by name."""
-
-    def run(self) -> None:
-        from ppo.session import train
-        from ppo.trainer import Trainer
-
-        trainer = Trainer(self.settings)
-        name = preset(self.settings.env_id, self.settings.algorithm, self.settings.policy)[0]
-        train(trainer, f"preset {name}", console)
-
-
-@dataclass(frozen=True)
-class Pretrain:
-    """Teach a policy of tokens by maximum likelihood, for --init-from and --reference. Settings as in `ppo train`."""
-
-    settings: OmitArgPrefixes[Config]
-    corpus: str = ""
-    """Text file, one sequence a line; empty: the task's own demonstrations."""
-    patience: int = 5
-    """Evaluations on held-out text without a better perplexity after which it stops, and keeps the best; 0: go on to the
-    end, and keep the last."""
-    config: Path | None = None
-    """TOML file with settings by name."""
+    name: Annotated[Positional[str], arg(metavar="NAME")] = ""
+    """hutto-movies, hutto-amazon, hutto-nyt or hutto-tweets: about 15 ratings from -4 to +4 of each text."""
+    file: Path | None = None
+    """JSON lines of your own: text, with ratings where there are any; or chosen and rejected."""
 
     def run(self) -> None:
-        from ppo.session import pretrain
-        from ppo.trainer import Trainer
+        from ppo.session import data
 
-        name = self.settings.exp_name or "pretrain"
-        pretrain(Trainer(self.settings.replace({"exp_name": name})), self.corpus, self.patience, console)
+        if (self.file is None) == (not self.name):
+            raise UsageError("which texts? give a name (hutto-movies, for example), or a file by --file")
+        data(self.name, self.file, console)
 
 
 @dataclass(frozen=True)
@@ -84,32 +60,6 @@ class Sample:
         for completion, value in found:
             console.print(f"{value:8.3f}  {completion}", markup=False)
         console.print(f"{sum(value for _, value in found) / len(found):8.3f}  mean return", markup=False)
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Go on with a run where its latest checkpoint stands, bit for bit."""
-
-    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
-    """Folder of the run."""
-    total_timesteps: int | None = None
-    """A new budget; unset: the run's own."""
-    reference: str | None = None
-    """Folder of the reference, where it has moved."""
-
-    def run(self) -> None:
-        from ppo.session import train
-        from ppo.trainer import Trainer
-
-        given = {"total_timesteps": self.total_timesteps, "reference": self.reference}
-        changed = {name: value for name, value in given.items() if value is not None}
-        trainer = Trainer.resume(self.run_dir, changed)
-        if trainer.finished:
-            raise UsageError(
-                f"{self.run_dir} has spent its budget of {trainer.config.total_timesteps:,} steps; "
-                "give a larger --total-timesteps to go on"
-            )
-        train(trainer, f"resumed at step {trainer.global_step:,}", console)
 
 
 @dataclass(frozen=True)
@@ -210,10 +160,3 @@ class Compare:
         command.show(result, console)
         if self.out is not None:
             console.print(f"   page  {command.write(result, self.out, self.centre)}", markup=False)
-
-
-Command = Train | Pretrain | Resume | Eval | Sample | Check | Envs | Compare
-COMMANDS = {
-    "train": Train, "pretrain": Pretrain, "resume": Resume, "eval": Eval, "sample": Sample, "check": Check, "envs": Envs,
-    "compare": Compare,
-}  # fmt: skip

@@ -1,0 +1,13 @@
+"""The commands: a dataclass each, whose fields are its flags and whose `run` does it."""
+
+from ppo.commands.console import console
+from ppo.commands.learn import Pretrain, Resume, Reward, Train
+from ppo.commands.look import Check, Compare, Data, Envs, Eval, Sample
+
+__all__ = ["COMMANDS", "Command", "Pretrain", "Reward", "Train", "console"]
+
+Command = Train | Data | Pretrain | Reward | Resume | Eval | Sample | Check | Envs | Compare
+COMMANDS = {
+    "train": Train, "data": Data, "pretrain": Pretrain, "reward": Reward, "resume": Resume, "eval": Eval,
+    "sample": Sample, "check": Check, "envs": Envs, "compare": Compare,
+}  # fmt: skip

@@ -1,0 +1,239 @@
+"""Reward models: a policy learns from people's ratings or preferences to tell which of two texts they like better.
+
+P(a is preferred to b) = σ(s(a) − s(b)) (Bradley and Terry 1952; Ziegler et al. 2019), where the score s is the policy's
+value after the text. What is saved is a run like any other; `text/Write-v0` takes it as its reward.
+"""
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Space
+from torch import Tensor
+from torch.nn import functional as F
+
+from ppo.errors import UsageError
+from ppo.files import write_atomically
+from ppo.logger import Logger
+from ppo.policies import Policy
+from ppo.process import seed_everything, stopped_by_signal
+from ppo.terminal import Progress
+from ppo.text import Vocabulary
+from ppo.text.corpus import encode, split
+from ppo.text.ratings import Ratings, read
+from ppo.text.reward_model import score
+from ppo.trainer import Trainer
+
+EVALUATIONS = 20  # of a run at most
+RATERS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
+COMPARISONS = 50_000  # of held-out texts, for the figures
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well a reward model tells held-out comparisons, each by one rater of either text, ties left out."""
+
+    accuracy: float
+    agreement: float  # of another rater of either text with the first: what one person's word is worth
+    ceiling: float  # of the mean of all the others with the first
+    calibration: float  # mean distance of the predicted probability from what came true, in ten bins, ties a half
+    by_length: tuple[float, ...]  # accuracy where both texts are among the short, the middle and the long third
+    comparisons: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training a reward model came to."""
+
+    run_dir: Path
+    quality: Quality
+    tokens: int
+
+
+class Comparisons:
+    """How probably each text is preferred to each other.
+
+    Args:
+        given: what people said of the texts.
+        raters: whose ratings count: all, those at even or those at odd places.
+
+    Raises:
+        UsageError: a text has no such rating.
+    """
+
+    def __init__(self, given: Ratings, raters: str) -> None:
+        self.ratings = [np.array(each[RATERS[raters]]) for each in given.ratings]
+        if not all(map(len, self.ratings)):
+            raise UsageError(f"raters = {raters!r} leaves a text without a rating; choose all")
+        levels = np.unique(np.concatenate([*self.ratings, [0.0]]))
+        # Shares (M, K) of a text's ratings on each level: P(a > b) + P(a = b) / 2 is then a product.
+        self.shares = np.array([[(each == level).mean() for level in levels] for each in self.ratings])
+        self.above = (1 + np.sign(levels[:, None] - levels)) / 2  # (K, K)
+
+    def __call__(self, index: np.ndarray) -> Tensor:
+        """Return P(a is preferred to b), (B, B), of texts; NaN where nobody has said."""
+        found = np.full((len(index), len(index)), np.nan)
+        if self.ratings:
+            found = np.where(np.eye(len(index)), np.nan, self.shares[index] @ self.above @ self.shares[index].T)
+        else:  # pairs, the preferred one first
+            first = np.arange(0, len(index), 2)
+            found[first, first + 1] = 1
+        return torch.from_numpy(found).float()
+
+
+def fit(
+    trainer: Trainer, source: str, raters: str = "all", patience: int = 5,
+    report: Callable[[Progress], None] | None = None,
+) -> Fitted:  # fmt: skip
+    """Train a trainer's policy to score texts as people rated them, and write its run folder.
+
+    Args:
+        trainer: new; its settings say how: num_envs texts a minibatch, learning_rate, total_timesteps in tokens.
+        source: rated texts or preferences; a tenth is held out. See `ppo.text.ratings`.
+        raters: whose ratings count, all, even or odd; the figures are of everybody's.
+        patience: evaluations without a smaller loss on what is held out after which it stops; 0: at the end only.
+        report: called after each minibatch.
+
+    Raises:
+        UsageError: there is nothing to learn from, or the environment is no text.
+    """
+    vocabulary, given, training, held_out = _sources(trainer, source)
+    prefer, texts = Comparisons(given, raters), [encode(vocabulary, text) for text in given.texts]
+    config, policy, learner = trainer.config, trainer.policy, trainer.learner
+    run_dir, rng = trainer.open_run(), np.random.default_rng(config.seed)
+    seed_everything(config.seed, (0, 0))
+    space = trainer.envs.single_observation_space
+    scores = partial(_scores, policy, texts, vocabulary.end, space)
+    best, kept, since, due = math.inf, learner.policy.vector.clone(), 0, 0.0
+    with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
+        for index in _batches(training, config.num_envs, rng):
+            done, test = trainer.global_step / config.total_timesteps, math.nan
+            rate = config.learning_rate * (1 - done if config.anneal_lr else 1)
+            chosen = [texts[n] for n in index]
+            value = score(learner.policy.forward, policy.initial_state(len(index)), chosen, vocabulary.end, space)
+            loss = learner.descend(bradley_terry(value, prefer(index).to(value)), rate)
+            trainer.iteration, trainer.global_step = trainer.iteration + 1, trainer.global_step + sum(map(len, chosen))
+            over = stop.is_set() or trainer.global_step >= config.total_timesteps
+            if over or done >= due:
+                due, test = done + 1 / EVALUATIONS, float(bradley_terry(scores(held_out), prefer(held_out)))
+                best, kept, since = (test, learner.policy.vector.clone(), 0) if test < best else (best, kept, since + 1)
+            row = {"reward/loss": loss, "eval/loss": test, "charts/learning_rate": rate}
+            logger.write(row, trainer.iteration, trainer.global_step)
+            if report is not None:
+                report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps))
+            if over or 0 < patience <= since:
+                break
+        learner.policy.vector.copy_(kept)
+        trainer.pretrained = "stopped" if stop.is_set() else "rewards"
+        trainer.checkpoint(run_dir / "checkpoints", math.nan)
+    lengths = np.array([len(texts[n]) for n in held_out])
+    found = quality(scores(held_out).numpy(), given, held_out, lengths)
+    write_atomically(run_dir / "quality.json", json.dumps(asdict(found), indent=2).encode())
+    return Fitted(run_dir, found, trainer.global_step)
+
+
+def bradley_terry(scores: Tensor, preferred: Tensor) -> Tensor:
+    """Return the mean of −P log σ(s(a) − s(b)) − (1 − P) log σ(s(b) − s(a)) over pairs of texts.
+
+    Args:
+        scores: (B,).
+        preferred: P(a is preferred to b), (B, B); a NaN counts for nothing.
+    """
+    logits, known = scores[:, None] - scores, ~preferred.isnan()
+    return F.binary_cross_entropy_with_logits(logits[known], preferred[known])
+
+
+def _sources(trainer: Trainer, source: str) -> tuple[Vocabulary, Ratings, list[np.ndarray], np.ndarray]:
+    """Return the vocabulary, what was said, and texts to learn from and held out, by number; those of a pair together."""
+    vocabulary = getattr(trainer.envs.unwrapped, "vocabulary", None)
+    if not isinstance(vocabulary, Vocabulary):
+        raise UsageError(f"{trainer.config.env_id} is no text environment; there are no tokens to learn")
+    given = read(source)
+    if not given.ratings and not given.pairs:
+        raise UsageError(f'{source} has texts without ratings; give lines {{"text": …, "ratings": […]}}')
+    items = [np.array([n]) for n in range(len(given.texts))] if given.ratings else [np.array(p) for p in given.pairs]
+    training, held_out = split(items, source)
+    return vocabulary, given, training, np.concatenate(held_out)
+
+
+def _batches(items: list[np.ndarray], places: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield numbers of texts, about as many as there are places, all once in random order and again."""
+    size = max(2 // len(items[0]), places // len(items[0]))
+    while True:
+        order = rng.permutation(len(items))
+        for begin in range(0, max(len(order) - size + 1, 1), size):
+            yield np.concatenate([items[n] for n in order[begin : begin + size]])
+
+
+@torch.no_grad()
+def _scores(policy: Policy, texts: list[list[int]], end: int, space: Space[Any], index: np.ndarray) -> Tensor:
+    """Return the scores of texts by number, on the CPU."""
+    parts = np.array_split(index, math.ceil(len(index) / 256))
+    found = [score(policy, policy.initial_state(len(part)), [texts[n] for n in part], end, space) for part in parts]
+    return torch.cat(found).cpu()
+
+
+def quality(scores: np.ndarray, given: Ratings, index: np.ndarray, lengths: np.ndarray) -> Quality:
+    """Return how well scores (B,) of texts tell comparisons by raters, drawn at random.
+
+    Args:
+        scores: of held-out texts.
+        given: what everybody said.
+        index: of these texts.
+        lengths: of these texts, in tokens.
+    """
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(len(index), size=(2, COMPARISONS))
+    first, second = first[first != second], second[first != second]
+    if given.ratings:
+        told = [
+            _three(given.ratings[index[a]], given.ratings[index[b]], rng) for a, b in zip(first, second, strict=True)
+        ]
+        label, other, mean = np.sign(np.array(told)).T  # (C,) each, of one rater, another, and the others
+    else:
+        first, second = np.arange(0, len(index), 2), np.arange(1, len(index), 2)
+        label = np.ones(len(first))
+        other = mean = np.full(len(first), np.nan)
+    apart = scores[first] - scores[second]
+    clear = label != 0
+    right = np.where(apart == 0, 0.5, np.sign(apart) == label)
+    thirds = np.searchsorted(np.quantile(lengths, [1 / 3, 2 / 3]), lengths)
+    both = [clear & (thirds[first] == n) & (thirds[second] == n) for n in range(3)]
+    return Quality(
+        float(right[clear].mean()), _agreement(label, other), _agreement(label, mean),
+        _calibration(1 / (1 + np.exp(-apart)), (label + 1) / 2),
+        tuple(float(right[which].mean()) if which.any() else math.nan for which in both), int(clear.sum()),
+    )  # fmt: skip
+
+
+def agreement(given: Ratings) -> float:
+    """Return how often another rater of either text makes a comparison alike; see `Quality`."""
+    every = np.arange(len(given.texts))
+    return quality(np.zeros(len(every)), given, every, np.zeros(len(every))).agreement
+
+
+def _three(a: list[float], b: list[float], rng: np.random.Generator) -> tuple[float, float, float]:
+    """Return by how much one rater puts a above b, another one, and the mean of all but the first."""
+    i, j = rng.permutation(len(a)), rng.permutation(len(b))
+    more = len(a) > 1 and len(b) > 1
+    rest = (sum(a) - a[i[0]]) / (len(a) - 1) - (sum(b) - b[j[0]]) / (len(b) - 1) if more else math.nan
+    return a[i[0]] - b[j[0]], a[i[1]] - b[j[1]] if more else math.nan, rest
+
+
+def _agreement(label: np.ndarray, other: np.ndarray) -> float:
+    """Return how often another says what the label says, where that is no tie; a tie of the other is a half."""
+    known = (label != 0) & ~np.isnan(other)
+    return float(np.where(other == 0, 0.5, other == label)[known].mean()) if known.any() else math.nan
+
+
+def _calibration(predicted: np.ndarray, came: np.ndarray) -> float:
+    bins = np.minimum((predicted * 10).astype(int), 9)
+    gaps = [abs((predicted - came)[bins == n].mean()) * (bins == n).mean() for n in range(10) if (bins == n).any()]
+    return float(sum(gaps))

@@ -1,0 +1,97 @@
+"""Lines are learnt from a corpus, scored by a model of people's ratings, and written for that model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ppo import cli
+from ppo.checkpoint import read_checkpoint
+from ppo.envs import make_envs
+from ppo.errors import UsageError
+from ppo.text import Vocabulary
+from ppo.text.corpus import encode, vocabulary_of
+from ppo.text.write import scorer, write
+
+
+def test_words_that_are_not_frequent_are_shown_and_cannot_be_written():
+    lines = ["The cat, the dog.", "The mouse!"]
+    every = vocabulary_of(lines, "words")
+    assert every.symbols == ("!", ",", ".", "cat", "dog", "mouse", "the")
+    few = vocabulary_of(lines, "words", 3)
+    assert few.symbols == ("!", ",", "the", "<unknown>")
+    assert (few.end, len(few), few.size) == (3, 4, 5)
+    assert encode(few, "THE dog!") == [2, 4, 0]
+    assert few.decode([2, 3, 4]) == "the <unknown>"
+    with pytest.raises(UsageError, match="'bird' in"):
+        encode(every, "the bird")
+    with pytest.raises(UsageError, match="tokens = 'syllables' is unknown"):
+        vocabulary_of(lines, "syllables")
+
+
+def test_what_is_only_shown_is_an_observation_and_no_action(tmp_path):
+    (tmp_path / "lines.txt").write_text("a b c\na b d\na b e\n")
+    envs = make_envs("text/Write-v0", 2, env_kwargs={"corpus": str(tmp_path / "lines.txt"), "size": 2, "prompt": 1})
+    assert (envs.single_observation_space.n, envs.single_action_space.n) == (4, 3)
+
+
+def test_lines_are_parted_and_those_that_do_not_fit_left_out(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("one two three\none two\none\none two three four five\n")
+    task = write(str(path), max_tokens=3, prompt=1)
+    assert task.demonstrate == [("one", "two three"), ("one", "two")]
+    assert task.prompt(np.random.default_rng(0)) == "one"
+    with pytest.raises(UsageError, match=r"no line of .* has fewer than max_tokens = 1"):
+        write(str(path), max_tokens=1)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere:f", "math:nothing", ":f"])
+def test_a_reward_that_is_not_there_is_one_sentence(name):
+    with pytest.raises(UsageError, match=r"is no folder of a run and no package.module:function"):
+        scorer(name, Vocabulary("ab"))
+
+
+def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["good", "bad", "film", "plot"], size=rng.integers(2, 6))) for _ in range(400)]
+    worth = [text.split().count("good") - text.split().count("bad") for text in texts]
+    rows = [{"text": t, "ratings": [w, w + 1, w - 1]} for t, w in zip(texts, worth, strict=True)]
+    (tmp_path / "rated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = "--num-envs 16 --num-steps 16 --num-minibatches 2 --state-size 16 --hidden-sizes 16 --threads 1 --eval-episodes 16"
+    task = "text/Write-v0 --env-kwargs corpus rated.jsonl max_tokens 6"
+    cli.main(f"pretrain {task} {small} --total-timesteps 6000 --learning-rate 0.01".split())
+    cli.main(f"reward {task} {small} --ratings rated.jsonl --total-timesteps 8000 --learning-rate 0.01".split())
+    out = " ".join(capsys.readouterr().out.split())
+    assert "comparisons of held-out texts by one rater each" in out
+    assert "reward runs/text_Write-v0__reward__s1 --init-from" in out
+    quality = json.loads((tmp_path / "runs/text_Write-v0__reward__s1/quality.json").read_text())
+    assert quality["accuracy"] > quality["agreement"]  # it knows the mean, one rater does not
+    model = scorer("runs/text_Write-v0__reward__s1", vocabulary_of(texts, "words"))
+    assert model.of([[2]])[0] > model.of([[0]])[0]  # good, bad
+    with pytest.raises(UsageError, match="another vocabulary"):
+        scorer("runs/text_Write-v0__reward__s1", vocabulary_of(["good bad"], "words"))
+    with pytest.raises(UsageError, match="is no reward model"):
+        scorer("runs/text_Write-v0__pretrain__s1", vocabulary_of(texts, "words"))
+    start = "runs/text_Write-v0__pretrain__s1"
+    rewarded = "reward runs/text_Write-v0__reward__s1 judge test_write:goods"
+    cli.main(
+        f"train {task} {rewarded} {small} --init-from {start} --reference {start} --kl-coef 0.05 --ent-coef 0 "
+        "--learning-rate 0.01 --total-timesteps 8000".split()
+    )
+    cli.main(["eval", "runs/text_Write-v0__ppo__s1", "--episodes", "16", "--stochastic"])
+    said = capsys.readouterr().out.split("\n")
+    judged = next(float(line.split()[line.split().index("judge") + 1].rstrip(",")) for line in said if "judge" in line)
+    assert judged > 1  # a line of the corpus has 0.9 on average
+    assert read_checkpoint(tmp_path / "runs/text_Write-v0__reward__s1/checkpoints/latest.safetensors")[1]["pretrained"]
+    for command in (
+        f"train {task} {small}", "resume runs/text_Write-v0__reward__s1", f"reward {task} {small} --ratings nowhere.jsonl",
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(command.split())
+        assert stopped.value.code == 2
+    assert "text/Write-v0 has no reward to learn from" in capsys.readouterr().err
+
+
+def goods(completions):
+    return [float(c.response.split().count("good")) for c in completions]
