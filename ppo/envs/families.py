@@ -28,6 +28,7 @@ FAMILIES = (
     Family("Classic control", "gymnasium.envs.classic_control", "", "gymnasium", "pip install gymnasium"),
     Family("Toy text", "gymnasium.envs.toy_text", "", "gymnasium", "pip install gymnasium"),
     Family("Text", "ppo.text", "text/", "ppo.text", "pip install ppo"),
+    Family("Tabular", "ppo.envs.traffic_light", "TrafficLight", "ppo.envs.traffic_light", "pip install ppo"),
     Family("Box2D", "gymnasium.envs.box2d", "", "Box2D", 'pip install "gymnasium[box2d]"'),
     Family("MuJoCo", "gymnasium.envs.mujoco", "", "mujoco", 'pip install "gymnasium[mujoco]"'),
     Family("Atari", "ale_py", r"ALE/|\w+(NoFrameskip|Deterministic|-ram)", "ale_py", 'pip install ale-py'),

@@ -1,0 +1,67 @@
+"""Tabular Q-learning on the traffic light, against its exact values and against PPO.
+
+python -m benchmarks.q_learning
+"""
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import torch
+
+from benchmarks.trained import spread, trained
+from ppo import load_policy, preset
+from ppo.envs.traffic_light import ACTIONS, STATES, best_values
+
+SEEDS, STEPS = (1, 2, 3), 200_000
+RESULT = Path(__file__).parent / "results" / "q_learning.md"
+
+
+def learn(seed: int, gamma: float, epsilon: float = 0.2) -> np.ndarray:
+    """Return Q(s, a), (2, 2), after STEPS steps of Q-learning (Watkins 1989); the step size falls as visits grow."""
+    env, rng = gymnasium.make("TrafficLight-v0"), np.random.default_rng(seed)
+    values, visits = np.zeros((2, 2)), np.zeros((2, 2))
+    state, _ = env.reset(seed=seed)
+    for _ in range(STEPS):
+        action = int(rng.integers(2)) if rng.random() < epsilon else int(values[state].argmax())
+        after, reward, terminated, truncated, _ = env.step(action)
+        visits[state, action] += 1
+        target = float(reward) + gamma * (0.0 if terminated else values[after].max())
+        values[state, action] += (target - values[state, action]) / visits[state, action] ** 0.7
+        state = env.reset()[0] if terminated or truncated else after
+    return values
+
+
+def actor_critic(seed: int) -> tuple[list[int], list[float]]:
+    """Return the greedy action at each light and its value, of PPO with its preset."""
+    fixed = {"runs_dir": "runs/q_learning", "exp_name": "light", "seed": seed, "threads": 1}
+    player = load_policy(trained(preset("TrafficLight-v0")[1].replace(fixed)))
+    with torch.no_grad():
+        obs = torch.arange(2).unsqueeze(0)  # (1, 2)
+        _, values, _ = player.policy(obs, player.policy.initial_state(2), torch.ones(1, 2, dtype=torch.bool))
+    return [int(player.act(light, deterministic=True)[0]) for light in range(2)], values[0].tolist()
+
+
+def main() -> None:
+    """Write the table."""
+    gamma = preset("TrafficLight-v0")[1].gamma
+    exact, found = best_values(gamma), [learn(seed, gamma) for seed in SEEDS]
+    played = [actor_critic(seed) for seed in SEEDS]
+    lines = ["| at | do | Q* | Q-learning | V of PPO | PPO does |", "|---|---|---|---|---|---|"]
+    for s, state in enumerate(STATES):
+        for a, action in enumerate(ACTIONS):
+            best = exact[s, a] == exact[s].max()
+            value = spread([values[s] for _, values in played], 3) if best else ""
+            does = f"{sum(actions[s] == a for actions, _ in played)} of {len(SEEDS)}"
+            lines.append(
+                f"| {state} | {action} | {exact[s, a]:.3f} | {spread([q[s, a] for q in found], 3)} | {value} | {does} |"
+            )
+    head = (
+        f"# The traffic light\n\nγ {gamma}, {len(SEEDS)} seeds, mean ± standard deviation; Q-learning {STEPS:,} steps."
+    )
+    RESULT.write_text(f"{head} Made by `python -m benchmarks.q_learning`.\n\n" + "\n".join(lines) + "\n")
+    print(RESULT.read_text())
+
+
+if __name__ == "__main__":
+    main()
