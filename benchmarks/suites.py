@@ -52,7 +52,7 @@ SMALL = "--num-layers 2 --total-timesteps 3500000"
 LARGE = "--num-layers 3 --total-timesteps 6000000"  # with two layers in 3.5M, Dedup came to 0.84
 CLONE = "--init-from {start} --ent-coef 0"
 WALK = "pretrain text/RandomWalks-v0 --total-timesteps 400000"
-WALKS = "uniform 0.0002, random walks 0.334, optimum 1; trlX's graph 0.006, 0.784, 1"
+WALKS = "uniform 0.0051, random walks 0.334, optimum 1; trlX's graph 0.006, 0.784, 1"
 SUITES: dict[str, list[Task]] = {
     "memory": [
         Task("CartPole, velocities hidden, GRU", f"{HIDDEN} --policy gru", "≥ 490 deterministic", "zoo LSTM 500"),

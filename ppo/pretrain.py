@@ -31,7 +31,7 @@ from ppo.trainer import Trainer
 EVALUATIONS = 20  # of a run at most
 WINDOWS = 4  # of (T, N) tokens, on which it is evaluated
 
-Pair = tuple[list[int], list[int]]  # a prompt and a response, in tokens
+Parts = tuple[list[int], ...]  # a prompt, a response, and in a dialogue replies and responses alternately, in tokens
 
 
 class Shown(NamedTuple):
@@ -133,14 +133,14 @@ def perplexity(policy: Policy, windows: list[Shown]) -> float:
     return float(valid_mean(torch.cat(found), torch.cat(valid)).neg().exp())
 
 
-def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Pair], Iterator[Pair]]:
+def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Parts], Iterator[Parts]]:
     """Return endless pairs to train on, and others to test on."""
     env = trainer.envs.unwrapped
     vocabulary = getattr(env, "vocabulary", None)
     if not isinstance(vocabulary, Vocabulary):
         raise UsageError(f"{trainer.config.env_id} is no text environment; there are no tokens to learn")
     rng = np.random.default_rng(trainer.config.seed)
-    lines: list[Pair] = getattr(env, "demonstrations", [])
+    lines: list[Parts] = getattr(env, "demonstrations", [])
     if corpus:
         lines = [_encoded(vocabulary, line, corpus) for line in read_lines(corpus)]
     if lines:
@@ -150,36 +150,39 @@ def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Pair], Iterator[Pa
     return _demonstrated(env, rng), _demonstrated(env, other)
 
 
-def _encoded(vocabulary: Vocabulary, line: str, where: str) -> Pair:
+def _encoded(vocabulary: Vocabulary, line: str, where: str) -> Parts:
     try:
         return [], vocabulary.encode(line)
     except UsageError as error:
         raise UsageError(f"{where}, {line!r:.60}: {error}") from error
 
 
-def _demonstrated(env: Any, rng: np.random.Generator) -> Iterator[Pair]:
+def _demonstrated(env: Any, rng: np.random.Generator) -> Iterator[Parts]:
     while True:
         yield env.demonstrate(rng)
 
 
-def _drawn(pairs: list[Pair], rng: np.random.Generator) -> Iterator[Pair]:
+def _drawn(pairs: list[Parts], rng: np.random.Generator) -> Iterator[Parts]:
     while True:
         for n in rng.permutation(len(pairs)):
             yield pairs[n]
 
 
-def _shown(pairs: Iterator[Pair], trainer: Trainer, steps: int, places: int) -> Iterator[Shown]:
+def _shown(pairs: Iterator[Parts], trainer: Trainer, steps: int, places: int) -> Iterator[Shown]:
     """Yield what (T, N) places show, sequence after sequence in each, a cut one going on in the next."""
     space, end = trainer.envs.single_observation_space, trainer.envs.unwrapped.vocabulary.end  # type: ignore[attr-defined]
     rest: list[list[tuple[int, bool, bool, int]]] = [[] for _ in range(places)]
     while True:
         for place in rest:
             while len(place) < steps:
-                prompt, response = next(pairs)
-                tokens = [end, *prompt, *response, end]
+                prompt, *parts = next(pairs)
+                tokens, written = [end, *prompt], [False] * (1 + len(prompt))
+                for n, part in enumerate(parts):
+                    own = [end] if n % 2 == 0 else []  # ends a turn of the policy's
+                    tokens += [*part, *own]
+                    written += [bool(own)] * (len(part) + len(own))
                 for n, (token, following) in enumerate(itertools.pairwise(tokens)):
-                    written = n >= len(prompt) and following <= end
-                    place.append((token, n == 0, written, min(following, end)))
+                    place.append((token, n == 0, written[n + 1] and following <= end, min(following, end)))
         table = np.array([place[:steps] for place in rest]).transpose(2, 1, 0)  # (4, T, N)
         rest = [place[steps:] for place in rest]
         starts, valid, actions = (torch.from_numpy(x).to(trainer.device) for x in table[1:])

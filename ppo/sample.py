@@ -1,6 +1,7 @@
 """Samples: what a policy of tokens writes, and what it is worth."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from ppo.envs.spaces import Packer, spaces_of
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
 from ppo.policies import Policy
-from ppo.saved import load
-from ppo.text import Completion, TokenEnv
+from ppo.saved import Saved, load
+from ppo.text import Completion, Task, TokenEnv
 
 
 def sample(
@@ -46,16 +47,68 @@ def sample(
         raise UsageError(f"n = {number} is too few; choose at least 1")
     saved = load(run, checkpoint, **options)
     saved.config.replace({"seed": seed}).validate()
-    envs = make_envs(saved.config.env_id, number, saved.config.vectorization, saved.config.env_kwargs)
-    with contextlib.closing(check_envs(envs)) as envs:
+    with contextlib.closing(_envs_for(saved, number)) as envs:
         env = envs.unwrapped
-        if not isinstance(env, TokenEnv):
-            raise UsageError(f"{saved.config.env_id} is no environment in which a policy writes text; use `ppo eval`")
-        if spaces_of(envs) != saved.meta["spaces"]:
-            raise UsageError(f"{saved.config.env_id} has another vocabulary than the policy was trained with")
+        assert isinstance(env, TokenEnv)
         if prompt is not None:
             env.task = replace(env.task, prompt=lambda rng: prompt)
         return _write(saved.policy, envs, env, seed, deterministic)
+
+
+def chat(run: str | Path, ask: Callable[[str], str | None], checkpoint: str = "latest", seed: int = 0) -> Completion:
+    """Let a person take the environment's side of a dialogue with a run's policy, and return the dialogue.
+
+    Args:
+        run: the run's folder.
+        ask: shows what the policy says, or why the person was not understood, and returns what the person says; None ends
+            the dialogue.
+        checkpoint: as in `load_policy`.
+        seed: of sampling.
+
+    Raises:
+        UsageError: the run is not of a dialogue.
+    """
+    saved = load(run, checkpoint)
+    saved.config.replace({"seed": seed}).validate()
+    with contextlib.closing(_envs_for(saved, 1)) as envs:
+        env = envs.unwrapped
+        assert isinstance(env, TokenEnv)
+        vocabulary = env.vocabulary
+        if env.task.reply is None:
+            raise UsageError(f"{saved.config.env_id} is no dialogue: its environment answers nothing; use `ppo sample`")
+
+        def heard(shown: str) -> str | None:
+            while (text := ask(shown)) is not None:
+                try:
+                    vocabulary.encode(text)
+                    return text
+                except UsageError as error:
+                    shown = f"({error})"
+            return None
+
+        first = heard(f"(it knows these words: {' '.join(vocabulary.symbols)})") or ""
+        env.task = Task(
+            vocabulary, None, env.task.max_tokens, lambda rng: first, env.task.mask, env.task.min_tokens,
+            lambda completions: [heard(completions[0].said[-1])],
+        )  # fmt: skip
+        env.metrics = ("ended",)
+        return _write(saved.policy, envs, env, seed, False)[0][0]
+
+
+def _envs_for(saved: Saved, number: int) -> VectorEnv:
+    """Make text environments of a run's kind.
+
+    Raises:
+        UsageError: it is another kind, or of another vocabulary.
+    """
+    config = saved.config
+    envs = check_envs(make_envs(config.env_id, number, config.vectorization, config.env_kwargs))
+    if isinstance(envs.unwrapped, TokenEnv) and spaces_of(envs) == saved.meta["spaces"]:
+        return envs
+    envs.close()
+    if isinstance(envs.unwrapped, TokenEnv):
+        raise UsageError(f"{config.env_id} has another vocabulary than the policy was trained with")
+    raise UsageError(f"{config.env_id} is no environment in which a policy writes text; use `ppo eval`")
 
 
 @torch.no_grad()

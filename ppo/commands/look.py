@@ -63,6 +63,30 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """Take the environment's side of a dialogue with a policy of tokens; an empty line ends it."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    checkpoint: str = "latest"
+    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    seed: int = 0
+    """Seed of sampling."""
+
+    def run(self) -> None:
+        from ppo.sample import chat
+
+        def ask(shown: str) -> str | None:
+            console.print(f"policy  {shown}", markup=False)
+            try:
+                return console.input("   you  ").strip() or None
+            except EOFError:
+                return None
+
+        console.print(f"{chat(self.run_dir, ask, self.checkpoint, self.seed)}", markup=False)
+
+
+@dataclass(frozen=True)
 class Eval:
     """Play episodes with a run's policy and report the returns."""
 

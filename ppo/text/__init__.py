@@ -3,6 +3,7 @@
 import gymnasium
 
 from ppo.text import strings
+from ppo.text.dialogue import dialogue
 from ppo.text.env import TokenEnv, register
 from ppo.text.frontier import frontier
 from ppo.text.task import Completion, Task
@@ -19,4 +20,5 @@ register("text/Add-v0", strings.add)
 register("text/RandomWalks-v0", random_walks)
 register("text/Frontier-v0", frontier)
 register("text/Write-v0", write)
+register("text/Dialogue-v0", dialogue)
 gymnasium.register("text/NextToken-v0", vector_entry_point="ppo.text.next_token:NextTokenEnv")

@@ -5,6 +5,7 @@ the last one known, the action does not count (`info["valid"]` is False) and the
 any length, and so the environment's own tokens in mid-sequence. Nothing is padded.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -58,13 +59,14 @@ class TokenEnv(VectorEnv):
         self.tokens = np.zeros((num_envs, 1 + task.max_tokens), np.int64)  # (N, width) known so far
         self.known, self.prompted, self.written, self.at = np.zeros((4, num_envs), np.int64)  # (N,) each
         self.infos: list[Any] = [None] * num_envs
+        self.changes: list[list[int]] = [[] for _ in range(num_envs)]  # where replies begin, and turns after them
         self.returns = np.zeros(num_envs)  # (N,) of the sequences under way
         self.finished: dict[int, tuple[Completion, float]] = {}  # the last one of each place, and its return
         self.waiting, self.limit = np.zeros((2, num_envs), bool)  # (N,) finished, and at the limit of its length
         self.begun = False
 
     @property
-    def demonstrations(self) -> list[tuple[list[int], list[int]]]:
+    def demonstrations(self) -> list[tuple[list[int], ...]]:
         """The tokens of prompts and good responses to them, where the task has a list of such."""
         given = self.task.demonstrate
         return [] if given is None or callable(given) else [self._encoded(pair) for pair in given]
@@ -115,8 +117,8 @@ class TokenEnv(VectorEnv):
         """Return a line for the last finished sequence of each place: its return, prompt and response."""
         return tuple(f"{value:8.3f}  {c}" for _, (c, value) in sorted(self.finished.items()))
 
-    def demonstrate(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        """Return the tokens of a prompt and of a good response to it.
+    def demonstrate(self, rng: np.random.Generator) -> tuple[list[int], ...]:
+        """Return the tokens of a prompt and of a good response to it; in a dialogue, of turns and replies alternately.
 
         Raises:
             UsageError: the task has none to show.
@@ -125,17 +127,19 @@ class TokenEnv(VectorEnv):
             raise UsageError("the task has no demonstrations; give a text file with --corpus")
         return self._encoded(call("demonstrate", self.task.demonstrate, rng))
 
-    def _encoded(self, pair: tuple[str, str]) -> tuple[list[int], list[int]]:
-        return self.vocabulary.encode(pair[0]), self.vocabulary.encode(pair[1])
+    def _encoded(self, parts: tuple[str, ...]) -> tuple[list[int], ...]:
+        return tuple(self.vocabulary.encode(part) for part in parts)
 
     def completion(self, n: int) -> Completion:
         """Return sequence n as far as it is known."""
         known, prompted = int(self.known[n]), int(self.prompted[n])
         ended = known > prompted and self.tokens[n, known - 1] == self.end
-        response = self.tokens[n, prompted : known - ended].tolist()
+        tokens = self.tokens[n, : known - ended].tolist()
+        bounds = itertools.pairwise([prompted, *self.changes[n], len(tokens)])
         return Completion(
-            self.task.vocabulary, tuple(self.tokens[n, 1:prompted].tolist()), tuple(response), ended, self.infos[n]
-        )
+            self.task.vocabulary, tuple(tokens[1:prompted]), tuple(tokens[prompted:]), ended, self.infos[n],
+            tuple(tuple(tokens[begin:stop]) for begin, stop in bounds),
+        )  # fmt: skip
 
     def _completions(self, index: np.ndarray) -> list[Completion]:
         return [self.completion(n) for n in index]
@@ -149,7 +153,7 @@ class TokenEnv(VectorEnv):
         for n in index:  # whole groups, in order
             if n % self.group_size == 0:
                 prompt, info = self.task.draw(self.rng)
-            self.infos[n] = info
+            self.infos[n], self.changes[n] = info, []
             self.known[n] = self.prompted[n] = 1 + len(prompt)
             self._widen(int(self.known[n]) + self.task.max_tokens)
             self.tokens[n, 0], self.tokens[n, 1 : 1 + len(prompt)] = self.end, prompt
@@ -173,6 +177,7 @@ class TokenEnv(VectorEnv):
                 tokens = self.task.vocabulary.encode(text)
                 self._widen(int(self.known[n]) + len(tokens) + self.task.max_tokens)
                 self.tokens[n, self.known[n] : self.known[n] + len(tokens)] = tokens
+                self.changes[n] += [int(self.known[n]), int(self.known[n]) + len(tokens)]
                 self.known[n] += len(tokens)
                 found[n] = True
         return found

@@ -21,10 +21,11 @@ class Completion:
     response_ids: tuple[int, ...]  # without the end token
     ended: bool  # by an end token
     info: Any = None  # what the prompt's function gave beside the prompt
+    parts: tuple[tuple[int, ...], ...] = ()  # the response again: the policy's turns and the environment's in between
 
     def __str__(self) -> str:
         """Return prompt and response in a line; a response without an end is followed by …."""
-        return f"{self.prompt} → {self.response}{'' if self.ended else ' …'}"
+        return f"{self.prompt} → {' / '.join(self.said)}{'' if self.ended else ' …'}"
 
     @property
     def prompt(self) -> str:
@@ -35,6 +36,11 @@ class Completion:
     def response(self) -> str:
         """What came after the prompt, as text."""
         return self.vocabulary.decode(self.response_ids)
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The policy's turns, and between them the environment's replies, as texts."""
+        return tuple(self.vocabulary.decode(part) for part in self.parts or (self.response_ids,))
 
 
 def no_prompt(rng: np.random.Generator) -> str:
@@ -63,7 +69,8 @@ class Task:
         continues: a response that reaches `max_tokens` is cut and not over (it is truncated, and bootstraps).
         missing_end: docked where a response reaches `max_tokens` without an end token.
         metrics: further scores of finished completions, logged as `episode/NAME` and `eval/NAME`.
-        demonstrate: draws a prompt and a good response, for `ppo pretrain`; or all such pairs, a tenth of which it holds out.
+        demonstrate: draws a prompt and a good response, for `ppo pretrain`, or where the environment replies, a prompt, and
+            turns and replies alternately; or all such, a tenth of which it holds out.
         max_prompt: longest prompt, in tokens.
     """
 
@@ -78,7 +85,7 @@ class Task:
     continues: bool = False
     missing_end: float = 0.0
     metrics: Mapping[str, Score] = field(default_factory=dict)
-    demonstrate: Callable[[np.random.Generator], tuple[str, str]] | Sequence[tuple[str, str]] | None = None
+    demonstrate: Callable[[np.random.Generator], tuple[str, ...]] | Sequence[tuple[str, ...]] | None = None
     max_prompt: int = MAX_PROMPT
 
     def __post_init__(self) -> None:

@@ -38,21 +38,23 @@ def distances(edges: dict[str, str]) -> dict[str, float]:
 def random_walks() -> Task:
     """Walk from the prompt's node to the goal: `k` may be answered by `fba`, where k–f–b–a are edges.
 
-    The reward is (10 − n) / (10 − n*) for a walk of n nodes where n* would do, 0 for one that is no walk to the goal.
+    The reward is (10 − n) / (10 − n*) for a walk that is at the goal with its nth node where n* would do, whatever is
+    written after that; 0 for one that does not come there by edges.
     """
     edges = graph()
     shortest = distances(edges)
     starts = [node for node in NODES if 2 <= shortest[node] < LONGEST]
 
-    def valid(completion: Completion) -> bool:
-        walk = completion.prompt + completion.response
-        return completion.ended and walk[-1] == GOAL and all(b in edges[a] for a, b in pairwise(walk))
+    def length(completion: Completion) -> int:
+        """Return how many nodes it takes to the goal; 0 where the walk does not come there in time."""
+        walk, found, _ = (completion.prompt + completion.response)[:LONGEST].partition(GOAL)
+        return len(walk) + 1 if found and all(b in edges[a] for a, b in pairwise(walk + GOAL)) else 0
 
     def reward(completions: list[Completion]) -> list[float]:
-        walks = [c.prompt + c.response for c in completions]
+        lengths = [length(c) for c in completions]
         return [
-            (LONGEST - len(walk)) / (LONGEST - shortest[walk[0]]) if valid(c) else 0.0
-            for walk, c in zip(walks, completions, strict=True)
+            (LONGEST - n) / (LONGEST - shortest[c.prompt]) if n else 0.0
+            for n, c in zip(lengths, completions, strict=True)
         ]
 
     def demonstrate(rng: np.random.Generator) -> tuple[str, str]:
@@ -64,5 +66,5 @@ def random_walks() -> Task:
     def prompt(rng: np.random.Generator) -> str:
         return str(rng.choice(starts))
 
-    metrics = {"invalid": lambda completions: [not valid(c) for c in completions]}
+    metrics = {"invalid": lambda completions: [not length(c) for c in completions]}
     return Task(Vocabulary(NODES), reward, LONGEST, prompt, metrics=metrics, demonstrate=demonstrate)
