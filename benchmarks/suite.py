@@ -71,14 +71,14 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
 def _finished(command: str, folder: Path, seed: int, log: Path) -> tuple[Path, dict[str, Any]]:
     """Return the run of a command and its metadata: it is there, or goes on where it was cut off, or is made now."""
     found = sorted(folder.glob(f"*__s{seed}*/checkpoints/latest.safetensors"))
-    if found and read_checkpoint(found[-1])[1]["pretrained"] == "stopped":
+    if found and read_checkpoint(found[-1])[1]["supervised"] == "stopped":
         shutil.rmtree(found.pop().parents[1])
     if not found:
         _ppo([*command.split(), "--seed", str(seed), "--threads", "1", "--runs-dir", str(folder)], log)
         found = sorted(folder.glob(f"*__s{seed}*/checkpoints/latest.safetensors"))
     run, meta = found[-1].parents[1], read_checkpoint(found[-1])[1]
     config = Config().replace(meta["config"])
-    if not meta["pretrained"] and meta["global_step"] + config.batch_size <= config.total_timesteps:
+    if not meta["supervised"] and meta["global_step"] + config.batch_size <= config.total_timesteps:
         _ppo(["resume", str(run)], log)
         meta = read_checkpoint(found[-1])[1]
     return run, meta

@@ -37,16 +37,16 @@ def trained(config: Config, learn: Callable[[Trainer], Any] = Trainer.train) -> 
     """
     name = f"{config.exp_name}-{digest(config)}"
     found = sorted(config.runs_dir.glob(f"*__{name}__s{config.seed}*/checkpoints/latest.safetensors"))
-    if found and read_checkpoint(found[0])[1]["pretrained"] == "stopped":
+    if found and read_checkpoint(found[0])[1]["supervised"] == "stopped":
         shutil.rmtree(found.pop(0).parents[1])
-    if found and read_checkpoint(found[0])[1]["pretrained"] == "finished":
+    if found and read_checkpoint(found[0])[1]["supervised"]:
         return found[0].parents[1]
     trainer = Trainer.resume(found[0].parents[1]) if found else Trainer(config.replace({"exp_name": name}))
     if found and not trainer.finished:
         trainer.train()
     elif not found:
         learn(trainer)
-    if trainer.pretrained == "stopped" or not (trainer.pretrained or trainer.finished):
+    if trainer.supervised == "stopped" or not (trainer.supervised or trainer.finished):
         raise KeyboardInterrupt
     assert trainer.run_dir is not None
     return trainer.run_dir

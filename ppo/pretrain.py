@@ -99,7 +99,7 @@ def pretrain(
                 if 0 < patience <= since or stop.is_set():
                     break
         vector.copy_(kept)
-        trainer.pretrained = "stopped" if stop.is_set() else "finished"
+        trainer.supervised = "stopped" if stop.is_set() else "likelihood"
         trainer.checkpoint(run_dir / "checkpoints", math.nan)
     return Found(run_dir, best, trainer.global_step)
 

@@ -131,7 +131,7 @@ def fit(
             if over or 0 < patience <= since:
                 break
         learner.policy.vector.copy_(kept)
-        trainer.pretrained = "stopped" if stop.is_set() else "rewards"
+        trainer.supervised = "stopped" if stop.is_set() else "ratings"
         trainer.checkpoint(run_dir / "checkpoints", math.nan)
     lengths = np.array([len(texts[n]) for n in held_out])
     found = quality(scores(held_out).numpy(), given, held_out, lengths)

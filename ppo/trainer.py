@@ -83,7 +83,7 @@ class Trainer:
         self.iteration, self.global_step = 0, 0
         self.best_return, self.last_evaluation = -math.inf, math.nan
         self.run_dir: Path | None = None
-        self.pretrained = ""  # "finished", or "stopped", by maximum likelihood
+        self.supervised = ""  # "likelihood" or "ratings", what it learnt from instead of rewards; "stopped" in mid-way
         self.said: tuple[str, ...] = ()  # notes that were reported
         self.seconds: dict[str, float] = {}  # where the time of `train` went
 
@@ -164,8 +164,8 @@ class Trainer:
         tensors, meta = read_checkpoint(path)
         if meta["given_envs"] and envs is None:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
-        if meta.get("pretrained"):
-            raise UsageError(f"{run_dir} was made by `ppo pretrain`; train from it: --init-from {run_dir}")
+        if meta["supervised"]:
+            raise UsageError(f"{run_dir} was not made by `ppo train`; train from it: --init-from {run_dir}")
         config = Config().replace(meta["config"], str(path)).replace(settings or {})
         trainer = cls(dataclasses.replace(config, runs_dir=run_dir.parent), envs, fresh=False)
         trainer.run_dir, trainer.iteration, trainer.global_step = run_dir, meta["iteration"], meta["global_step"]
@@ -240,7 +240,7 @@ class Trainer:
         return {
             "config": self.config.to_json(),
             "given_envs": self.given_envs,
-            "pretrained": self.pretrained,
+            "supervised": self.supervised,
             "policy": self.policy_name,
             "spaces": self.spaces,
             "iteration": self.iteration,

@@ -56,14 +56,14 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path):
     assert len(progress.read_text().splitlines()) == 5
 
 
-@pytest.mark.parametrize(("way", "pretrained"), [("pretrain", "finished"), ("train", "")])
-def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tmp_path, way, pretrained):
+@pytest.mark.parametrize(("way", "supervised"), [("pretrain", "likelihood"), ("train", "")])
+def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tmp_path, way, supervised):
     small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2 --total-timesteps 256"
     task = Task("walks", f"{small} --init-from {{start}}", "", "", f"{way} {small}", "ended")
     result, _ = suite.run_one("tiny", task, 2, 4)
     assert 0 <= result.sampled <= 1
     (start,) = (tmp_path / "runs").rglob("start/*__s2/checkpoints/latest.safetensors")
-    assert read_checkpoint(start)[1]["pretrained"] == pretrained
+    assert read_checkpoint(start)[1]["supervised"] == supervised
 
 
 def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
@@ -144,5 +144,5 @@ def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         trained(short.replace({"exp_name": "clone"}), partial(pretrain, report=stop))
     clone = trained(short.replace({"exp_name": "clone"}), pretrain)
-    assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["pretrained"] == "finished"
+    assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["supervised"] == "likelihood"
     assert trained(short.replace({"exp_name": "clone"}), None) == clone

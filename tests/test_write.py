@@ -83,7 +83,10 @@ def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, caps
     said = capsys.readouterr().out.split("\n")
     judged = next(float(line.split()[line.split().index("judge") + 1].rstrip(",")) for line in said if "judge" in line)
     assert judged > 1  # a line of the corpus has 0.9 on average
-    assert read_checkpoint(tmp_path / "runs/text_Write-v0__reward__s1/checkpoints/latest.safetensors")[1]["pretrained"]
+    assert (
+        read_checkpoint(tmp_path / "runs/text_Write-v0__reward__s1/checkpoints/latest.safetensors")[1]["supervised"]
+        == "ratings"
+    )
     for command in (
         f"train {task} {small}", "resume runs/text_Write-v0__reward__s1", f"reward {task} {small} --ratings nowhere.jsonl",
     ):  # fmt: skip

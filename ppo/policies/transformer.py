@@ -47,7 +47,9 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Decoder (Vaswani et al. 2017, normalised before each part) over the steps of an episode.
 
-    The state is the keys and values of the last `context` steps, layer by layer, and how many of them are the episode's.
+    Each step also knows its place in the episode, up to `context`: with it, what is to be found by its place (a letter to
+    be copied) is learnt from a third of the tokens. The state is the keys and values of the last `context` steps, layer by
+    layer, and how many of them are the episode's.
     """
 
     def __init__(self, input_size: int, *, num_layers: int = 1, context: int = 32, **_: Any) -> None:
@@ -59,6 +61,7 @@ class Transformer(nn.Module):
             )
         self.layers = nn.ModuleList(Layer(self.output_size, context) for _ in range(num_layers))
         self.norm = nn.LayerNorm(self.output_size)
+        self.place = nn.Parameter(0.1 * torch.randn(1 + context, self.output_size))  # of a step in its episode
         self.shape = (num_layers, 2, context, self.output_size)
         self.state_size = 1 + num_layers * 2 * context * self.output_size
 
@@ -73,7 +76,9 @@ class Transformer(nn.Module):
         new = episode.unsqueeze(-1) == episode.unsqueeze(1)  # (N, T, T)
         back = t[:, None] - torch.cat([cached, t])  # (T, C + T)
         seen = torch.cat([old, new], dim=-1) & (back >= 0) & (back < self.context)
-        x, after = x.transpose(0, 1), []  # (N, T, W)
+        begun = torch.where(starts.t(), t, -1).cummax(1).values  # (N, T) when the episode began; -1: before
+        place = torch.where(begun < 0, count.long() + t, t - begun).clamp(max=self.context)
+        x, after = x.transpose(0, 1) + lookup(place, self.place), []  # (N, T, W)
         for layer, cache in zip(self.layers, caches.unbind(1), strict=True):
             x, cache = layer(x, cache, seen)
             after.append(cache.flatten(1))

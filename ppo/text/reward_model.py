@@ -28,7 +28,7 @@ class RewardModel:
 
     def __init__(self, run: str, vocabulary: Vocabulary) -> None:
         saved = load(run)
-        if saved.meta.get("pretrained") != "rewards":
+        if saved.meta["supervised"] != "ratings":
             raise UsageError(f"{run} is no reward model; make one by `ppo reward`")
         if saved.meta["spaces"].get("symbols") != list(vocabulary.symbols):
             raise UsageError(

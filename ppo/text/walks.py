@@ -38,8 +38,8 @@ def distances(edges: dict[str, str]) -> dict[str, float]:
 def random_walks() -> Task:
     """Walk from the prompt's node to the goal: `k` may be answered by `fba`, where k–f–b–a are edges.
 
-    The reward is (10 − n) / (10 − n*) for a walk that is at the goal with its nth node where n* would do, whatever is
-    written after that; 0 for one that does not come there by edges.
+    The reward is (10 − n) / (10 − n*) for a walk that is at the goal with its nth node where n* would do, 0 for one that
+    does not come there by edges. After the goal, nothing but the end may be written.
     """
     edges = graph()
     shortest = distances(edges)
@@ -47,8 +47,9 @@ def random_walks() -> Task:
 
     def length(completion: Completion) -> int:
         """Return how many nodes it takes to the goal; 0 where the walk does not come there in time."""
-        walk, found, _ = (completion.prompt + completion.response)[:LONGEST].partition(GOAL)
-        return len(walk) + 1 if found and all(b in edges[a] for a, b in pairwise(walk + GOAL)) else 0
+        walk = completion.prompt + completion.response
+        there = len(walk) <= LONGEST and walk[-1] == GOAL and all(b in edges[a] for a, b in pairwise(walk))
+        return len(walk) if there else 0
 
     def reward(completions: list[Completion]) -> list[float]:
         lengths = [length(c) for c in completions]
@@ -66,5 +67,10 @@ def random_walks() -> Task:
     def prompt(rng: np.random.Generator) -> str:
         return str(rng.choice(starts))
 
+    def mask(completions: list[Completion]) -> np.ndarray:
+        allowed = np.ones((len(completions), len(NODES) + 1), bool)
+        allowed[[GOAL in c.response for c in completions], : len(NODES)] = False
+        return allowed
+
     metrics = {"invalid": lambda completions: [not length(c) for c in completions]}
-    return Task(Vocabulary(NODES), reward, LONGEST, prompt, metrics=metrics, demonstrate=demonstrate)
+    return Task(Vocabulary(NODES), reward, LONGEST, prompt, mask, metrics=metrics, demonstrate=demonstrate)
