@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from ppo import Config, Trainer, UsageError
+from ppo.envs import module_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*out of date", "ignore:builtin type")
 TINY = {"num_envs": 2, "num_steps": 8, "num_minibatches": 2, "update_epochs": 1, "total_timesteps": 32}
 ENTRY = {i: spec.entry_point for i, spec in gymnasium.registry.items()}
-IDS = [i for i, e in ENTRY.items() if (e if isinstance(e, str) else e.__module__).startswith("gymnasium.envs")]
+IDS = [i for i, spec in gymnasium.registry.items() if module_of(spec).startswith("gymnasium.envs")]
 MOVED = {i for i in IDS if not isinstance(ENTRY[i], str)}  # to other packages: MuJoCo v2 and v3, the old gym's
 FOREIGN = {i for i in IDS if i.startswith(("phys2d/", "tabular/"))}  # need JAX
 REFUSABLE = MOVED | FOREIGN | {"Pusher-v4"}  # which asks for mujoco < 3
