@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import torch
 import tyro
 
-from benchmarks.trained import spread, trained
+from benchmarks.trained import RESULTS, spread, trained, write_result
 from ppo import Config, preset
 from ppo.pretrain import pretrain
 from ppo.saved import load
@@ -31,7 +31,6 @@ CLOSE = {
     "ent_coef": 0.0,
 }  # fmt: skip
 RUNS = Path("runs/frontier")
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,10 @@ def sequence_log_probs(run: Path) -> torch.Tensor:
     return log_probs(policy, policy.initial_state).double()
 
 
-def table(points: list[Point]) -> str:
+def table(points: list[Point]) -> list[tuple[str, ...]]:
     """Return a row for each β: mean over seeds, what it is to be, and the distance of each seed."""
     head = ("β", "E[r]", "exact", "KL, nats", "exact", "total variation, each seed")
-    rows = [head, ("---",) * len(head)]
+    rows: list[tuple[str, ...]] = [head]
     for beta in BETAS:
         found = [p for p in points if p.beta == beta]
         reward, kl = ([getattr(p, name) for p in found] for name in ("reward", "kl"))
@@ -80,7 +79,7 @@ def table(points: list[Point]) -> str:
             f"{beta}", spread(reward, 3), f"{found[0].best_reward:.3f}", spread(kl, 3), f"{found[0].best_kl:.3f}",
             ", ".join(f"{p.total_variation:.4f}" for p in found),
         ))  # fmt: skip
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return rows
 
 
 def draw(points: list[Point], start: Path) -> None:
@@ -105,10 +104,9 @@ def main(jobs: int = 2) -> None:
     with ProcessPoolExecutor(jobs) as pool:
         points = list(pool.map(train, *zip(*grid, strict=True)))
     (RESULTS / "frontier.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
-    head = f"# Frontier\n\n{STEPS:,} tokens, {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
-    (RESULTS / "frontier.md").write_text(f"{head} Made by `python -m benchmarks.frontier`.\n\n{table(points)}")
     draw(points, start)
-    print(table(points))
+    protocol = f"{STEPS:,} tokens, {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
+    write_result("frontier", "Frontier", protocol, table(points))
 
 
 if __name__ == "__main__":

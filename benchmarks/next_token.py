@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.trained import spread, trained
+from benchmarks.trained import spread, trained, write_result
 from ppo import preset
 from ppo.evaluate import evaluate
 from ppo.pretrain import pretrain
@@ -26,7 +26,6 @@ WAYS = {
 }
 SEEDS, STEPS = (1, 2, 3), 1_000_000
 RUNS = Path("runs/next_token")
-RESULT = Path(__file__).parent / "results" / "next_token.md"
 
 
 def train(way: str, seed: int) -> tuple[float, float]:
@@ -48,19 +47,16 @@ def main(jobs: int = 2) -> None:
     grid = list(product(WAYS, SEEDS))
     with ProcessPoolExecutor(jobs) as pool:
         found = dict(zip(grid, pool.map(train, *zip(*grid, strict=True)), strict=True))
-    lines = ["| way | accuracy, training lines | each seed | held-out lines | each seed |", "|---|---|---|---|---|"]
+    rows: list[tuple[str, ...]] = [("way", "accuracy, training lines", "each seed", "held-out lines", "each seed")]
     for way in WAYS:
-        cells = []
-        for part in (0, 1):
-            each = [100 * found[way, seed][part] for seed in SEEDS]
-            cells += [spread(each, 1), ", ".join(f"{x:.1f}" for x in each)]
-        lines.append(f"| {way} | {' | '.join(cells)} |")
-    head = (
-        "# Next token\n\nPer cent of next tokens that were guessed, the most probable one taken, mean over lines; the last "
-        f"policy after {STEPS:,} tokens."
+        each = [[100 * found[way, seed][part] for seed in SEEDS] for part in (0, 1)]
+        cells = ((spread(values, 1), ", ".join(f"{x:.1f}" for x in values)) for values in each)
+        rows.append((way, *next(cells), *next(cells)))
+    protocol = (
+        "Per cent of next tokens that were guessed, the most probable one taken, mean over lines; the last policy after "
+        f"{STEPS:,} tokens."
     )
-    RESULT.write_text(f"{head} Made by `python -m benchmarks.next_token`.\n\n" + "\n".join(lines) + "\n")
-    print(RESULT.read_text())
+    write_result("next_token", "Next token", protocol, rows)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,17 @@ HalfCheetah-v5 with its preset at a budget of 300,000 steps; the published way i
 import csv
 import statistics
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import NormalizeObservation, TransformObservation
 
-from benchmarks.trained import spread
+from benchmarks.trained import spread, write_result
 from ppo import Trainer, preset
 from ppo.normalize import CLIP
 
 STEPS, SEEDS, LAST = 300_000, (1, 2, 3), 5
-RESULT = Path(__file__).parent / "results" / "normalization.md"
 
 
 def train(way: str, seed: int) -> float:
@@ -47,15 +45,12 @@ def main() -> None:
     grid = [(way, seed) for way in ways for seed in SEEDS]
     with ProcessPoolExecutor(2) as pool:
         returns = dict(zip(grid, pool.map(train, *zip(*grid, strict=True)), strict=True))
-    lines = ["| statistics absorb | seed 1 | seed 2 | seed 3 | mean ± std |", "|---|---|---|---|---|"]
+    rows: list[tuple[str, ...]] = [("statistics absorb", *(f"seed {seed}" for seed in SEEDS), "mean ± std")]
     for way in ways:
         each = [returns[way, seed] for seed in SEEDS]
-        lines.append(f"| {way} | {' | '.join(f'{x:.0f}' for x in each)} | {spread(each, 0)} |")
-    head = (
-        f"# When observation statistics are updated\n\nHalfCheetah-v5, {STEPS:,} steps, returns at the end of training."
-    )
-    RESULT.write_text(f"{head} Made by `python -m benchmarks.normalization`.\n\n" + "\n".join(lines) + "\n")
-    print(RESULT.read_text())
+        rows.append((way, *(f"{x:.0f}" for x in each), spread(each, 0)))
+    protocol = f"HalfCheetah-v5, {STEPS:,} steps, returns at the end of training."
+    write_result("normalization", "When observation statistics are updated", protocol, rows)
 
 
 if __name__ == "__main__":

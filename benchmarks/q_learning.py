@@ -1,20 +1,19 @@
 """Tabular Q-learning on the traffic light, against its exact values and against PPO.
 
-python -m benchmarks.q_learning
-"""
+    python -m benchmarks.q_learning
 
-from pathlib import Path
+Both learn by acting alone; dynamic programming, which knows the process, gives what they are to come to.
+"""
 
 import gymnasium
 import numpy as np
 import torch
 
-from benchmarks.trained import spread, trained
+from benchmarks.trained import spread, trained, write_result
 from ppo import load_policy, preset
 from ppo.envs.traffic_light import ACTIONS, STATES, best_values
 
 SEEDS, STEPS = (1, 2, 3), 200_000
-RESULT = Path(__file__).parent / "results" / "q_learning.md"
 
 
 def learn(seed: int, gamma: float, epsilon: float = 0.2) -> np.ndarray:
@@ -47,20 +46,14 @@ def main() -> None:
     gamma = preset("TrafficLight-v0")[1].gamma
     exact, found = best_values(gamma), [learn(seed, gamma) for seed in SEEDS]
     played = [actor_critic(seed) for seed in SEEDS]
-    lines = ["| at | do | Q* | Q-learning | V of PPO | PPO does |", "|---|---|---|---|---|---|"]
+    rows: list[tuple[str, ...]] = [("at", "do", "Q*", "Q-learning", "V of PPO", "PPO does")]
     for s, state in enumerate(STATES):
         for a, action in enumerate(ACTIONS):
-            best = exact[s, a] == exact[s].max()
-            value = spread([values[s] for _, values in played], 3) if best else ""
+            value = spread([values[s] for _, values in played], 3) if exact[s, a] == exact[s].max() else ""
             does = f"{sum(actions[s] == a for actions, _ in played)} of {len(SEEDS)}"
-            lines.append(
-                f"| {state} | {action} | {exact[s, a]:.3f} | {spread([q[s, a] for q in found], 3)} | {value} | {does} |"
-            )
-    head = (
-        f"# The traffic light\n\nγ {gamma}, {len(SEEDS)} seeds, mean ± standard deviation; Q-learning {STEPS:,} steps."
-    )
-    RESULT.write_text(f"{head} Made by `python -m benchmarks.q_learning`.\n\n" + "\n".join(lines) + "\n")
-    print(RESULT.read_text())
+            rows.append((state, action, f"{exact[s, a]:.3f}", spread([q[s, a] for q in found], 3), value, does))
+    protocol = f"γ {gamma}, {len(SEEDS)} seeds, mean ± standard deviation; Q-learning {STEPS:,} steps."
+    write_result("q_learning", "The traffic light", protocol, rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.trained import RESULTS, markdown
 
 
 def write(found: dict[str, Any], must: list[tuple[str, str]]) -> None:
@@ -36,11 +36,6 @@ def write(found: dict[str, Any], must: list[tuple[str, str]]) -> None:
     chart(found["rows"], [name for name, _ in must if name in found["rows"]], RESULTS / "speed.png")
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
-    head, *rest = rows
-    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ("---",) * len(head), *rest])
-
-
 def rows_table(rows: dict[str, Any], must: list[tuple[str, str]]) -> str:
     """Return the comparison: our steps per second compiled and not, the peer's, the ratio, and where our time goes."""
     table = [
@@ -57,7 +52,7 @@ def rows_table(rows: dict[str, Any], must: list[tuple[str, str]]) -> str:
             name, *(f"{sides[side]:,.0f}" for side in ("ours", "eager", "peer")), f"{sides['ours'] / sides['peer']:.2f}",
             target, f"{min(each):.2f} to {max(each):.2f}", f"{sides['bound']:,.0f}", split,
         ))  # fmt: skip
-    return _table(table)
+    return markdown(table)
 
 
 def times_table(times: dict[str, list[float]]) -> str:
@@ -70,7 +65,7 @@ def times_table(times: dict[str, list[float]]) -> str:
     for key, name in names.items():
         each, ratio = times[key], median(times[key]) / median(times["peer"])
         rows.append((name, f"{median(each):.2f}", ", ".join(f"{x:.2f}" for x in each), f"{ratio:.2f}"))
-    return _table(rows)
+    return markdown(rows)
 
 
 def text_table(text: dict[str, list[float]]) -> str:
@@ -81,13 +76,13 @@ def text_table(text: dict[str, list[float]]) -> str:
         numbers = median(text[ours]), median(text[bare])
         spread = f"{min(each):.2f} to {max(each):.2f}"
         rows.append((ours, *(f"{x:,.0f}" for x in numbers), f"{numbers[0] / numbers[1]:.2f}", must, spread))
-    return _table(rows)
+    return markdown(rows)
 
 
 def scale_table(scale: dict[str, dict[str, float]]) -> str:
     """Return steps per second and peak memory by the number of environments and the rollout's length."""
     rows = [("N × T", "steps per second", "peak memory (MiB)")]
-    return _table(rows + [(name, f"{x['sps']:,.0f}", f"{x['peak_mib']:,.0f}") for name, x in scale.items()])
+    return markdown(rows + [(name, f"{x['sps']:,.0f}", f"{x['peak_mib']:,.0f}") for name, x in scale.items()])
 
 
 def chart(rows: dict[str, Any], names: list[str], path: Path) -> None:

@@ -8,7 +8,6 @@ each seed came to; NAME.png the curves beside published ones.
 """
 
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,16 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import tyro
 from tyro.conf import Positional
 
 from benchmarks.suites import SUITES, Task
-from benchmarks.trained import digest, spread
+from benchmarks.trained import RESULTS, digest, existing, markdown, meta_of, spread
 from ppo import cli
-from ppo.checkpoint import read_checkpoint
 from ppo.compare.command import compare_runs
 from ppo.compare.curves import Run, read_curves, read_run, write_curves
 from ppo.compare.report import picture
@@ -34,7 +32,6 @@ from ppo.config import Config
 from ppo.evaluate import evaluate
 
 RUNS = Path("runs/suite")
-RESULTS = Path(__file__).parent / "results"
 POINTS = 40  # of a curve that is kept
 EVALUATING = Lock()  # an evaluation draws from the process's generators
 
@@ -59,29 +56,29 @@ def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, R
     folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"s{seed}.log"
-    start = _finished(task.start, folder / "start", seed, log) if task.start else ""
-    path, meta = _finished(f"train {task.arguments.format(start=start and start[0])}", folder, seed, log)
+    start = _finished(task.start, folder / "start", seed, log) if task.start else None
+    path = _finished(f"train {task.arguments.format(start=start)}", folder, seed, log)
     with EVALUATING:
         reports = (evaluate(path, episodes, deterministic) for deterministic in (False, True))
         sampled, greedy = (report.metric(task.metric) if task.metric else report.mean for report in reports)
     run = replace(read_run(path), settings=_flags(task))
-    return Result(task.name, task.arguments, settings, seed, meta["global_step"], sampled, greedy, episodes), run
+    return Result(
+        task.name, task.arguments, settings, seed, meta_of(path)["global_step"], sampled, greedy, episodes
+    ), run
 
 
-def _finished(command: str, folder: Path, seed: int, log: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the run of a command and its metadata: it is there, or goes on where it was cut off, or is made now."""
-    found = sorted(folder.glob(f"*__s{seed}*/checkpoints/latest.safetensors"))
-    if found and read_checkpoint(found[-1])[1]["supervised"] == "stopped":
-        shutil.rmtree(found.pop().parents[1])
-    if not found:
+def _finished(command: str, folder: Path, seed: int, log: Path) -> Path:
+    """Return the run of a command: it is there, or goes on where it was cut off, or is made now."""
+    if not existing(folder, "", seed):
         _ppo([*command.split(), "--seed", str(seed), "--threads", "1", "--runs-dir", str(folder)], log)
-        found = sorted(folder.glob(f"*__s{seed}*/checkpoints/latest.safetensors"))
-    run, meta = found[-1].parents[1], read_checkpoint(found[-1])[1]
+    run = existing(folder, "", seed)
+    if run is None:
+        raise SystemExit(f"`ppo {command}` was stopped; run the suite again to begin it anew")
+    meta = meta_of(run)
     config = Config().replace(meta["config"])
     if not meta["supervised"] and meta["global_step"] + config.batch_size <= config.total_timesteps:
         _ppo(["resume", str(run)], log)
-        meta = read_checkpoint(found[-1])[1]
-    return run, meta
+    return run
 
 
 def settings_of(task: Task) -> str:
@@ -111,7 +108,7 @@ def table(suite: str, results: list[Result]) -> str:
     """Return the results as a Markdown table: mean ± standard deviation over seeds of each seed's score."""
     head = ("task", "`ppo train`", "steps", "sampled", "deterministic", "each seed, sampled", "deterministic", "must reach",
             "published")  # fmt: skip
-    rows = [head, ("---",) * len(head)]
+    rows: list[tuple[str, ...]] = [head]
     for task in SUITES[suite]:
         found = sorted((r for r in results if r.task == task.name), key=lambda r: r.seed)
         if not found:
@@ -121,7 +118,7 @@ def table(suite: str, results: list[Result]) -> str:
         means = (spread(values, _digits(statistics.fmean(values))) for values in scores)
         steps = f"{max(r.steps for r in found):,}"
         rows.append((task.name, f"`{task.arguments}`", steps, *means, *each, task.target, task.published))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown(rows)
 
 
 def _digits(value: float) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import statistics
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 from ppo import Config, Trainer
 from ppo.checkpoint import read_checkpoint
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def digest(config: Config, **more: str) -> str:
@@ -25,6 +28,36 @@ def spread(values: list[float], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else f"{mean}, one seed"
 
 
+def markdown(rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table; the first row is its head."""
+    head, *rest = rows
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ("---",) * len(head), *rest])
+
+
+def write_result(name: str, title: str, protocol: str, rows: list[tuple[str, ...]]) -> None:
+    """Write a table and how it was made to benchmarks/results/NAME.md, and print it."""
+    text = f"# {title}\n\n{protocol} Made by `python -m benchmarks.{name}`.\n\n{markdown(rows)}"
+    (RESULTS / f"{name}.md").write_text(text)
+    print(text)
+
+
+def existing(folder: Path, name: str, seed: int) -> Path | None:
+    """Return the newest run of a seed whose experiment's name ends in `name`, if there is one with a checkpoint.
+
+    What pretraining left when it was stopped cannot be gone on with, and is removed.
+    """
+    runs = [path.parents[1] for path in folder.glob(f"*{name}__s{seed}*/checkpoints/latest.safetensors")]
+    runs = sorted(run for run in runs if re.search(rf"__s{seed}(__\d+)?$", run.name))
+    while runs and meta_of(runs[-1])["supervised"] == "stopped":
+        shutil.rmtree(runs.pop())
+    return runs[-1] if runs else None
+
+
+def meta_of(run: Path) -> dict[str, Any]:
+    """Return the metadata of a run's latest checkpoint."""
+    return read_checkpoint(run / "checkpoints" / "latest.safetensors")[1]
+
+
 def trained(config: Config, learn: Callable[[Trainer], Any] = Trainer.train) -> Path:
     """Return the finished run of these settings: the one that is there, or trained now.
 
@@ -36,12 +69,10 @@ def trained(config: Config, learn: Callable[[Trainer], Any] = Trainer.train) -> 
         KeyboardInterrupt: the training was stopped.
     """
     name = f"{config.exp_name}-{digest(config)}"
-    found = sorted(config.runs_dir.glob(f"*__{name}__s{config.seed}*/checkpoints/latest.safetensors"))
-    if found and read_checkpoint(found[0])[1]["supervised"] == "stopped":
-        shutil.rmtree(found.pop(0).parents[1])
-    if found and read_checkpoint(found[0])[1]["supervised"]:
-        return found[0].parents[1]
-    trainer = Trainer.resume(found[0].parents[1]) if found else Trainer(config.replace({"exp_name": name}))
+    found = existing(config.runs_dir, f"__{name}", config.seed)
+    if found and meta_of(found)["supervised"]:
+        return found
+    trainer = Trainer.resume(found) if found else Trainer(config.replace({"exp_name": name}))
     if found and not trainer.finished:
         trainer.train()
     elif not found:

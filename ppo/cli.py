@@ -43,7 +43,7 @@ def main(args: list[str] | None = None) -> None:
 def parse(args: list[str]) -> Command:
     """Parse arguments; what has settings is parsed until the preset of its environment is among the defaults."""
     default = Config()
-    if COMMANDS.get("".join(args[:1])) in LEARNING:
+    if args and COMMANDS.get(args[0]) in LEARNING:
         plain = [a for a in args if a not in ("-h", "--help")]
         asked = _parse(plain, default)
         assert isinstance(asked, LEARNING)

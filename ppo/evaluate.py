@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from ppo.collector import MAX_STEPS, Collector, play
-from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns, spaces_of
+from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns
 from ppo.episodes import Episode
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
-from ppo.saved import Saved, load
+from ppo.saved import Saved, envs_for, load
 
 MAX_ENVS = 16  # environments that play side by side in an evaluation
 
@@ -136,7 +134,7 @@ def evaluate(
         raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
     _check_seed(seed)
     player = load_policy(run, checkpoint)
-    with contextlib.closing(_envs_for(player, min(MAX_ENVS, episodes), env_kwargs or {})) as envs:
+    with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
         torch.manual_seed(seed)
         played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic)
     given = "".join(f", {name} {value}" for name, value in (env_kwargs or {}).items())
@@ -146,21 +144,6 @@ def evaluate(
 def _check_seed(seed: int) -> None:
     if seed < 0:
         raise UsageError(f"seed = {seed} is too small; choose at least 0")
-
-
-def _envs_for(player: Player, num_envs: int, env_kwargs: dict[str, Any], render_mode: str | None = None) -> VectorEnv:
-    config = player.config
-    if player.meta["given_envs"]:
-        raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
-    envs = check_envs(
-        make_envs(
-            config.env_id, num_envs, config.vectorization, config.env_kwargs | env_kwargs, render_mode=render_mode
-        )
-    )
-    if spaces_of(envs) != player.meta["spaces"]:
-        envs.close()
-        raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")
-    return envs
 
 
 def film(
@@ -183,7 +166,7 @@ def film(
     player = load_policy(run, checkpoint)
     frames: list[np.ndarray] = []
     ended: list[Episode] = []
-    with contextlib.closing(_envs_for(player, 1, env_kwargs or {}, "rgb_array")) as envs:
+    with contextlib.closing(envs_for(player, 1, env_kwargs, "rgb_array")) as envs:
         torch.manual_seed(seed)
         collector = Collector(envs, FlatPolicy(player.policy))
         collector.reset(seed)

@@ -77,6 +77,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
         "total_timesteps": 1_000_000, "num_envs": 16, "num_steps": 16, "update_epochs": 4, "num_minibatches": 4,
         "gae_lambda": 0.98, "normalize_obs": True, "scale_rewards": True,
     },
+    # What is asked for is the critic: short episodes of γ 0.9, whose values it is to know within 2 %.
     "TrafficLight": {
         "total_timesteps": 50_000, "num_envs": 8, "num_steps": 64, "update_epochs": 4, "learning_rate": 3e-3, "gamma": 0.9,
         "vf_coef": 1.0,

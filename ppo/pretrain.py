@@ -4,10 +4,8 @@ What it is shown comes in the shape of a rollout, sequence after sequence, so th
 own writing. What is saved is a run like any other: `ppo train --init-from`, `--reference`, `ppo sample` take it.
 """
 
-import contextlib
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +16,16 @@ import torch
 from torch import Tensor
 
 from ppo.errors import UsageError
-from ppo.logger import Logger
 from ppo.losses import valid_mean
 from ppo.policies import Policy
-from ppo.process import seed_everything, stopped_by_signal
+from ppo.supervised import Goal, check, supervise
 from ppo.terminal import Progress
 from ppo.text import Vocabulary
 from ppo.text.corpus import read_lines, split
 from ppo.text.env import packed
+from ppo.text.vocabulary import vocabulary_in
 from ppo.trainer import Trainer
 
-EVALUATIONS = 20  # of a run at most
 WINDOWS = 4  # of (T, N) tokens, on which it is evaluated
 
 Parts = tuple[list[int], ...]  # a prompt, a response, and in a dialogue replies and responses alternately, in tokens
@@ -67,48 +64,19 @@ def pretrain(
     Raises:
         UsageError: there is nothing to learn from, or it is not of the vocabulary.
     """
-    _check(trainer, patience)
+    check(trainer, patience)
     training, held_out = _sources(trainer, corpus)
-    config, vector, policy = trainer.config, trainer.learner.policy.vector, trainer.policy
+    config, policy = trainer.config, trainer.policy
     shape = (config.num_steps, config.num_envs)
-    test = list(itertools.islice(_shown(held_out, trainer, *shape), WINDOWS))
-    run_dir = trainer.open_run()
-    seed_everything(config.seed, (0, 0))
-    iterations = config.total_timesteps // config.batch_size
-    every = math.ceil(iterations / EVALUATIONS)
-    best, kept, since = math.inf, vector.clone(), 0
-    state, begin = policy.initial_state(config.num_envs), time.perf_counter()
-    with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
-        for iteration, shown in zip(range(1, iterations + 1), _shown(training, trainer, *shape), strict=False):
-            rate = config.learning_rate * (1 - (iteration - 1) / iterations if config.anneal_lr else 1)
-            loss = _learn(trainer, rate, shown, state)
-            trainer.iteration, trainer.global_step = iteration, iteration * config.batch_size
-            due = iteration % every == 0 or iteration == iterations or stop.is_set()
-            found = perplexity(policy, test) if due else math.nan
-            row = {
-                "pretrain/loss": loss, "eval/perplexity": found, "charts/learning_rate": rate,
-                "charts/SPS": trainer.global_step / (time.perf_counter() - begin),
-            }  # fmt: skip
-            logger.write(row, iteration, trainer.global_step)
-            if report is not None:
-                report(Progress(row, iteration, trainer.global_step, config.total_timesteps))
-            if due:
-                since = 0 if found < best else since + 1
-                if found < best or not patience:
-                    best, kept = found, vector.clone()
-                if 0 < patience <= since or stop.is_set():
-                    break
-        vector.copy_(kept)
-        trainer.supervised = "stopped" if stop.is_set() else "likelihood"
-        trainer.checkpoint(run_dir / "checkpoints", math.nan)
+    shown, state = _shown(training, trainer, *shape), policy.initial_state(config.num_envs)
+    windows = list(itertools.islice(_shown(held_out, trainer, *shape), WINDOWS))
+
+    def step(rate: float) -> tuple[float, int]:
+        return _learn(trainer, rate, next(shown), state), config.batch_size
+
+    goal = Goal("likelihood", "pretrain/loss", "eval/perplexity", patience)
+    run_dir, best = supervise(trainer, goal, step, lambda: perplexity(policy, windows), report)
     return Found(run_dir, best, trainer.global_step)
-
-
-def _check(trainer: Trainer, patience: int) -> None:
-    if patience < 0:
-        raise UsageError(f"patience = {patience} is too small; choose at least 0")
-    if (trainer.config.temperature, trainer.config.top_k, trainer.config.top_p) != (1.0, 0, 1.0):
-        raise UsageError("temperature, top_k and top_p shape sampling, not what is learnt; leave them out")
 
 
 def _learn(trainer: Trainer, rate: float, shown: Shown, state: Tensor) -> float:
@@ -136,9 +104,7 @@ def perplexity(policy: Policy, windows: list[Shown]) -> float:
 def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Parts], Iterator[Parts]]:
     """Return endless pairs to train on, and others to test on."""
     env = trainer.envs.unwrapped
-    vocabulary = getattr(env, "vocabulary", None)
-    if not isinstance(vocabulary, Vocabulary):
-        raise UsageError(f"{trainer.config.env_id} is no text environment; there are no tokens to learn")
+    vocabulary = vocabulary_in(env, trainer.config.env_id)
     rng = np.random.default_rng(trainer.config.seed)
     lines: list[Parts] = getattr(env, "demonstrations", [])
     if corpus:

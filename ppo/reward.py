@@ -4,7 +4,6 @@ P(a is preferred to b) = σ(s(a) − s(b)) (Bradley and Terry 1952; Ziegler et a
 value after the text. What is saved is a run like any other; `text/Write-v0` takes it as its reward.
 """
 
-import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -21,17 +20,16 @@ from torch.nn import functional as F
 
 from ppo.errors import UsageError
 from ppo.files import write_atomically
-from ppo.logger import Logger
 from ppo.policies import Policy
-from ppo.process import seed_everything, stopped_by_signal
+from ppo.supervised import Goal, check, supervise
 from ppo.terminal import Progress
 from ppo.text import Vocabulary
-from ppo.text.corpus import encode, split
+from ppo.text.corpus import split
 from ppo.text.ratings import Ratings, read
 from ppo.text.reward_model import score
+from ppo.text.vocabulary import vocabulary_in
 from ppo.trainer import Trainer
 
-EVALUATIONS = 20  # of a run at most
 RATERS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
 COMPARISONS = 50_000  # of held-out texts, for the figures
 
@@ -98,44 +96,33 @@ def fit(
         trainer: new; its settings say how: num_envs texts a minibatch, learning_rate, total_timesteps in tokens.
         source: rated texts or preferences; a tenth is held out. See `ppo.text.ratings`.
         raters: whose ratings count, all, even or odd; the figures are of everybody's.
-        patience: evaluations without a smaller loss on what is held out after which it stops; 0: at the end only.
+        patience: evaluations without a smaller loss on what is held out after which it stops, and the best is kept; 0: it
+            goes on to the end, and the last is kept.
         report: called after each minibatch.
 
     Raises:
         UsageError: there is nothing to learn from, or the environment is no text.
     """
+    check(trainer, patience)
     vocabulary, given, training, held_out = _sources(trainer, source)
-    prefer, texts = Comparisons(given, raters), [encode(vocabulary, text) for text in given.texts]
-    config, policy, learner = trainer.config, trainer.policy, trainer.learner
-    run_dir, rng = trainer.open_run(), np.random.default_rng(config.seed)
-    seed_everything(config.seed, (0, 0))
-    space = trainer.envs.single_observation_space
+    prefer, texts = Comparisons(given, raters), [vocabulary.encode(text) for text in given.texts]
+    policy, learner, space = trainer.policy, trainer.learner, trainer.envs.single_observation_space
+    batches = _batches(training, trainer.config.num_envs, np.random.default_rng(trainer.config.seed))
     scores = partial(_scores, policy, texts, vocabulary.end, space)
-    best, kept, since, due = math.inf, learner.policy.vector.clone(), 0, 0.0
-    with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
-        for index in _batches(training, config.num_envs, rng):
-            done, test = trainer.global_step / config.total_timesteps, math.nan
-            rate = config.learning_rate * (1 - done if config.anneal_lr else 1)
-            chosen = [texts[n] for n in index]
-            value = score(learner.policy.forward, policy.initial_state(len(index)), chosen, vocabulary.end, space)
-            loss = learner.descend(bradley_terry(value, prefer(index).to(value)), rate)
-            trainer.iteration, trainer.global_step = trainer.iteration + 1, trainer.global_step + sum(map(len, chosen))
-            over = stop.is_set() or trainer.global_step >= config.total_timesteps
-            if over or done >= due:
-                due, test = done + 1 / EVALUATIONS, float(bradley_terry(scores(held_out), prefer(held_out)))
-                best, kept, since = (test, learner.policy.vector.clone(), 0) if test < best else (best, kept, since + 1)
-            row = {"reward/loss": loss, "eval/loss": test, "charts/learning_rate": rate}
-            logger.write(row, trainer.iteration, trainer.global_step)
-            if report is not None:
-                report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps))
-            if over or 0 < patience <= since:
-                break
-        learner.policy.vector.copy_(kept)
-        trainer.supervised = "stopped" if stop.is_set() else "ratings"
-        trainer.checkpoint(run_dir / "checkpoints", math.nan)
-    lengths = np.array([len(texts[n]) for n in held_out])
-    found = quality(scores(held_out).numpy(), given, held_out, lengths)
-    write_atomically(run_dir / "quality.json", json.dumps(asdict(found), indent=2).encode())
+
+    def step(rate: float) -> tuple[float, int]:
+        index = next(batches)
+        chosen = [texts[n] for n in index]
+        value = score(learner.policy.forward, policy.initial_state(len(index)), chosen, vocabulary.end, space)
+        return learner.descend(bradley_terry(value, prefer(index).to(value)), rate), sum(map(len, chosen))
+
+    def test() -> float:
+        return float(bradley_terry(scores(held_out), prefer(held_out)))
+
+    run_dir, _ = supervise(trainer, Goal("ratings", "reward/loss", "eval/loss", patience), step, test, report)
+    found = quality(scores(held_out).numpy(), given, held_out, np.array([len(texts[n]) for n in held_out]))
+    known = json.loads(json.dumps(asdict(found)), parse_constant=lambda nan: None)  # JSON has no NaN
+    write_atomically(run_dir / "quality.json", json.dumps(known, indent=2).encode())
     return Fitted(run_dir, found, trainer.global_step)
 
 
@@ -152,9 +139,7 @@ def bradley_terry(scores: Tensor, preferred: Tensor) -> Tensor:
 
 def _sources(trainer: Trainer, source: str) -> tuple[Vocabulary, Ratings, list[np.ndarray], np.ndarray]:
     """Return the vocabulary, what was said, and texts to learn from and held out, by number; those of a pair together."""
-    vocabulary = getattr(trainer.envs.unwrapped, "vocabulary", None)
-    if not isinstance(vocabulary, Vocabulary):
-        raise UsageError(f"{trainer.config.env_id} is no text environment; there are no tokens to learn")
+    vocabulary = vocabulary_in(trainer.envs, trainer.config.env_id)
     given = read(source)
     if not given.ratings and not given.pairs:
         raise UsageError(f'{source} has texts without ratings; give lines {{"text": …, "ratings": […]}}')
@@ -189,18 +174,7 @@ def quality(scores: np.ndarray, given: Ratings, index: np.ndarray, lengths: np.n
         index: of these texts.
         lengths: of these texts, in tokens.
     """
-    rng = np.random.default_rng(0)
-    first, second = rng.integers(len(index), size=(2, COMPARISONS))
-    first, second = first[first != second], second[first != second]
-    if given.ratings:
-        told = [
-            _three(given.ratings[index[a]], given.ratings[index[b]], rng) for a, b in zip(first, second, strict=True)
-        ]
-        label, other, mean = np.sign(np.array(told)).T  # (C,) each, of one rater, another, and the others
-    else:
-        first, second = np.arange(0, len(index), 2), np.arange(1, len(index), 2)
-        label = np.ones(len(first))
-        other = mean = np.full(len(first), np.nan)
+    first, second, (label, other, mean) = _compared(given, index)
     apart = scores[first] - scores[second]
     clear = label != 0
     right = np.where(apart == 0, 0.5, np.sign(apart) == label)
@@ -215,8 +189,23 @@ def quality(scores: np.ndarray, given: Ratings, index: np.ndarray, lengths: np.n
 
 def agreement(given: Ratings) -> float:
     """Return how often another rater of either text makes a comparison alike; see `Quality`."""
-    every = np.arange(len(given.texts))
-    return quality(np.zeros(len(every)), given, every, np.zeros(len(every))).agreement
+    label, other, _ = _compared(given, np.arange(len(given.texts)))[2]
+    return _agreement(label, other)
+
+
+def _compared(given: Ratings, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return places (C,) in `index` of first and second texts, and (3, C) what one rater says, another, and the others.
+
+    1 means that the first is liked better, −1 the second, 0 neither, NaN that there is no such rater.
+    """
+    if not given.ratings:
+        first, second = np.arange(0, len(index), 2), np.arange(1, len(index), 2)
+        return first, second, np.array([[1.0], [math.nan], [math.nan]]).repeat(len(first), 1)
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(len(index), size=(2, COMPARISONS))
+    first, second = first[first != second], second[first != second]
+    told = [_three(given.ratings[index[a]], given.ratings[index[b]], rng) for a, b in zip(first, second, strict=True)]
+    return first, second, np.sign(np.array(told)).T
 
 
 def _three(a: list[float], b: list[float], rng: np.random.Generator) -> tuple[float, float, float]:

@@ -11,13 +11,12 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from ppo.collector import MAX_STEPS, act
-from ppo.envs import check_envs, make_envs
-from ppo.envs.spaces import Packer, spaces_of
+from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
 from ppo.policies import Policy
-from ppo.saved import Saved, load
-from ppo.text import Completion, Task, TokenEnv
+from ppo.saved import Saved, envs_for, load
+from ppo.text import Completion, TokenEnv
 
 
 def sample(
@@ -47,16 +46,17 @@ def sample(
         raise UsageError(f"n = {number} is too few; choose at least 1")
     saved = load(run, checkpoint, **options)
     saved.config.replace({"seed": seed}).validate()
-    with contextlib.closing(_envs_for(saved, number)) as envs:
-        env = envs.unwrapped
-        assert isinstance(env, TokenEnv)
+    with contextlib.closing(envs_for(saved, number)) as envs:
+        env = _tokens(saved, envs)
         if prompt is not None:
             env.task = replace(env.task, prompt=lambda rng: prompt)
         return _write(saved.policy, envs, env, seed, deterministic)
 
 
-def chat(run: str | Path, ask: Callable[[str], str | None], checkpoint: str = "latest", seed: int = 0) -> Completion:
-    """Let a person take the environment's side of a dialogue with a run's policy, and return the dialogue.
+def chat(
+    run: str | Path, ask: Callable[[str], str | None], checkpoint: str = "latest", seed: int = 0
+) -> Completion | None:
+    """Let a person take the environment's side of a dialogue with a run's policy; return it, None if nothing was said.
 
     Args:
         run: the run's folder.
@@ -70,45 +70,40 @@ def chat(run: str | Path, ask: Callable[[str], str | None], checkpoint: str = "l
     """
     saved = load(run, checkpoint)
     saved.config.replace({"seed": seed}).validate()
-    with contextlib.closing(_envs_for(saved, 1)) as envs:
-        env = envs.unwrapped
-        assert isinstance(env, TokenEnv)
-        vocabulary = env.vocabulary
+    with contextlib.closing(envs_for(saved, 1)) as envs:
+        env = _tokens(saved, envs)
         if env.task.reply is None:
             raise UsageError(f"{saved.config.env_id} is no dialogue: its environment answers nothing; use `ppo sample`")
 
         def heard(shown: str) -> str | None:
             while (text := ask(shown)) is not None:
                 try:
-                    vocabulary.encode(text)
+                    env.vocabulary.encode(text)
                     return text
                 except UsageError as error:
                     shown = f"({error})"
             return None
 
-        first = heard(f"(it knows these words: {' '.join(vocabulary.symbols)})") or ""
-        env.task = Task(
-            vocabulary, None, env.task.max_tokens, lambda rng: first, env.task.mask, env.task.min_tokens,
-            lambda completions: [heard(completions[0].said[-1])],
+        first = heard(f"(it knows these words: {' '.join(env.vocabulary.symbols)})")
+        if first is None:
+            return None
+        env.task = replace(
+            env.task, reward=None, metrics={}, prompt=lambda rng: first,
+            reply=lambda completions: [heard(completions[0].said[-1])],
         )  # fmt: skip
-        env.metrics = ("ended",)
+        env.metrics = ("ended",)  # what the task knows of its own users is not of this one
         return _write(saved.policy, envs, env, seed, False)[0][0]
 
 
-def _envs_for(saved: Saved, number: int) -> VectorEnv:
-    """Make text environments of a run's kind.
+def _tokens(saved: Saved, envs: VectorEnv) -> TokenEnv:
+    """Return the text environment within.
 
     Raises:
-        UsageError: it is another kind, or of another vocabulary.
+        UsageError: it is none, or none in which a policy writes.
     """
-    config = saved.config
-    envs = check_envs(make_envs(config.env_id, number, config.vectorization, config.env_kwargs))
-    if isinstance(envs.unwrapped, TokenEnv) and spaces_of(envs) == saved.meta["spaces"]:
-        return envs
-    envs.close()
-    if isinstance(envs.unwrapped, TokenEnv):
-        raise UsageError(f"{config.env_id} has another vocabulary than the policy was trained with")
-    raise UsageError(f"{config.env_id} is no environment in which a policy writes text; use `ppo eval`")
+    if not isinstance(envs.unwrapped, TokenEnv):
+        raise UsageError(f"{saved.config.env_id} is no environment in which a policy writes text; use `ppo eval`")
+    return envs.unwrapped
 
 
 @torch.no_grad()

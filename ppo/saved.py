@@ -1,14 +1,16 @@
-"""Saved policies: the checkpoint of a run becomes the policy it holds, without the environment."""
+"""Saved policies: the checkpoint of a run becomes the policy it holds, and environments of its kind."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gymnasium.spaces import Space
+from gymnasium.vector import VectorEnv
 
 from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint
 from ppo.config import Config
-from ppo.envs.spaces import from_json
+from ppo.envs import check_envs, make_envs
+from ppo.envs.spaces import from_json, spaces_of
 from ppo.errors import UsageError
 from ppo.flat import FlatPolicy
 from ppo.policies import Policy, build_policy
@@ -74,3 +76,28 @@ def load(run: str | Path, checkpoint: str = "latest", **options: Any) -> Saved:
     FlatPolicy(policy)  # laid out in memory as when it was trained: products round the same way
     load_exactly(policy, tensors, "policy.", path)
     return Saved(policy.eval(), obs_space, action_space, config, meta)
+
+
+def envs_for(
+    saved: Saved, num_envs: int, env_kwargs: dict[str, Any] | None = None, render_mode: str | None = None
+) -> VectorEnv:
+    """Make environments of the kind that a policy was trained on.
+
+    Args:
+        saved: the policy.
+        num_envs: N.
+        env_kwargs: keyword arguments that are to be others than in its run.
+        render_mode: as in Gymnasium.
+
+    Raises:
+        UsageError: they have other spaces, or the run was given its environments.
+    """
+    config = saved.config
+    if saved.meta["given_envs"]:
+        raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
+    kwargs = config.env_kwargs | (env_kwargs or {})
+    envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode))
+    if spaces_of(envs) != saved.meta["spaces"]:
+        envs.close()
+        raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")
+    return envs

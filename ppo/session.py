@@ -26,8 +26,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         origin: where its settings come from.
         console: printed to.
     """
-    for name, value in [("settings", origin), *describe(trainer)]:
-        console.print(f"{name:>13}  {value}", markup=False)
+    _print(console, [("settings", origin), *describe(trainer)])
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = trainer.train(reporter)
     folder = shlex.quote(str(run_dir))
@@ -36,42 +35,45 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
             f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {folder}", markup=False
         )
         return
+    lines = [
+        ("time", time_split(trainer.seconds, trainer.compiled, trainer.config.vectorization)),
+        ("run folder", str(run_dir)),
+        ("evaluate it", f"{_command('ppo')} eval {folder}"),
+        ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
+    ]
     if trainer.config.eval_episodes:
-        console.print(
-            f"   evaluation  return {trainer.last_evaluation:.1f} over {trainer.config.eval_episodes} deterministic "
-            f"episodes (best of the run {trainer.best_return:.1f})"
+        played = (
+            f"over {trainer.config.eval_episodes} deterministic episodes (best of the run {trainer.best_return:.1f})"
         )
-    split = time_split(trainer.seconds, trainer.compiled, trainer.config.vectorization)
-    console.print(f"         time  {split}", markup=False)
-    console.print(f"   run folder  {run_dir}", markup=False)
-    console.print(f"  evaluate it  {_command('ppo')} eval {folder}", markup=False)
-    console.print(
-        f"       curves  {_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}", markup=False
-    )
+        lines.insert(0, ("evaluation", f"return {trainer.last_evaluation:.1f} {played}"))
+    _print(console, lines)
 
 
 def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
     """Print what was resolved, pretrain with a progress bar, and print what came of it and what to do next; see `train`."""
-    for name, value in describe(trainer)[:5]:
-        console.print(f"{name:>13}  {value}", markup=False)
+    _print(console, describe(trainer)[:5])
     with contextlib.closing(trainer.envs), Reporter(console) as reporter:
         found = learn(trainer, corpus, patience, reporter)
     folder = shlex.quote(str(found.run_dir))
-    console.print(f"   perplexity  {found.perplexity:.3f} on text that was held out, after {found.tokens:,} tokens")
-    console.print(f"   run folder  {folder}", markup=False)
-    console.print(f"    read some  {_command('ppo')} sample {folder}", markup=False)
     near = f"--init-from {folder} --reference {folder}"
-    console.print(f"  go on from it  {_command('ppo')} train {_same(trainer)} {near}", markup=False)
+    lines = [
+        ("perplexity", f"{found.perplexity:.3f} on text that was held out, after {found.tokens:,} tokens"),
+        ("run folder", str(found.run_dir)),
+        ("read some", f"{_command('ppo')} sample {folder}"),
+        ("train from it", f"{_command('ppo')} train {_same(trainer)} {near}"),
+    ]
+    _print(console, lines)
 
 
 def reward(trainer: Trainer, source: str, raters: str, patience: int, console: Console) -> None:
     """Print what was resolved, train a reward model, and print how good it is and what to do next; see `train`."""
-    for name, value in describe(trainer)[:5]:
-        console.print(f"{name:>13}  {value}", markup=False)
+    _print(console, describe(trainer)[:5])
     with contextlib.closing(trainer.envs), Reporter(console) as reporter:
         found = fit(trainer, source, raters, patience, reporter)
-    folder, quality = shlex.quote(str(found.run_dir)), found.quality
-    thirds = ", ".join(f"{x:.3f}" for x in quality.by_length)
+    quality, thirds = found.quality, ", ".join(f"{x:.3f}" for x in found.quality.by_length)
+    use = f"{_command('ppo')} train {_same(trainer, reward=str(found.run_dir))} --init-from … --reference …"
+    if trainer.supervised == "stopped":
+        use = "stopped before its budget was spent, so that text/Write-v0 does not take it; train it anew"
     lines = [
         (
             "accuracy",
@@ -83,14 +85,10 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
         ),
         ("by length", f"{thirds}: short, middle, long texts"),
         ("calibration", f"{quality.calibration:.3f} is the mean distance of the probability from what came true"),
-        ("run folder", folder),
-        (
-            "write for it",
-            f"{_command('ppo')} train {_same(trainer, reward=str(found.run_dir))} --init-from … --reference …",
-        ),
+        ("run folder", str(found.run_dir)),
+        ("write for it", use),
     ]
-    for name, value in lines:
-        console.print(f"{name:>13}  {value}", markup=False)
+    _print(console, lines)
 
 
 def data(name: str, file: Path | None, console: Console) -> None:
@@ -101,18 +99,20 @@ def data(name: str, file: Path | None, console: Console) -> None:
     lines = [("file", str(path)), ("texts", f"{len(found.texts):,} of {words[0]} to {words[-1]} words")]
     if found.ratings:
         said = [rating for each in found.ratings for rating in each]
-        per_text = sorted(map(len, found.ratings))
+        count = sorted(map(len, found.ratings))
+        each = f"{count[0]} to {count[-1]} of a text"
         lines += [
-            (
-                "ratings",
-                f"{len(said):,} from {min(said):g} to {max(said):g}, {per_text[0]} to {per_text[-1]} of a text",
-            ),
+            ("ratings", f"{len(said):,} from {min(said):g} to {max(said):g}, {each}"),
             ("agreement", f"{agreement(found):.3f} of comparisons are made alike by another rater of either text"),
         ]
     if found.pairs:
         lines.append(("preferences", f"{len(found.pairs):,}"))
-    for label, value in [*lines, ("the first", found.texts[0])]:
-        console.print(f"{label:>13}  {value}", markup=False)
+    _print(console, [*lines, ("the first", found.texts[0])])
+
+
+def _print(console: Console, lines: list[tuple[str, str]]) -> None:
+    for name, value in lines:
+        console.print(f"{name:>13}  {value}", markup=False)
 
 
 def _same(trainer: Trainer, **changed: str) -> str:

@@ -17,10 +17,11 @@ LAYERS = {
     2: ["collector", "learner", "reference", "saved"],
     3: ["text"],  # whose reward may be a saved policy
     4: ["trainer", "evaluate", "check", "compare", "sample"],
-    5: ["pretrain", "reward"],
-    6: ["session"],
-    7: ["commands"],
-    8: ["cli", "__main__", "__init__"],
+    5: ["supervised"],
+    6: ["pretrain", "reward"],
+    7: ["session"],
+    8: ["commands"],
+    9: ["cli", "__main__", "__init__"],
 }  # fmt: skip
 LAYER = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 SEE_CONFIG = {"commands", "saved", "trainer", "evaluate", "check", "learner", "presets", "cli", "__init__"}

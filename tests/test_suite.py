@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks import suite
 from benchmarks.suites import SUITES, Task
-from benchmarks.trained import trained
+from benchmarks.trained import existing, trained
 from ppo import Trainer, cli, preset
-from ppo.checkpoint import read_checkpoint
+from ppo.checkpoint import read_checkpoint, write_checkpoint
 from ppo.compare.curves import read_curves, write_curves
 from ppo.presets import ENVIRONMENTS
 from ppo.pretrain import pretrain
@@ -146,3 +146,13 @@ def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkey
     clone = trained(short.replace({"exp_name": "clone"}), pretrain)
     assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["supervised"] == "likelihood"
     assert trained(short.replace({"exp_name": "clone"}), None) == clone
+
+
+def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
+    for name in ("env__td-1__s10", "env__other-1__s1", "env__td-1__s1", "env__td-1__s1__2"):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        write_checkpoint(tmp_path / name / "checkpoints" / "latest.safetensors", {}, {"supervised": ""})
+    (tmp_path / "env__td-1__s1__3").mkdir()  # without a checkpoint
+    assert existing(tmp_path, "__td-1", 1).name == "env__td-1__s1__2"
+    assert existing(tmp_path, "__td-1", 10).name == "env__td-1__s10"
+    assert existing(tmp_path, "__td-1", 2) is None

@@ -60,7 +60,8 @@ class Reward:
     raters: Literal["all", "even", "odd"] = "all"
     """Whose ratings count, by their place in the list of a text; the figures are of everybody's."""
     patience: int = 5
-    """Evaluations on held-out texts without a smaller loss after which it stops; the best is kept. 0: go on to the end."""
+    """Evaluations on held-out texts without a smaller loss after which it stops, and keeps the best; 0: go on to the end,
+    and keep the last."""
     config: Path | None = None
     """TOML file with settings by name."""
 

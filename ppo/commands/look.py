@@ -83,7 +83,9 @@ class Chat:
             except EOFError:
                 return None
 
-        console.print(f"{chat(self.run_dir, ask, self.checkpoint, self.seed)}", markup=False)
+        said = chat(self.run_dir, ask, self.checkpoint, self.seed)
+        if said is not None:
+            console.print(f"{said}", markup=False)
 
 
 @dataclass(frozen=True)

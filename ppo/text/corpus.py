@@ -5,12 +5,12 @@ from collections import Counter
 from typing import TypeVar
 
 from ppo.errors import UsageError
-from ppo.text.ratings import find, read
+from ppo.text.ratings import find, read, text_lines
 from ppo.text.vocabulary import Vocabulary
 
 HELD_OUT = 10  # every tenth line
 TOKENS = ("characters", "words")
-UNKNOWN = "<unknown>"  # a word that is none of the vocabulary: it is shown, and cannot be written
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # stands for what is none of the vocabulary: it is shown, and cannot be written
 WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word, or a mark
 
 Line = TypeVar("Line")
@@ -45,19 +45,9 @@ def read_lines(path: str) -> list[str]:
     """
     if not path:
         return ALICE.splitlines()
-    file = find(path)
-    if file.suffix == ".jsonl":
+    if find(path).suffix == ".jsonl":
         return [" ".join(text.split()) for text in read(path).texts if text.strip()]
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text: byte {error.start} is not UTF-8") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    found = [line for line in lines if line.strip()]
-    if not found:
-        raise UsageError(f"{path} has no lines; there is nothing to learn from")
-    return found
+    return [line for line in text_lines(path) if line.strip()]
 
 
 def split(lines: list[Line], where: str) -> tuple[list[Line], list[Line]]:
@@ -84,23 +74,12 @@ def vocabulary_of(lines: list[str], tokens: str, size: int = 0) -> Vocabulary:
     """
     if tokens not in TOKENS:
         raise UsageError(f"tokens = {tokens!r} is unknown; choose {' or '.join(TOKENS)}")
-    separator = " " if tokens == "words" else ""
-    counts = Counter(symbol for line in lines for symbol in _symbols(line, separator))
+    split = _words if tokens == "words" else list
+    counts = Counter(symbol for line in lines for symbol in split(line) if symbol != UNKNOWN)
     kept = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))[: size or None]
-    unknown = UNKNOWN if separator else "\N{REPLACEMENT CHARACTER}"
-    return Vocabulary(sorted(kept), separator, [unknown] * (len(kept) < len(counts)))
+    unknown = UNKNOWN if len(kept) < len(counts) else ""
+    return Vocabulary(sorted(kept), " " if tokens == "words" else "", [unknown] if unknown else [], split, unknown)
 
 
-def encode(vocabulary: Vocabulary, text: str) -> list[int]:
-    """Return the tokens of any text; what is none of the vocabulary becomes the symbol for that, if there is one.
-
-    Raises:
-        UsageError: there is none.
-    """
-    symbols, shown = _symbols(text, vocabulary.separator), vocabulary.symbols[vocabulary.end :]
-    known = [symbol if symbol in vocabulary.ids else shown[0] for symbol in symbols] if shown else symbols
-    return vocabulary.encode(vocabulary.separator.join(known))
-
-
-def _symbols(text: str, separator: str) -> list[str]:
-    return WORD.findall(text.lower()) if separator else list(text)
+def _words(text: str) -> list[str]:
+    return WORD.findall(text.lower())

@@ -17,7 +17,7 @@ SLOTS = {
     "problem": ("broken", "late", "wrong"),
 }  # fmt: skip
 ANSWERS = {"wish": "i want a {}", "item": "my {}", "problem": "it is {}"}
-USER = ("hello", "i", "want", "a", "my", "it", "is", "sorry", "no", "thanks", "bye")  # words that only the user says
+USER = ("hello", "i", "want", "a", "my", "it", "is", "sorry", "no")  # words that only the user says
 TURNS = 10
 UNHEARD, CORRECTED = 0.15, 0.15  # of the policy's questions
 SUCCESS, COST, INVALID = 1.0, 0.02, 0.1  # rewards of the whole, a turn, and a turn that says nothing
@@ -50,10 +50,7 @@ def dialogue() -> Task:
 
     def prompt(rng: np.random.Generator) -> tuple[str, User]:
         user = draw(rng)
-        return " ".join(["hello", *(ANSWERS[slot].format(user.wish[slot]) for slot in user.greeting)]), user
-
-    def reply(completions: list[Completion]) -> list[str | None]:
-        return [follow(c.info, c.said[::2]).reply for c in completions]
+        return greeting(user), user
 
     def talks(completions: list[Completion]) -> list[Talk]:
         return [follow(c.info, c.said[::2]) for c in completions]
@@ -65,7 +62,8 @@ def dialogue() -> Task:
         ]
 
     return Task(
-        Vocabulary(sorted(words), " ", USER), reward, max_tokens=5 * TURNS, prompt=prompt, reply=reply, demonstrate=expert,
+        Vocabulary(sorted(words), " ", USER), reward, max_tokens=5 * TURNS, prompt=prompt, demonstrate=expert,
+        reply=lambda cs: [talk.reply for talk in talks(cs)],
         metrics={
             "solved": lambda cs: [talk.done for talk in talks(cs)],
             "turns": lambda cs: [len(c.said[::2]) for c in cs],
@@ -83,6 +81,11 @@ def draw(rng: np.random.Generator) -> User:
         slot = str(rng.choice(list(SLOTS)))
         corrections.append((slot, str(rng.choice(SLOTS[slot]))) if rng.random() < CORRECTED else None)
     return User(wish, greeting, tuple((rng.random(TURNS) < UNHEARD).tolist()), tuple(corrections))
+
+
+def greeting(user: User) -> str:
+    """Return what a user says at first."""
+    return " ".join(["hello", *(ANSWERS[slot].format(user.wish[slot]) for slot in user.greeting)])
 
 
 def follow(user: User, turns: tuple[str, ...]) -> Talk:
@@ -128,8 +131,7 @@ def expert(rng: np.random.Generator) -> tuple[str, ...]:
     """
     user = draw(rng)
     heard = {slot: user.wish[slot] for slot in user.greeting}
-    parts = [" ".join(["hello", *(ANSWERS[slot].format(value) for slot, value in heard.items())])]
-    turns: list[str] = []
+    parts, turns = [greeting(user)], []
     while True:
         missing = [slot for slot in SLOTS if slot not in heard]
         turns.append(f"ask {missing[0]}" if missing else " ".join(["do", *(heard[slot] for slot in SLOTS)]))

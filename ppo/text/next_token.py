@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ppo.errors import UsageError
-from ppo.text.corpus import encode, read_lines, split, vocabulary_of
+from ppo.text.corpus import read_lines, split, vocabulary_of
 
 PARTS = ("all", "training", "held-out")
 
@@ -37,7 +37,7 @@ class NextTokenEnv(VectorEnv):
             raise UsageError(f"part = {part!r} is unknown; choose {', '.join(PARTS)}")
         if part != "all":
             lines = split(lines, corpus)[part == "held-out"]
-        encoded = [encode(self.vocabulary, line) for line in lines]
+        encoded = [self.vocabulary.encode(line) for line in lines]
         self.demonstrations: list[tuple[list[int], list[int]]] = [([], line) for line in encoded]
         self.num_envs = num_envs
         self.metadata = {

@@ -109,28 +109,36 @@ def _member(archive: bytes, name: str) -> bytes:
         return file.read()
 
 
+def text_lines(source: str) -> list[str]:
+    """Return the lines of a text file, or of a set.
+
+    Raises:
+        UsageError: there is no such file, it is no text, or all its lines are empty.
+    """
+    try:
+        lines = find(source).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source} is no text: byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {source}: {error.strerror}") from error
+    if not any(line.strip() for line in lines):
+        raise UsageError(f"{source} has no lines; there is nothing to learn from")
+    return lines
+
+
 def read(source: str) -> Ratings:
     """Read rated texts or preferences; `source` is a name in `SETS` or a file.
 
     Raises:
         UsageError: it cannot be read; the line and what is wrong with it.
     """
-    path = find(source)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{source} is no text: byte {error.start} is not UTF-8") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {source}: {error.strerror}") from error
     found = Ratings([], [], [])
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(source), 1):
         if line.strip():
             try:
                 _add(found, json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
                 raise UsageError(f'{source}, line {number} is no {{"text": …, "ratings": […]}}: {error}') from error
-    if not found.texts:
-        raise UsageError(f"{source} has no lines; there is nothing to learn from")
     if found.ratings and (found.pairs or len(found.ratings) < len(found.texts)):
         raise UsageError(f"{source} has ratings for some of its texts only; give them to all, or to none")
     return found

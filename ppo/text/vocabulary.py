@@ -1,6 +1,8 @@
 """The vocabulary: symbols that become token ids, one more token that ends a sequence, and some that are only shown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+from gymnasium.vector import VectorEnv
 
 from ppo.errors import UsageError
 
@@ -12,13 +14,19 @@ class Vocabulary:
         symbols: different, not empty; of one character each where `separator` is empty.
         separator: between two symbols in a text; " " for words.
         shown: further symbols, which the environment may show and the policy cannot write; their ids follow `end`.
+        split: how a text falls into symbols; by default at the separator.
+        unknown: a symbol that stands for whatever else a text holds; by default such a text is refused.
 
     Raises:
         UsageError: the symbols cannot be told apart.
     """
 
-    def __init__(self, symbols: Iterable[str], separator: str = "", shown: Iterable[str] = ()) -> None:
+    def __init__(
+        self, symbols: Iterable[str], separator: str = "", shown: Iterable[str] = (),
+        split: Callable[[str], list[str]] | None = None, unknown: str = "",
+    ) -> None:  # fmt: skip
         written, self.separator = tuple(symbols), separator
+        self.split, self.unknown = split or self._at_separator, unknown
         if not written:
             raise UsageError("a vocabulary of no symbols has nothing to write; give it at least one")
         self.end = len(written)
@@ -47,7 +55,9 @@ class Vocabulary:
         Raises:
             UsageError: the text holds something that is no symbol.
         """
-        symbols = [part for part in text.split(self.separator) if part] if self.separator else list(text)
+        symbols = self.split(text)
+        if self.unknown:
+            symbols = [symbol if symbol in self.ids else self.unknown for symbol in symbols]
         try:
             return [self.ids[symbol] for symbol in symbols]
         except KeyError as error:
@@ -55,6 +65,21 @@ class Vocabulary:
                 f"{error.args[0]!r} in {text[:60]!r} is none of the {len(self.symbols)} symbols of the vocabulary"
             ) from error
 
+    def _at_separator(self, text: str) -> list[str]:
+        return [part for part in text.split(self.separator) if part] if self.separator else list(text)
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of ids; end tokens are left out."""
         return self.separator.join(self.symbols[token - (token > self.end)] for token in tokens if token != self.end)
+
+
+def vocabulary_in(envs: VectorEnv, name: str) -> Vocabulary:
+    """Return the vocabulary of the text environment of that name.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = getattr(envs.unwrapped, "vocabulary", None)
+    if not isinstance(found, Vocabulary):
+        raise UsageError(f"{name} is no text environment; there are no tokens to learn")
+    return found

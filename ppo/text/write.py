@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ppo.errors import UsageError
-from ppo.text.corpus import encode, read_lines, vocabulary_of
+from ppo.text.corpus import read_lines, vocabulary_of
 from ppo.text.reward_model import RewardModel
 from ppo.text.task import Completion, Score, Task
 from ppo.text.vocabulary import Vocabulary
@@ -35,7 +35,7 @@ def write(
         raise UsageError(f"prompt = {prompt} is out of range; choose 0 or the number of tokens that are given")
     lines = read_lines(corpus)
     vocabulary = vocabulary_of(lines, tokens, size)
-    encoded = (encode(vocabulary, line) for line in lines)
+    encoded = (vocabulary.encode(line) for line in lines)
     fitting = [line for line in encoded if prompt < len(line) < prompt + max_tokens]
     pairs = [(vocabulary.decode(line[:prompt]), vocabulary.decode(line[prompt:])) for line in fitting]
     if not pairs:
