@@ -283,7 +283,7 @@ def test_built_in_tasks_are_found_by_id_and_pass_gymnasiums_rules(env_id):
         assert envs.observation_space.contains(obs)
         assert reward.shape == terminated.shape == truncated.shape == (3,)
     assert isinstance(gymnasium.make_vec(f"text/{env_id}-v0", num_envs=2).single_action_space, Discrete)
-    assert preset(f"text/{env_id}-v0")[0] == "ppo + text"
+    assert preset(f"text/{env_id}-v0")[0].startswith("ppo + text")
 
 
 @pytest.mark.parametrize(("make", "pairs"), [
