@@ -16,12 +16,10 @@ from ppo.advantages import gae
 from ppo.checkpoint import read_checkpoint
 from ppo.collector import Collector
 from ppo.envs import make_envs
-from ppo.evaluate import evaluate
 from ppo.flat import FlatPolicy
 from ppo.policies import build_policy
 from ppo.text import Task, TokenEnv, Vocabulary
 from ppo.text.frontier import frontier, log_probs, optimum, reward_and_kl, rewards, sequences
-from ppo.text.next_token import NextTokenEnv
 from ppo.text.strings import add, copy, dedup, reverse
 from ppo.text.walks import GOAL, LONGEST, distances, graph, random_walks
 
@@ -374,54 +372,6 @@ def test_the_walks_optimum_is_one_and_the_other_levels_of_our_graph_are_known():
     best = level(lambda node: {min(edges[node], key=shortest.get): 1.0})
     assert (round(float(uniform), 4), round(float(cloned), 3), round(float(best), 3)) == (0.0051, 0.334, 1.0)
     assert made.max_tokens == LONGEST
-
-
-def test_next_token_rewards_hits_and_goes_on_with_the_true_token(tmp_path):
-    (tmp_path / "corpus.txt").write_text("ab\n\nab\n")
-    env = NextTokenEnv(1, str(tmp_path / "corpus.txt"))
-    obs, _ = env.reset(seed=0)
-    seen, earned = [int(obs[0])], []
-    for action in (0, 0, 2, 0):
-        obs, reward, terminated, _, infos = env.step(np.array([action]))
-        seen.append(int(obs[0]))
-        earned.append((reward[0], bool(terminated[0]), infos.get("metrics", {}).get("accuracy", [None])[0]))
-    assert seen == [2, 0, 1, 2, 0]
-    assert earned == [(1, False, None), (0, False, None), (1, True, pytest.approx(2 / 3)), (1, False, None)]
-
-
-def test_next_token_learns_from_one_part_of_a_corpus_and_is_tried_on_the_other(tmp_path, monkeypatch, capsys):
-    corpus = tmp_path / "corpus.txt"
-    corpus.write_text("".join(f"{'xy'[n % 10 == 0]}{n % 10}\n" for n in range(20)))  # the held out begin with y
-    given = {part: NextTokenEnv(1, str(corpus), part=part).demonstrations for part in ("all", "training", "held-out")}
-    assert [len(lines) for lines in given.values()] == [20, 18, 2]
-    with pytest.raises(UsageError, match="part = 'test' is unknown; choose all, training, held-out"):
-        NextTokenEnv(1, part="test")
-    monkeypatch.chdir(tmp_path)
-    small = (
-        "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16 --learning-rate 0.01 --total-timesteps 3000"
-    )
-    cli.main(f"train text/NextToken-v0 {small} --env-kwargs corpus {corpus} part training".split())
-    run = "runs/text_NextToken-v0__ppo__s1"
-    assert evaluate(run, 8).metric("accuracy") > evaluate(run, 8, env_kwargs={"part": "held-out"}).metric("accuracy")
-    cli.main(f"eval {run} --env-kwargs part held-out".split())
-    assert "accuracy" in capsys.readouterr().out
-    other = tmp_path / "other.txt"
-    other.write_text(corpus.read_text().replace("x", "z"))  # as many symbols, but others
-    for given, sentence in {"part none": "part = 'none' is unknown", f"corpus {other}": "another vocabulary"}.items():
-        with pytest.raises(SystemExit):
-            cli.main(f"eval {run} --env-kwargs {given}".split())
-        assert sentence in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"), [(None, "cannot read"), (b"\xff\xfe", "is no text"), (b"\n \n", "has no lines")]
-)
-def test_a_corpus_that_cannot_be_read_is_one_sentence(tmp_path, content, sentence):
-    path = tmp_path / "corpus.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UsageError, match=sentence):
-        make_envs("text/NextToken-v0", 1, env_kwargs={"corpus": str(path)})
 
 
 def test_the_frontier_is_a_distribution_over_every_sequence_and_beats_its_neighbours():
