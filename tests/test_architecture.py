@@ -16,7 +16,7 @@ LAYERS = {
     1: ["policies", "presets"],
     2: ["collector", "learner", "reference", "saved"],
     3: ["text"],  # whose reward may be a saved policy
-    4: ["trainer", "evaluate", "check", "compare", "sample"],
+    4: ["trainer", "evaluate", "check", "compare", "sample", "export"],
     5: ["supervised"],
     6: ["pretrain", "reward"],
     7: ["session"],

@@ -2,12 +2,12 @@
 
 from ppo.commands.console import console
 from ppo.commands.learn import Pretrain, Resume, Reward, Train
-from ppo.commands.look import Chat, Check, Compare, Data, Envs, Eval, Sample
+from ppo.commands.look import Chat, Check, Compare, Data, Envs, Eval, Export, Sample
 
 __all__ = ["COMMANDS", "Command", "Pretrain", "Reward", "Train", "console"]
 
-Command = Train | Data | Pretrain | Reward | Resume | Eval | Sample | Chat | Check | Envs | Compare
+Command = Train | Data | Pretrain | Reward | Resume | Eval | Export | Sample | Chat | Check | Envs | Compare
 COMMANDS = {
     "train": Train, "data": Data, "pretrain": Pretrain, "reward": Reward, "resume": Resume, "eval": Eval,
-    "sample": Sample, "chat": Chat, "check": Check, "envs": Envs, "compare": Compare,
+    "export": Export, "sample": Sample, "chat": Chat, "check": Check, "envs": Envs, "compare": Compare,
 }  # fmt: skip

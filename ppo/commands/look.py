@@ -118,6 +118,36 @@ class Eval:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a run's policy as a file that needs no ppo, and try that it acts alike."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    format: Literal["torch-export", "onnx"] = "torch-export"
+    """torch-export: for torch.export.load, also in C++; onnx: for onnxruntime and others (needs the onnx extra)."""
+    out: Path | None = None
+    """The file; unset: policy.pt2 or policy.onnx in the run's folder."""
+    checkpoint: str = "latest"
+    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+
+    def run(self) -> None:
+        from ppo.export import export
+
+        found = export(self.run_dir, self.format, self.out, self.checkpoint)
+        alike = (
+            f"as the run's policy on {found.observations} observations ({found.where}), within {found.difference:.1g}"
+        )
+        lines = {
+            "file": found.path,
+            "inputs": "; ".join(found.inputs),
+            "outputs": "; ".join(found.outputs),
+            "acts": alike,
+        }
+        for name, value in lines.items():
+            console.print(f"{name:>13}  {value}", markup=False)
+
+
+@dataclass(frozen=True)
 class Check:
     """Try an environment: spaces, autoreset, truncation, numbers, determinism, speed, and what would be trained."""
 

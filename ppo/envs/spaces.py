@@ -5,7 +5,7 @@ of the space. So the rollout and the fold know one tensor, and only a policy's f
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,13 @@ class Packer:
         """
         if not self.nested:
             return self._leaf(self.space, obs)
-        columns = [self._leaf(leaf, value) for leaf, value in leaf_values(self.space, obs)]
+        return self.join([value for _, value in leaf_values(self.space, obs)])
+
+    def join(self, values: Sequence[Any]) -> Tensor:
+        """Return the same of the observations' leaves, (N, …) each, in packing order."""
+        columns = [self._leaf(leaf, value) for (_, leaf), value in zip(leaves(self.space), values, strict=True)]
+        if not self.nested:
+            return columns[0]
         return torch.cat([column.reshape(column.shape[0], -1) for column in columns], dim=1)  # (N, D)
 
     def _leaf(self, leaf: Space[Any], value: Any) -> Tensor:

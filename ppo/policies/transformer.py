@@ -1,5 +1,6 @@
 """The transformer policy: a small decoder whose state is its cache of keys and values."""
 
+import math
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ FAR = -1e9  # an attention score that counts as none
 class Layer(nn.Module):
     """Attention over the last `context` steps of the episode, and two linear layers, each beside a residual path.
 
-    Where a step stands is told by how far back it lies: a learned number a head and distance (Raffel et al. 2020, section
-    2.1). So nothing ends where the context does, and the cache needs no positions.
+    How far back a step lies has a key of its own, which is added to that of its content (Shaw et al. 2018, equation 4): so a
+    query may ask for a distance that depends on what was read. Nothing ends where the context does, and the cache needs no
+    positions.
     """
 
     def __init__(self, width: int, context: int) -> None:
@@ -27,7 +29,7 @@ class Layer(nn.Module):
         self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.distance = nn.Parameter(torch.zeros(self.heads, context))
+        self.distance = nn.Parameter(torch.zeros(self.heads, HEAD_SIZE, context))  # keys of distances
 
     def forward(self, x: Tensor, cache: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (N, T, W), keys and values (N, 2, C, W) and what each step sees (N, T, C + T) -> the same, a step on."""
@@ -35,10 +37,13 @@ class Layer(nn.Module):
         query, *pair = self.qkv(self.before(x)).chunk(3, dim=-1)  # (N, T, W) each
         cache = torch.cat([cache, torch.stack(pair, dim=1).to(cache.dtype)], dim=2)  # (N, 2, C + T, W)
         key, value = cache.to(x.dtype).unbind(1)
-        back = torch.arange(steps, device=x.device)[:, None] - torch.arange(-self.context, steps, device=x.device)
-        scores = lookup(back.clamp(0, self.context - 1), self.distance.t()).movedim(-1, 0)  # (heads, T, C + T)
-        scores = torch.where(seen.unsqueeze(1), scores, FAR)
         q, k, v = (part.unflatten(-1, (self.heads, HEAD_SIZE)).transpose(1, 2) for part in (query, key, value))
+        t = torch.arange(steps, device=x.device)
+        back = t[:, None] - torch.arange(-self.context, steps, device=x.device)  # (T, C + T)
+        lies = back.unsqueeze(1) == torch.arange(self.context, device=x.device)[:, None]  # (T, C, C + T) at a distance
+        far = (q @ self.distance / math.sqrt(HEAD_SIZE)).transpose(1, 2)  # (N, T, heads, C)
+        scores = (far @ lies.to(far.dtype)).transpose(1, 2)  # (N, heads, T, C + T), a product in place of a lookup
+        scores = torch.where(seen.unsqueeze(1), scores, FAR)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))  # (N, heads, T, 16)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         return x + self.mlp(self.after(x)), cache[:, :, -self.context :]
@@ -76,7 +81,8 @@ class Transformer(nn.Module):
         new = episode.unsqueeze(-1) == episode.unsqueeze(1)  # (N, T, T)
         back = t[:, None] - torch.cat([cached, t])  # (T, C + T)
         seen = torch.cat([old, new], dim=-1) & (back >= 0) & (back < self.context)
-        begun = torch.where(starts.t(), t, -1).cummax(1).values  # (N, T) when the episode began; -1: before
+        earlier = starts.t().unsqueeze(1) & (t <= t[:, None])  # (N, T, T) an episode began there, by then
+        begun = torch.where(earlier, t, -1).amax(-1)  # (N, T) when the last one did; -1: before
         place = torch.where(begun < 0, count.long() + t, t - begun).clamp(max=self.context)
         x, after = x.transpose(0, 1) + lookup(place, self.place), []  # (N, T, W)
         for layer, cache in zip(self.layers, caches.unbind(1), strict=True):

@@ -49,7 +49,7 @@ class RewardModel:
 
 
 def score(policy: Callable[..., Any], state: Tensor, texts: list[list[int]], end: int, space: Space[Any]) -> Tensor:
-    """Return the value (B,) of a policy after each text: the end token, the text, the end token again.
+    """Return the value (B,) of a policy after each text, its end token included.
 
     Args:
         policy: (obs, state, starts) -> dist, values, state.
@@ -58,11 +58,15 @@ def score(policy: Callable[..., Any], state: Tensor, texts: list[list[int]], end
         end: the end token.
         space: of one observation.
     """
+    tokens, starts = shown(texts, end)
+    values = policy(packed(space, tokens, state.device), state, torch.from_numpy(starts).to(state.device))[1]  # (T, B)
     lengths = torch.tensor([len(text) + 1 for text in texts], device=state.device)  # the place of the last end token
+    return values.gather(0, lengths.unsqueeze(0))[0]
+
+
+def shown(texts: list[list[int]], end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return texts as (T, B) tokens, each after an end token and followed by end tokens, and where they begin, bool."""
     tokens = np.full((max(map(len, texts)) + 2, len(texts)), end)
     for n, text in enumerate(texts):
         tokens[1 : 1 + len(text), n] = text
-    starts = torch.zeros(tokens.shape, dtype=torch.bool, device=state.device)
-    starts[0] = True
-    values = policy(packed(space, tokens, state.device), state, starts)[1]  # (T, B)
-    return values.gather(0, lengths.unsqueeze(0))[0]
+    return tokens, np.arange(len(tokens))[:, None].repeat(len(texts), 1) == 0

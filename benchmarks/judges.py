@@ -1,0 +1,17 @@
+"""Judges of a text that nothing was trained on: what `--env-kwargs judge benchmarks.judges:vader` logs beside the reward."""
+
+from functools import cache
+
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+from ppo.text import Completion
+
+
+@cache
+def _analyzer() -> SentimentIntensityAnalyzer:
+    return SentimentIntensityAnalyzer()
+
+
+def vader(completions: list[Completion]) -> list[float]:
+    """Return VADER's compound score of each response, from −1 to 1 (Hutto and Gilbert 2014): a lexicon and rules."""
+    return [float(_analyzer().polarity_scores(completion.response)["compound"]) for completion in completions]

@@ -1,0 +1,123 @@
+"""Export: the file acts as the run's policy does, whatever it sees, does and remembers, for any number of environments."""
+
+import gymnasium
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+
+from ppo import Trainer, UsageError, cli, load_policy, preset
+from ppo.export import export
+
+SMALL = {"num_envs": 4, "num_steps": 16, "num_minibatches": 2, "compile": "off", "eval_episodes": 0, "threads": 1,
+         "hidden_sizes": [16], "state_size": 16}  # fmt: skip
+
+
+class Everything(gymnasium.Env):
+    """Each kind of space in the observation and in the action; what is seen is random."""
+
+    observation_space = Dict({
+        "a": Box(-2, 3, (2, 2), np.float64), "b": Discrete(3, start=5), "c": MultiDiscrete([2, 4]), "d": MultiBinary(3),
+    })  # fmt: skip
+    action_space = Dict({
+        "box": Box(np.array([-1, 0], np.float64), np.array([1, 7], np.float64), dtype=np.float64),
+        "more": Tuple([Discrete(3, start=-1), MultiBinary(2), MultiDiscrete([2, 3])]),
+    })  # fmt: skip
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.t += 1
+        return self.observation_space.sample(), float(action["box"][0]), self.t == 5, False, {}
+
+
+gymnasium.register("Everything-v0", Everything)
+
+
+def trained(tmp_path, env_id, policy="auto", envs=None, **more):
+    config = preset(env_id, policy=policy)[1].replace(SMALL | {"runs_dir": str(tmp_path)} | more)
+    return Trainer(config.replace({"total_timesteps": 2 * config.batch_size}), envs).train()
+
+
+@pytest.mark.parametrize("fmt", ["torch-export", "onnx"])
+@pytest.mark.parametrize(
+    ("env_id", "policy", "more", "inputs", "outputs"),
+    [
+        ("CartPole-v1", "mlp", {"normalize_obs": True}, ["obs (N, 4) float32"], ["action (N) int64"]),
+        ("Pendulum-v1", "gru", {"action_bound": "tanh", "normalize_obs": True},
+         ["obs (N, 3) float32", "state (N, 16) float32", "starts (N) bool"], ["action (N, 1) float32", "next_state (N, 16) float32"]),
+        ("text/RandomWalks-v0", "gru", {},
+         ["obs.token (N) int64", "obs.action_mask (N, 22) int8", "state (N, 16) float32", "starts (N) bool"],
+         ["action (N) int64", "next_state (N, 16) float32"]),
+        ("text/Copy-v0", "transformer", {"context": 20, "num_layers": 1, "hidden_sizes": [32]},
+         ["obs (N) int64", "state (N, 1281) float32", "starts (N) bool"], ["action (N) int64", "next_state (N, 1281) float32"]),
+        ("Everything-v0", "mlp", {"normalize_obs": True},
+         ["obs.a (N, 2, 2) float64", "obs.b (N) int64", "obs.c (N, 2) int64", "obs.d (N, 3) int8"],
+         ["action.box (N, 2) float64", "action.more.0 (N) int64", "action.more.1 (N, 2) int8", "action.more.2 (N, 2) int64"]),
+    ],
+)  # fmt: skip
+def test_the_file_acts_as_the_run(tmp_path, fmt, env_id, policy, more, inputs, outputs):
+    found = export(trained(tmp_path, env_id, policy, **more), fmt)
+    assert (found.inputs, found.outputs) == (inputs, outputs)
+    assert found.path.stat().st_size > 1000
+    assert (found.observations, found.where) == (192, env_id)
+    assert found.difference < 1e-5
+
+
+def test_the_file_works_for_any_number_of_environments_without_ppo(tmp_path):
+    run = trained(tmp_path, "CartPole-v1", "gru")
+    player = load_policy(run)
+    paths = [export(run, fmt, tmp_path / name).path for fmt, name in (("torch-export", "a.pt2"), ("onnx", "b.onnx"))]
+    module, session = torch.export.load(paths[0]).module(), onnxruntime.InferenceSession(paths[1])
+    rng = np.random.default_rng(0)
+    for places in (1, 2, 7):
+        states = [None] * places
+        torch_state = onnx_state = np.ones((places, 16), np.float32)  # `starts` clears it
+        for step in range(4):
+            obs, starts = rng.normal(size=(places, 4)).astype(np.float32), np.full(places, step == 0)
+            wanted = [player.act(obs[n], states[n]) for n in range(places)]
+            states = [state for _, state in wanted]
+            action, state = module(*(torch.from_numpy(x) for x in (obs, torch_state, starts)))
+            torch_state = state.detach().numpy()
+            assert action.tolist() == [a for a, _ in wanted]
+            action, onnx_state = session.run(None, {"obs": obs, "state": onnx_state, "starts": starts})
+            assert action.tolist() == [a for a, _ in wanted]
+            np.testing.assert_allclose(onnx_state, torch.cat(states).numpy(), atol=1e-5)
+
+
+def test_a_run_on_given_environments_is_tried_on_random_observations(tmp_path):
+    run = trained(tmp_path, "CartPole-v1", envs=gymnasium.make_vec("CartPole-v1", num_envs=4))
+    assert export(run).where == "random observations"
+
+
+def test_the_command_says_what_goes_in_and_out(tmp_path, monkeypatch, capsys):
+    run = trained(tmp_path, "CartPole-v1")
+    cli.main(["export", str(run)])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "policy.pt2" in out
+    assert "inputs obs (N, 4) float32 outputs action (N) int64 acts as the run's policy on 192 observations" in out
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["export", str(run), "--format", "onnx"])
+    assert stopped.value.code == 2
+    assert "the format onnx needs onnx, onnxscript, onnxruntime; pip install" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    with pytest.raises(UsageError, match="has no checkpoint 'none'"):
+        export(run, checkpoint="none")
+    with pytest.raises(UsageError, match="cannot write"):
+        export(run, path=tmp_path / "no" / "such" / "folder.pt2")
+
+
+def test_a_file_that_acts_otherwise_is_not_written(tmp_path, monkeypatch):
+    run = trained(tmp_path, "CartPole-v1")
+    monkeypatch.setattr("ppo.export._opened", lambda *_: lambda obs: [torch.full((3,), 2)])
+    with pytest.raises(UsageError, match=r"acts otherwise at step 0: \[2, 2, 2\]"):
+        export(run)
+    assert not (run / "policy.pt2").exists()
