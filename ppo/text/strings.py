@@ -1,4 +1,4 @@
-"""String tasks: copy, reverse, dedup, add. A prompt asks, one answer is right; the optimum of each is reward 1, solved 1."""
+"""String tasks: copy, reverse, dedup, add. A prompt asks, one answer is right; at best each of its places earns 1, solved 1."""
 
 import string
 from collections.abc import Callable
@@ -103,10 +103,10 @@ def _question(sample: Sampler, answer: Callable[[str], str], vocabulary: Vocabul
 
 
 def place(completion: Completion, expected: str) -> float:
-    """Return what the last token earns: one over the number of places, the end's included, where it is right there."""
+    """Return 1 where the last token is right at its place, the end token included, else 0."""
     last = len(completion.response_ids) - 1
     if completion.ended:
         right = last + 1 == len(expected)
     else:
         right = last < len(expected) and completion.response[last] == expected[last]
-    return right / (len(expected) + 1)
+    return float(right)
