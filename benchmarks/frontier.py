@@ -22,7 +22,7 @@ from ppo.pretrain import pretrain
 from ppo.saved import load
 from ppo.text.frontier import log_probs, optimum, reward_and_kl
 
-BETAS, SEEDS = (0.25, 0.5, 1.0), (1, 2, 3)
+BETAS, SEEDS = (1.0, 0.5, 0.25), (1, 2, 3)
 STEPS = 8_000_000
 # At the optimum every sequence is worth the same, so that what is left to learn is small: many places, each batch used
 # once, and a λ that trusts the critic. With the preset's 0.95 and four epochs the distance stayed at 0.05.
@@ -54,12 +54,22 @@ def settings(name: str, steps: int, seed: int, **more: object) -> Config:
 
 def train(beta: float, seed: int, start: Path) -> Point:
     """Train one seed near the reference, and measure where it came to lie."""
-    near = {"init_from": str(start), "reference": str(start), "kl_coef": beta}
-    run = trained(settings(f"beta{beta}", STEPS, seed, **CLOSE, **near))
+    run = near(beta, seed, start)
     reference, policy = sequence_log_probs(start), sequence_log_probs(run)
     best = optimum(reference, beta)
     distance = float((policy.exp() - best.exp()).abs().sum() / 2)
     return Point(beta, seed, *reward_and_kl(policy, reference), *reward_and_kl(best, reference), distance)
+
+
+def near(beta: float, seed: int, start: Path) -> Path:
+    """Return the run at a weight β of the divergence; that at a small one goes on from the run at twice the weight.
+
+    From the reference itself, at β 0.25, a sequence that the optimum writes in 2 % of cases and the reference in 0.06 % is
+    given up before it was seen often enough: the divergence is then 2 % too large, the total variation 0.03.
+    """
+    begin = near(2 * beta, seed, start) if beta < 0.5 else start
+    from_it = {"init_from": str(begin), "reference": str(start), "kl_coef": beta}
+    return trained(settings(f"beta{beta}", STEPS, seed, **CLOSE, **from_it))
 
 
 def sequence_log_probs(run: Path) -> torch.Tensor:
@@ -72,7 +82,7 @@ def table(points: list[Point]) -> list[tuple[str, ...]]:
     """Return a row for each β: mean over seeds, what it is to be, and the distance of each seed."""
     head = ("β", "E[r]", "exact", "KL, nats", "exact", "total variation, each seed")
     rows: list[tuple[str, ...]] = [head]
-    for beta in BETAS:
+    for beta in sorted(BETAS):
         found = [p for p in points if p.beta == beta]
         reward, kl = ([getattr(p, name) for p in found] for name in ("reward", "kl"))
         rows.append((
@@ -88,7 +98,7 @@ def draw(points: list[Point], start: Path) -> None:
     curve = [reward_and_kl(optimum(reference, beta), reference) for beta in torch.logspace(-1.3, 1.5, 60).tolist()]
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     axes.plot([kl for _, kl in curve], [reward for reward, _ in curve], color="0.5", label="exact frontier")
-    for beta in BETAS:
+    for beta in sorted(BETAS):
         found = [p for p in points if p.beta == beta]
         axes.plot([p.kl for p in found], [p.reward for p in found], "o", markersize=5, label=f"PPO, β = {beta}")
     axes.set(xlabel="KL(π ‖ π_ref), nats a sequence", ylabel="E[r]", title="text/Frontier-v0")
@@ -100,9 +110,10 @@ def main(jobs: int = 2) -> None:
     """Train what is missing, and write table, figures and picture."""
     torch.set_num_threads(1)
     start = trained(settings("reference", 1_000_000, 1), pretrain)
-    grid = list(product(BETAS, SEEDS, [start]))
+    points: list[Point] = []
     with ProcessPoolExecutor(jobs) as pool:
-        points = list(pool.map(train, *zip(*grid, strict=True)))
+        for beta in BETAS:  # the large ones first: small ones begin at their runs
+            points += pool.map(train, *zip(*product([beta], SEEDS, [start]), strict=True))
     (RESULTS / "frontier.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
     draw(points, start)
     protocol = f"{STEPS:,} tokens, {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
