@@ -126,10 +126,10 @@ def table(points: list[Point]) -> list[tuple[str, ...]]:
     """Return a row for the language model and one for each β, at the end of its training."""
     names = [field.name for field in fields(Point)][3:]
     rows: list[tuple[str, ...]] = [("", *names)]
-    ends = {beta: [p for p in points if p.beta == beta and p.step == points[-1].step] for beta in BETAS}
-    for name, found in {"language model": [p for p in points if not p.step and p.beta == BETAS[0]]} | {
-        f"β {beta}": ends[beta] for beta in BETAS
-    }.items():
+    last = max(p.step for p in points)
+    found_of = {"language model": [p for p in points if (p.beta, p.step) == (BETAS[0], 0)]}
+    found_of |= {f"β {beta}": [p for p in points if (p.beta, p.step) == (beta, last)] for beta in BETAS}
+    for name, found in found_of.items():
         columns = list(zip(*map(astuple, found), strict=True))[3:]
         rows.append((name, *(spread(list(column), 2) for column in columns)))
     return rows
