@@ -45,8 +45,8 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     small = {
-        "DATA": reviews, "WRITE": {"corpus": reviews, "size": 20, "max_tokens": 8}, "BETAS": (0.0, 0.5), "SEEDS": (1, 2),
-        "READ": 40_000, "RATED": 30_000, "STEPS": 20_480, "SAMPLES": 100, "RESULTS": tmp_path / "results",
+        "DATA": reviews, "WRITE": {"corpus": reviews, "size": 20, "max_tokens": 8}, "BETAS": (0.0, 0.5), "SEEDS": (1,),
+        "READ": 20_480, "RATED": 15_000, "STEPS": 16_384, "SAMPLES": 100, "RESULTS": tmp_path / "results",
         "fetch": lambda name: None,
     }  # fmt: skip
     for name, value in small.items():
@@ -55,10 +55,10 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     points = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())]
     begin = [p for p in points if p.step == 0]
     assert all(p.kl == 0 for p in begin)
-    assert len({p.step for p in points}) > 3
+    assert len({p.step for p in points}) > 2
     last = max(p.step for p in points)
     free, near = ([p for p in points if (p.beta, p.step) == (beta, last)] for beta in (0.0, 0.5))
-    assert len(free) == len(near) == 2
+    assert len(free) == len(near) == 1
     assert np.mean([p.reward for p in free]) > np.mean([p.reward for p in begin]) + 0.3
     assert np.mean([p.vader for p in free]) > np.mean([p.vader for p in begin])
     assert 0 < np.mean([p.kl for p in near]) < np.mean([p.kl for p in free])

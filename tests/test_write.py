@@ -1,6 +1,7 @@
 """Lines are learnt from a corpus, scored by a model of people's ratings, and written for that model."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -25,8 +26,30 @@ def test_words_that_are_not_frequent_are_shown_and_cannot_be_written():
     assert few.decode([2, 3, 4]) == "the �"
     with pytest.raises(UsageError, match="'bird' in"):
         every.encode("the bird")
-    with pytest.raises(UsageError, match="tokens = 'syllables' is unknown"):
+    with pytest.raises(UsageError, match="tokens = 'syllables' is unknown; choose characters, words, bpe"):
         vocabulary_of(lines, "syllables")
+
+
+def test_pieces_of_words_give_the_text_again(monkeypatch):
+    lines = ["the lower the slower", "slow and low", "lower, slower, lowest"] * 4
+    vocabulary = vocabulary_of(lines, "bpe", 30)
+    assert vocabulary.symbols == vocabulary_of(lines, "bpe", 30).symbols
+    assert any(len(symbol) > 3 for symbol in vocabulary.symbols)
+    text = "the slowest, lower"
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert len(vocabulary.encode(text)) < len(text)
+    for cut in range(len(vocabulary.encode(text))):  # a prompt may end within a word
+        ids = vocabulary.encode(text)
+        parts = vocabulary.decode(ids[:cut]), vocabulary.decode(ids[cut:])
+        assert "".join(parts) == text
+    shown = vocabulary.encode("slow § low")
+    assert vocabulary.end + 1 in shown  # what is in none of the lines
+    assert "\N{REPLACEMENT CHARACTER}" in vocabulary.decode(shown)
+    with pytest.raises(UsageError, match="needs a number of pieces"):
+        vocabulary_of(lines, "bpe")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(UsageError, match="pip install tokenizers"):
+        vocabulary_of(lines, "bpe", 30)
 
 
 def test_what_is_only_shown_is_an_observation_and_no_action(tmp_path):

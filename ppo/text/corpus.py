@@ -9,7 +9,8 @@ from ppo.text.ratings import find, read, text_lines
 from ppo.text.vocabulary import Vocabulary
 
 HELD_OUT = 10  # every tenth line
-TOKENS = ("characters", "words")
+TOKENS = ("characters", "words", "bpe")
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # as which a byte-pair piece carries the space before a word
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # stands for what is none of the vocabulary: it is shown, and cannot be written
 WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word, or a mark
 
@@ -66,19 +67,42 @@ def vocabulary_of(lines: list[str], tokens: str, size: int = 0) -> Vocabulary:
 
     Args:
         lines: of a corpus.
-        tokens: "characters", or "words": lower case, marks apart.
-        size: how many symbols to keep, the most frequent ones; the others become one that is only shown. 0: all.
+        tokens: "characters", "words": lower case, marks apart; or "bpe": pieces of words, by byte-pair encoding of these
+            lines (Sennrich et al. 2016), which needs the package tokenizers.
+        size: how many symbols to keep, the most frequent ones; the others become one that is only shown. 0: all. The
+            number of pieces, which must be given.
 
     Raises:
-        UsageError: there is no such kind of token.
+        UsageError: there is no such kind of token, or its package or number is missing.
     """
     if tokens not in TOKENS:
-        raise UsageError(f"tokens = {tokens!r} is unknown; choose {' or '.join(TOKENS)}")
+        raise UsageError(f"tokens = {tokens!r} is unknown; choose {', '.join(TOKENS)}")
+    if tokens == "bpe":
+        return _pieces(lines, size)
     split = _words if tokens == "words" else list
     counts = Counter(symbol for line in lines for symbol in split(line) if symbol != UNKNOWN)
     kept = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))[: size or None]
     unknown = UNKNOWN if len(kept) < len(counts) else ""
     return Vocabulary(sorted(kept), " " if tokens == "words" else "", [unknown] if unknown else [], split, unknown)
+
+
+def _pieces(lines: list[str], size: int) -> Vocabulary:
+    if not size:
+        raise UsageError("tokens = 'bpe' needs a number of pieces; give size 2000, for example")
+    try:
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    except ModuleNotFoundError as error:
+        raise UsageError(f"tokens = 'bpe' needs {error.name}; pip install tokenizers") from error
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never")
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
+    tokenizer.train_from_iterator(lines, trainer)
+
+    def split(text: str) -> list[str]:
+        return [piece.replace(SPACE, " ") for piece in tokenizer.encode(text).tokens]
+
+    pieces = sorted(piece.replace(SPACE, " ") for piece in tokenizer.get_vocab() if piece != UNKNOWN)
+    return Vocabulary(pieces, "", [UNKNOWN], split, UNKNOWN)
 
 
 def _words(text: str) -> list[str]:

@@ -11,7 +11,7 @@ class Vocabulary:
     """Token ids of a fixed list of symbols; the id after them, `end`, begins and ends every sequence.
 
     Args:
-        symbols: different, not empty; of one character each where `separator` is empty.
+        symbols: different, not empty; of one character each where `separator` is empty and nothing else splits a text.
         separator: between two symbols in a text; " " for words.
         shown: further symbols, which the environment may show and the policy cannot write; their ids follow `end`.
         split: how a text falls into symbols; by default at the separator.
@@ -36,7 +36,7 @@ class Vocabulary:
             twice = next(symbol for n, symbol in enumerate(self.symbols) if symbol in self.symbols[:n])
             raise UsageError(f"the symbol {twice!r} stands twice in the vocabulary; each may stand once")
         for symbol in self.symbols:
-            if not symbol or (separator in symbol if separator else len(symbol) > 1):
+            if not symbol or (split is None and (separator in symbol if separator else len(symbol) > 1)):
                 rule = f"without {separator!r}" if separator else "of one character, or give a separator"
                 raise UsageError(f"the symbol {symbol!r} cannot be told apart in a text; take symbols {rule}")
 
