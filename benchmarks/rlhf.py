@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import partial
-from itertools import groupby, pairwise, product
+from itertools import pairwise, product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -136,16 +137,16 @@ def table(points: list[Point]) -> list[tuple[str, ...]]:
 
 
 def turning(points: list[Point], judge: str) -> str:
-    """Return where a judge stops to rise with the reward, of the runs that nothing holds back, mean over seeds."""
-    free = sorted((p for p in points if p.beta == BETAS[0]), key=lambda p: p.step)
-    means = [
-        {name: statistics.fmean(getattr(p, name) for p in found) for name in ("kl", "reward", judge)}
-        for found in (list(each) for _, each in groupby(free, key=lambda p: p.step))
-    ]
-    best, last = max(means, key=lambda m: m[judge]), means[-1]
+    """Return how a judge goes on from its highest mean over seeds to the end, of the runs that nothing holds back."""
+    free = [[p for p in points if (p.beta, p.seed) == (BETAS[0], seed)] for seed in SEEDS]  # (seeds, checkpoints)
+    means = [statistics.fmean(getattr(p, judge) for p in column) for column in zip(*free, strict=True)]
+    best = means.index(max(means))
+    falls = [getattr(run[-1], judge) - getattr(run[best], judge) for run in free]
+    gains = [run[-1].reward - run[best].reward for run in free]
+    at, end = (statistics.fmean(run[n].kl for run in free) for n in (best, -1))
     return (
-        f"`{judge}` is highest at {best['kl']:.1f} nats ({best[judge]:.2f}, reward {best['reward']:.2f}); "
-        f"at the end, at {last['kl']:.1f} nats, it is {last[judge]:.2f}, reward {last['reward']:.2f}"
+        f"`{judge}` is highest at {at:.1f} nats ({max(means):.2f}); from there to the end, at {end:.1f} nats, it changes by "
+        f"{spread(falls, 2)}, the reward by {spread(gains, 2)}"
     )
 
 
@@ -190,7 +191,7 @@ def main(jobs: int = 2) -> None:
     """Train what is missing, measure it, and write the report."""
     torch.set_num_threads(1)
     fetch(DATA)
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
         first = (
             pool.submit(read, "gru"),
             pool.submit(rate, "even"),
@@ -210,13 +211,14 @@ def main(jobs: int = 2) -> None:
     pairs = zip(examples(start), examples(chosen), strict=True)
     text = [
         "# From human ratings to a tuned text policy\n",
-        f"{DATA}: PPO for {STEPS:,} tokens, {len(SEEDS)} seeds, {SAMPLES} samples of each, mean ± standard deviation over "
-        "seeds. Made by `python -m benchmarks.rlhf`.\n",
+        f"{DATA}: PPO for {STEPS:,} tokens, {len(SEEDS)} seeds of PPO, one of the language model and of each reward "
+        f"model; {SAMPLES} samples of each checkpoint, mean ± standard deviation over seeds (in the first row, over samples). Both reward "
+        "models learnt from the same texts, each from half of the raters. Made by `python -m benchmarks.rlhf`.\n",
         markdown(table(points)),
         "![reward and judges by divergence](rlhf.png)\n",
         f"Perplexity on held-out reviews: GRU {perplexity(start):.1f}, which all of this starts from; transformer "
         f"{perplexity(transformer):.1f}.\n",
-        "## Over-optimisation, β 0\n",
+        "## How far the reward can be trusted, β 0\n",
         *(f"- {turning(points, judge)}" for judge in ("others", "vader")),
         "\n## Reward models\n",
         said("even raters, trained on", model), said("odd raters, a judge", others),

@@ -46,8 +46,9 @@ def existing(folder: Path, name: str, seed: int) -> Path | None:
 
     What pretraining left when it was stopped cannot be gone on with, and is removed.
     """
-    runs = [path.parents[1] for path in folder.glob(f"*{name}__s{seed}*/checkpoints/latest.safetensors")]
-    runs = sorted(run for run in runs if re.search(rf"__s{seed}(__\d+)?$", run.name))
+    found = [path.parents[1] for path in folder.glob(f"*{name}__s{seed}*/checkpoints/latest.safetensors")]
+    ends = [re.search(rf"__s{seed}(?:__(\d+))?$", run.name) for run in found]
+    runs = [run for _, run in sorted((int(end[1] or 1), run) for end, run in zip(ends, found, strict=True) if end)]
     while runs and meta_of(runs[-1])["supervised"] == "stopped":
         shutil.rmtree(runs.pop())
     return runs[-1] if runs else None

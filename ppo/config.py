@@ -29,7 +29,8 @@ class Config:
     """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by returns, GRPO by returns
     relative to those of the same prompt."""
     policy: str = "auto"
-    """auto, mlp, cnn, gru, transformer, or `package.module:Class`; auto: cnn for images, gru for text, else mlp."""
+    """auto, mlp, cnn, gru, transformer, or `package.module:Class`; auto: the preset's, or cnn for
+    images, gru for text, else mlp."""
     seed: int = 1
     """Seed of environments, sampling, shuffling and initialisation."""
     exp_name: str = ""

@@ -24,7 +24,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}; make room or choose another --runs-dir") from error
+        raise UsageError(f"cannot write {path}: {error.strerror}; make room or choose another place") from error
 
 
 def new_folder(parent: Path, name: str) -> Path:

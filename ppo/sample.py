@@ -49,6 +49,11 @@ def sample(
     with contextlib.closing(envs_for(saved, number)) as envs:
         env = _tokens(saved, envs)
         if prompt is not None:
+            vocabulary = env.vocabulary
+            if vocabulary.unknown and vocabulary.ids[vocabulary.unknown] in vocabulary.encode(prompt):
+                raise UsageError(
+                    f"{prompt!r} holds what is none of the {len(vocabulary) - 1} symbols of the vocabulary"
+                )
             env.task = replace(env.task, prompt=lambda rng: prompt)
         return _write(saved.policy, envs, env, seed, deterministic)
 

@@ -1,5 +1,7 @@
 """Export: the file acts as the run's policy does, whatever it sees, does and remembers, for any number of environments."""
 
+import math
+
 import gymnasium
 import numpy as np
 import onnxruntime
@@ -7,7 +9,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-from ppo import Trainer, UsageError, cli, load_policy, preset
+from ppo import Features, Head, Policy, Trainer, UsageError, cli, load_policy, preset
 from ppo.export import export
 
 SMALL = {"num_envs": 4, "num_steps": 16, "num_minibatches": 2, "compile": "off", "eval_episodes": 0, "threads": 1,
@@ -37,7 +39,18 @@ class Everything(gymnasium.Env):
         return self.observation_space.sample(), float(action["box"][0]), self.t == 5, False, {}
 
 
+class Picture(Everything):
+    """An image is seen."""
+
+    observation_space = Box(0, 255, (36, 36, 3), np.uint8)
+    action_space = Discrete(3)
+
+    def step(self, action):
+        return self.observation_space.sample(), 1.0, False, False, {}
+
+
 gymnasium.register("Everything-v0", Everything)
+gymnasium.register("Picture-v0", Picture, max_episode_steps=5)
 
 
 def trained(tmp_path, env_id, policy="auto", envs=None, **more):
@@ -57,6 +70,7 @@ def trained(tmp_path, env_id, policy="auto", envs=None, **more):
          ["action (N) int64", "next_state (N, 16) float32"]),
         ("text/Copy-v0", "transformer", {"context": 20, "num_layers": 1, "hidden_sizes": [32]},
          ["obs (N) int64", "state (N, 1281) float32", "starts (N) bool"], ["action (N) int64", "next_state (N, 1281) float32"]),
+        ("Picture-v0", "auto", {}, ["obs (N, 36, 36, 3) uint8"], ["action (N) int64"]),
         ("Everything-v0", "mlp", {"normalize_obs": True},
          ["obs.a (N, 2, 2) float64", "obs.b (N) int64", "obs.c (N, 2) int64", "obs.d (N, 3) int8"],
          ["action.box (N, 2) float64", "action.more.0 (N) int64", "action.more.1 (N, 2) int8", "action.more.2 (N, 2) int64"]),
@@ -70,7 +84,7 @@ def test_the_file_acts_as_the_run(tmp_path, fmt, env_id, policy, more, inputs, o
     assert found.difference < 1e-5
 
 
-def test_the_file_works_for_any_number_of_environments_without_ppo(tmp_path):
+def test_the_file_works_for_any_number_of_environments(tmp_path):
     run = trained(tmp_path, "CartPole-v1", "gru")
     player = load_policy(run)
     paths = [export(run, fmt, tmp_path / name).path for fmt, name in (("torch-export", "a.pt2"), ("onnx", "b.onnx"))]
@@ -121,3 +135,38 @@ def test_a_file_that_acts_otherwise_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"acts otherwise at step 0: \[2, 2, 2\]"):
         export(run)
     assert not (run / "policy.pt2").exists()
+    monkeypatch.setattr("ppo.export._opened", lambda *_: lambda obs: [torch.full((3, 1), math.nan)])
+    with pytest.raises(UsageError, match="acts otherwise at step 0"):
+        export(trained(tmp_path, "Pendulum-v1"))
+
+
+class Branching(Policy):
+    """A policy whose course depends on what it sees."""
+
+    def __init__(self, obs_space, action_space, **options):
+        super().__init__()
+        self.features = Features(obs_space, False)
+        self.head = Head(action_space, 0, **options)
+        self.layer = torch.nn.Linear(4, 3)
+
+    def forward(self, obs, state, starts):
+        x = self.layer(-obs if obs.sum() > 0 else obs)
+        return self.head(x[..., :2]), x[..., 2], state
+
+
+def test_a_policy_that_branches_is_one_sentence(tmp_path):
+    run = trained(tmp_path, "CartPole-v1", "test_export:Branching")
+    with pytest.raises(UsageError, match=r"cannot be exported as torch-export .*must be tensor operations alone"):
+        export(run)
+
+
+def test_the_name_of_the_file_must_say_what_it_is(tmp_path):
+    run = trained(tmp_path, "CartPole-v1")
+    for name in ("policy.onnx", "", "policy"):
+        with pytest.raises(UsageError, match=r"choose one that ends in \.pt2"):
+            export(run, path=tmp_path / name)
+
+
+def test_what_shapes_the_sampling_changes_nothing(tmp_path):
+    run = trained(tmp_path, "CartPole-v1", top_p=0.9, top_k=1, temperature=0.5)
+    assert [export(run, fmt).difference for fmt in ("torch-export", "onnx")] == [0.0, 0.0]

@@ -19,7 +19,7 @@ ONE_OF_EACH = [
 def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
     config = preset(env_id, algorithm, policy)[1]
     config.validate()
-    memory = config.policy in ("gru", "transformer")
+    memory = config.policy in ("gru", "transformer") or (policy == "auto" and env_id.startswith("text/"))
     length = config.sequence_length(recurrent=memory)
     sequences = config.num_envs * config.num_steps // length
     assert config.num_steps % length == 0
@@ -27,6 +27,11 @@ def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
     assert (config.env_id, config.algorithm) == (env_id, algorithm)
     assert config.policy == policy or policy == "auto"
     assert length >= 8 or not memory, "it learns nothing to remember from sequences that short"
+
+
+def test_an_answer_is_found_by_attention_unless_another_policy_is_asked_for():
+    assert [preset("text/Copy-v0", policy=policy)[1].policy for policy in ("auto", "gru")] == ["transformer", "gru"]
+    assert preset("text/RandomWalks-v0")[1].policy == "auto"
 
 
 def test_the_list_above_reaches_every_preset():

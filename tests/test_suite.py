@@ -149,10 +149,10 @@ def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkey
 
 
 def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
-    for name in ("env__td-1__s10", "env__other-1__s1", "env__td-1__s1", "env__td-1__s1__2"):
+    for name in ("env__td-1__s10", "env__other-1__s1", "env__td-1__s1", "env__td-1__s1__2", "env__td-1__s1__10"):
         (tmp_path / name / "checkpoints").mkdir(parents=True)
         write_checkpoint(tmp_path / name / "checkpoints" / "latest.safetensors", {}, {"supervised": ""})
     (tmp_path / "env__td-1__s1__3").mkdir()  # without a checkpoint
-    assert existing(tmp_path, "__td-1", 1).name == "env__td-1__s1__2"
+    assert existing(tmp_path, "__td-1", 1).name == "env__td-1__s1__10"
     assert existing(tmp_path, "__td-1", 10).name == "env__td-1__s10"
     assert existing(tmp_path, "__td-1", 2) is None

@@ -30,6 +30,12 @@ def test_words_that_are_not_frequent_are_shown_and_cannot_be_written():
         vocabulary_of(lines, "syllables")
 
 
+def test_the_sign_for_what_cannot_be_read_is_a_symbol_like_any_unknown_one():
+    vocabulary = vocabulary_of(["caf\N{REPLACEMENT CHARACTER} ab", "abc"], "characters")
+    assert vocabulary.decode(vocabulary.encode("caf\N{REPLACEMENT CHARACTER}")) == "caf\N{REPLACEMENT CHARACTER}"
+    assert vocabulary.encode("x") == vocabulary.encode("\N{REPLACEMENT CHARACTER}") == [vocabulary.end + 1]
+
+
 def test_pieces_of_words_give_the_text_again(monkeypatch):
     lines = ["the lower the slower", "slow and low", "lower, slower, lowest"] * 4
     vocabulary = vocabulary_of(lines, "bpe", 30)
@@ -110,13 +116,17 @@ def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, caps
         read_checkpoint(tmp_path / "runs/text_Write-v0__reward__s1/checkpoints/latest.safetensors")[1]["supervised"]
         == "ratings"
     )
+    cli.main(f"pretrain {task} size 3 --exp-name few {small} --total-timesteps 600".split())
     for command in (
         f"train {task} {small}", "resume runs/text_Write-v0__reward__s1", f"reward {task} {small} --ratings nowhere.jsonl",
+        "sample runs/text_Write-v0__few__s1 --prompt zebra",
     ):  # fmt: skip
         with pytest.raises(SystemExit) as stopped:
             cli.main(command.split())
         assert stopped.value.code == 2
-    assert "text/Write-v0 has no reward to learn from" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "text/Write-v0 has no reward to learn from" in said
+    assert "'zebra' holds what is none of the 3 symbols" in said
 
 
 def goods(completions):

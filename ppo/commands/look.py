@@ -124,7 +124,7 @@ class Export:
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
     """Folder of the run."""
     format: Literal["torch-export", "onnx"] = "torch-export"
-    """torch-export: for torch.export.load, also in C++; onnx: for onnxruntime and others (needs the onnx extra)."""
+    """torch-export: for torch.export.load; onnx: for onnxruntime and others (needs the onnx extra)."""
     out: Path | None = None
     """The file; unset: policy.pt2 or policy.onnx in the run's folder."""
     checkpoint: str = "latest"

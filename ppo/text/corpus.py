@@ -79,11 +79,11 @@ def vocabulary_of(lines: list[str], tokens: str, size: int = 0) -> Vocabulary:
         raise UsageError(f"tokens = {tokens!r} is unknown; choose {', '.join(TOKENS)}")
     if tokens == "bpe":
         return _pieces(lines, size)
-    split = _words if tokens == "words" else list
-    counts = Counter(symbol for line in lines for symbol in split(line) if symbol != UNKNOWN)
-    kept = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))[: size or None]
-    unknown = UNKNOWN if len(kept) < len(counts) else ""
-    return Vocabulary(sorted(kept), " " if tokens == "words" else "", [unknown] if unknown else [], split, unknown)
+    cut = _words if tokens == "words" else list
+    counts = Counter(symbol for line in lines for symbol in cut(line))
+    known = sorted(counts.keys() - {UNKNOWN}, key=lambda symbol: (-counts[symbol], symbol))[: size or None]
+    unknown = UNKNOWN if len(known) < len(counts) else ""
+    return Vocabulary(sorted(known), " " if tokens == "words" else "", [unknown] if unknown else [], cut, unknown)
 
 
 def _pieces(lines: list[str], size: int) -> Vocabulary:
@@ -98,11 +98,11 @@ def _pieces(lines: list[str], size: int) -> Vocabulary:
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
     tokenizer.train_from_iterator(lines, trainer)
 
-    def split(text: str) -> list[str]:
+    def cut(text: str) -> list[str]:
         return [piece.replace(SPACE, " ") for piece in tokenizer.encode(text).tokens]
 
     pieces = sorted(piece.replace(SPACE, " ") for piece in tokenizer.get_vocab() if piece != UNKNOWN)
-    return Vocabulary(pieces, "", [UNKNOWN], split, UNKNOWN)
+    return Vocabulary(pieces, "", [UNKNOWN], cut, UNKNOWN)
 
 
 def _words(text: str) -> list[str]:
