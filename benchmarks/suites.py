@@ -82,7 +82,7 @@ SUITES: dict[str, list[Task]] = {
         Task("Dedup, length 8 of 26 letters", "text/Dedup-v0 --compile on", "≥ 0.99", metric="solved"),
         Task("Add, 3 digits", "text/Add-v0 --compile on", "≥ 0.95", metric="solved"),
         Task("RandomWalks from a clone", f"text/RandomWalks-v0 {CLONE} --total-timesteps 62000", "≥ 0.99", WALKS, WALK),
-        Task("RandomWalks from nothing, MLP", "text/RandomWalks-v0 --policy mlp --total-timesteps 240000", "≥ 0.98", WALKS),
+        Task("RandomWalks from nothing, MLP", "text/RandomWalks-v0 --policy mlp --total-timesteps 235000", "≥ 0.98", WALKS),
         Task("RandomWalks from nothing, GRU", "text/RandomWalks-v0 --total-timesteps 300000", "", WALKS),
         Task("RandomWalks from a clone, GRPO", f"text/RandomWalks-v0 {CLONE} --algorithm grpo --total-timesteps 62000",
              "", WALKS, WALK),
