@@ -10,6 +10,7 @@ reward model of the other raters, and VADER's lexicon.
 import csv
 import json
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, astuple, dataclass, fields
@@ -29,11 +30,11 @@ from benchmarks.trained import RESULTS, markdown, spread, trained
 from ppo import Config, preset
 from ppo.pretrain import pretrain
 from ppo.reference import divergence
-from ppo.reward import fit
+from ppo.reward import fit, quality
 from ppo.sample import sample
 from ppo.saved import load
+from ppo.text import corpus, ratings
 from ppo.text.env import packed
-from ppo.text.ratings import fetch
 from ppo.text.reward_model import RewardModel, shown
 
 DATA = "hutto-movies"
@@ -75,7 +76,7 @@ def read(policy: str) -> Path:
 
 def rate(raters: str) -> Path:
     """Return a reward model of some raters."""
-    config = settings(f"rate_{raters}", 1, RATED, num_envs=8, num_minibatches=1, learning_rate=3e-4)
+    config = settings(f"rate_{raters}", 1, RATED, num_envs=16, num_minibatches=1, learning_rate=1e-3)
     return trained(config, partial(fit, source=DATA, raters=raters))
 
 
@@ -166,14 +167,38 @@ def draw(points: list[Point]) -> None:
     figure.savefig(RESULTS / "rlhf.png", dpi=110)
 
 
-def said(name: str, model: Path) -> str:
-    """Return a line on a reward model."""
-    found = json.loads((model / "quality.json").read_text())
+def said(name: str, found: dict[str, Any]) -> str:
+    """Return a line on how well something tells held-out comparisons."""
     lengths = ", ".join(f"{x:.3f}" for x in found["by_length"])
     return (
         f"- {name}: {found['accuracy']:.3f} of held-out comparisons (another rater {found['agreement']:.3f}, the mean of all "
         f"others {found['ceiling']:.3f}); short, middle, long texts {lengths}; calibration error {found['calibration']:.3f}"
     )
+
+
+def modelled(model: Path) -> dict[str, Any]:
+    """Return the figures of a reward model."""
+    found: dict[str, Any] = json.loads((model / "quality.json").read_text())
+    return found
+
+
+def counted(penalty: float = 3.0) -> dict[str, Any]:
+    """Return the same figures of a ridge regression on which words a text has: what these texts teach without their order."""
+    given = ratings.read(DATA)
+    words = [set(corpus.vocabulary_of([text], "words").symbols) for text in given.texts]
+    training, held_out = (np.array(part) for part in corpus.split(list(range(len(words))), DATA))
+    counts = Counter(word for n in training for word in words[n])
+    columns = {word: n for n, word in enumerate(word for word, count in counts.items() if count > 2)}
+    table = np.zeros((len(words), len(columns)))
+    for row, found in zip(table, words, strict=True):
+        for word in found & columns.keys():
+            row[columns[word]] = np.log(len(training) / counts[word])
+    table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-9)
+    means = np.array([np.mean(each) for each in given.ratings])
+    x, y = table[training], means[training] - means[training].mean()
+    weights = np.linalg.solve(x.T @ x + penalty * np.eye(len(columns)), x.T @ y)
+    lengths = np.array([len(given.texts[n].split()) for n in held_out])
+    return asdict(quality(table[held_out] @ weights, given, held_out, lengths))
 
 
 def perplexity(run: Path) -> float:
@@ -190,7 +215,7 @@ def examples(run: Path) -> list[str]:
 def main(jobs: int = 2) -> None:
     """Train what is missing, measure it, and write the report."""
     torch.set_num_threads(1)
-    fetch(DATA)
+    ratings.fetch(DATA)
     with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
         first = (
             pool.submit(read, "gru"),
@@ -221,7 +246,8 @@ def main(jobs: int = 2) -> None:
         "## How far the reward can be trusted, β 0\n",
         *(f"- {turning(points, judge)}" for judge in ("others", "vader")),
         "\n## Reward models\n",
-        said("even raters, trained on", model), said("odd raters, a judge", others),
+        said("even raters, trained on", modelled(model)), said("odd raters, a judge", modelled(others)),
+        said("a ridge regression on words, for comparison", counted()),
         "\n## Samples\n",
         markdown([("language model", f"β {BETAS[1]}, seed 1"), *((a, b) for a, b in pairs)]),
     ]  # fmt: skip

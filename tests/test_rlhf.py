@@ -47,10 +47,10 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     small = {
         "DATA": reviews, "WRITE": {"corpus": reviews, "size": 20, "max_tokens": 8}, "BETAS": (0.0, 0.5), "SEEDS": (1,),
         "READ": 20_480, "RATED": 15_000, "STEPS": 16_384, "SAMPLES": 100, "RESULTS": tmp_path / "results",
-        "fetch": lambda name: None,
     }  # fmt: skip
     for name, value in small.items():
         monkeypatch.setattr(rlhf, name, value)
+    monkeypatch.setattr(rlhf.ratings, "fetch", lambda name: None)
     rlhf.main(jobs=2)
     points = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())]
     begin = [p for p in points if p.step == 0]
@@ -65,4 +65,5 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     report = (tmp_path / "results" / "rlhf.md").read_text()
     assert "| language model |" in report
     assert "| β 0.5 |" in report
+    assert rlhf.counted()["accuracy"] > 0.7  # words are all that there is here
     assert (tmp_path / "results" / "rlhf.png").stat().st_size > 10_000
