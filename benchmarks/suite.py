@@ -50,9 +50,16 @@ class Result:
     episodes: int
 
 
-def run_one(suite: str, task: Task, seed: int, episodes: int) -> tuple[Result, Run]:
-    """Train one seed of a task, or go on where it was cut off, and evaluate its last checkpoint."""
-    settings = settings_of(task)
+def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> tuple[Result, Run]:
+    """Train one seed of a task, or go on where it was cut off, and evaluate its last checkpoint.
+
+    Args:
+        suite: its name.
+        task: the task.
+        settings: their digest, `settings_of(task)`; made by the caller, since arguments are parsed by one thread at a time.
+        seed: seed of the run.
+        episodes: episodes of the evaluation.
+    """
     folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"s{seed}.log"
@@ -166,11 +173,13 @@ def main(
     known = {(r.task, r.settings, r.seed, r.episodes) for r in results}
     tasks = [(task, settings_of(task)) for task in SUITES[suite] if only in task.name]
     grid = [(task, seed, settings) for seed in range(1, seeds + 1) for task, settings in tasks]
-    todo = [(task, seed) for task, seed, settings in grid if (task.name, settings, seed, episodes) not in known]
+    todo = [
+        (task, settings, seed) for task, seed, settings in grid if (task.name, settings, seed, episodes) not in known
+    ]
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(jobs)
     try:
-        for done in as_completed([pool.submit(run_one, suite, task, seed, episodes) for task, seed in todo]):
+        for done in as_completed([pool.submit(run_one, suite, *which, episodes) for which in todo]):
             new, run = done.result()
             print(
                 f"{new.task}, seed {new.seed}: sampled {new.sampled:.2f}, deterministic {new.deterministic:.2f}",

@@ -147,10 +147,10 @@ class Config:
         """Rows of a rollout, N · T."""
         return self.num_envs * self.num_steps
 
-    def work(self) -> tuple[int, int]:
-        """Return the optimizer steps and the vector steps of the whole run."""
-        iterations = self.total_timesteps // self.batch_size
-        return iterations * self.update_epochs * self.num_minibatches, iterations * self.num_steps
+    def work(self) -> tuple[int, int, int]:
+        """Return the optimizer steps and the vector steps of the whole run, and through how many layers of attention."""
+        iterations, layers = self.total_timesteps // self.batch_size, self.num_layers * (self.policy == "transformer")
+        return iterations * self.update_epochs * self.num_minibatches, iterations * self.num_steps, layers
 
     def validate(self) -> None:
         """Check ranges and divisibility.

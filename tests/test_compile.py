@@ -543,9 +543,14 @@ def test_a_long_run_is_worth_compiling_and_a_short_one_is_not(
 ):
     monkeypatch.setattr("ppo.compile.compiler", lambda: "/usr/bin/g++")
     monkeypatch.setenv("PPO_CACHE", "/somewhere")
-    found, why = resolve_compile("auto", optimizer_steps, vector_steps, seq_len)
+    found, why = resolve_compile("auto", optimizer_steps, vector_steps, 0, seq_len)
     assert found is expected
     assert ("/somewhere" if expected else "too short") in why
+
+
+def test_layers_of_attention_are_worth_compiling_sooner(monkeypatch):
+    monkeypatch.setattr("ppo.compile.compiler", lambda: "g++")
+    assert [resolve_compile("auto", 6_000, 6_000, layers, 32)[0] for layers in (0, 2)] == [False, True]
 
 
 @pytest.mark.parametrize(("total", "expected"), [(100_000, False), (50_000_000, True)])

@@ -27,14 +27,14 @@ def _here(tmp_path, monkeypatch):
 
 
 def test_a_task_is_trained_once_and_evaluated(tmp_path):
-    result, run = suite.run_one("tiny", TASK, 3, 2)
+    result, run = suite.run_one("tiny", TASK, suite.settings_of(TASK), 3, 2)
     assert (result.task, result.seed, result.episodes) == ("Cart, Pole", 3, 2)
     assert 384 < result.steps <= 512
     assert (run.env_id, run.algorithm, run.seed) == ("CartPole-v1", "ppo", "3")
     assert run.settings == (("num_envs", "2"), ("num_steps", "64"), ("total_timesteps", "512"))
     (log,) = (tmp_path / "runs").rglob("s3.log")
     log.unlink()
-    assert suite.run_one("tiny", TASK, 3, 2)[0] == result
+    assert suite.run_one("tiny", TASK, suite.settings_of(TASK), 3, 2)[0] == result
     assert not log.exists()  # nothing was trained again
 
 
@@ -51,7 +51,7 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path):
         Trainer(cli.parse(["train", *arguments]).settings).train(cut_off)
     (progress,) = folder.rglob("progress.csv")
     assert len(progress.read_text().splitlines()) == 3
-    result, _ = suite.run_one("tiny", TASK, 1, 1)
+    result, _ = suite.run_one("tiny", TASK, suite.settings_of(TASK), 1, 1)
     assert result.steps > 384
     assert len(progress.read_text().splitlines()) == 5
 
@@ -60,7 +60,7 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path):
 def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tmp_path, way, supervised):
     small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2 --total-timesteps 256"
     task = Task("walks", f"{small} --init-from {{start}}", "", "", f"{way} {small}", "ended")
-    result, _ = suite.run_one("tiny", task, 2, 4)
+    result, _ = suite.run_one("tiny", task, suite.settings_of(task), 2, 4)
     assert 0 <= result.sampled <= 1
     (start,) = (tmp_path / "runs").rglob("start/*__s2/checkpoints/latest.safetensors")
     assert read_checkpoint(start)[1]["supervised"] == supervised
@@ -70,11 +70,11 @@ def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
     monkeypatch.setitem(suite.SUITES, "memory", [TASK])
     monkeypatch.setattr(suite, "draw", lambda name: None)
     seeds = []
-    _, run = suite.run_one("tiny", TASK, 1, 1)
+    _, run = suite.run_one("tiny", TASK, suite.settings_of(TASK), 1, 1)
 
-    def train(name, task, seed, episodes):
+    def train(name, task, settings, seed, episodes):
         seeds.append(seed)
-        result = suite.Result(task.name, task.arguments, suite.settings_of(task), seed, 512, 9.0, 9.0, episodes)
+        result = suite.Result(task.name, task.arguments, settings, seed, 512, 9.0, 9.0, episodes)
         return result, replace(run, seed=str(seed))
 
     monkeypatch.setattr(suite, "run_one", train)
@@ -91,7 +91,7 @@ def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
 def test_nothing_begins_after_a_run_that_failed(monkeypatch):
     seeds = []
 
-    def fail(name, task, seed, episodes):
+    def fail(name, task, settings, seed, episodes):
         seeds.append(seed)
         raise InterruptedError
 
@@ -109,7 +109,7 @@ def test_the_table_gives_every_seed_and_both_policies():
 
 
 def test_curves_of_a_suite_are_read_back_with_what_tells_them_apart(tmp_path):
-    _, run = suite.run_one("tiny", TASK, 1, 1)
+    _, run = suite.run_one("tiny", TASK, suite.settings_of(TASK), 1, 1)
     write_curves(tmp_path / "tiny.csv", [run], 40)
     (back,) = read_curves(tmp_path / "tiny.csv")
     assert (back.env_id, back.settings) == (run.env_id, run.settings)

@@ -42,8 +42,8 @@ class Layer(nn.Module):
         back = t[:, None] - torch.arange(-self.context, steps, device=x.device)  # (T, C + T)
         lies = back.unsqueeze(1) == torch.arange(self.context, device=x.device)[:, None]  # (T, C, C + T) at a distance
         far = (q @ self.distance / math.sqrt(HEAD_SIZE)).permute(2, 0, 1, 3)  # (T, N, heads, C)
-        scores = torch.bmm(far.flatten(1, 2), lies.to(far.dtype))  # (T, N · heads, C + T), a product in place of a lookup
-        scores = scores.unflatten(1, (-1, self.heads)).permute(1, 2, 0, 3)
+        scores = torch.bmm(far.flatten(1, 2), lies.to(far.dtype))  # a product in place of a lookup
+        scores = scores.unflatten(1, (-1, self.heads)).permute(1, 2, 0, 3)  # (N, heads, T, C + T)
         scores = torch.where(seen.unsqueeze(1), scores, FAR)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))  # (N, heads, T, 16)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
