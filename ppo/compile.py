@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from ppo.machine import compiler
 
 MAX_OPERATIONS = 4000  # a loop that was unrolled: the C++ compiler would take minutes over it
 OPTIONS = {"aot_inductor.precompile_headers": False}  # they would leave 280 MB in the temporary folder at each start
+UNUSED = 30 * 86_400  # seconds after which what was compiled is removed from the cache
 SECONDS = 30  # to compile both functions of a run when neither is in the cache; measured 20 to 28
 
 Run = Callable[[list[Tensor]], list[Tensor]]
@@ -167,9 +169,15 @@ def load(graph: GraphModule, tensors: list[Tensor]) -> Run:
     """
     path = cache_folder() / f"{_key(graph, tensors)}.pt2"
     if path.is_file():
+        with contextlib.suppress(OSError):
+            path.touch()
         with contextlib.suppress(RuntimeError):  # a damaged file is made anew
             return _open(path)
     _compile(graph, tensors, path)
+    for other in path.parent.glob("*.pt2"):  # 2 MB each, one for every network and batch that was ever trained
+        with contextlib.suppress(OSError):
+            if time.time() - other.stat().st_mtime > UNUSED:
+                other.unlink()
     return _open(path)
 
 

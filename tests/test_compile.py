@@ -1,5 +1,6 @@
 """Machine code does what the function does, and where there can be none, the function runs and says why."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -600,3 +601,18 @@ def test_another_function_has_another_name_in_the_cache(monkeypatch, tmp_path):
                     ppo.compile.load(record(function, [x]), [x])
     assert names[::2] == names[1::2]
     assert len(set(names)) == len(functions) * len(tensors)
+
+
+def test_what_was_not_used_for_a_month_leaves_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path))
+    monkeypatch.setattr("ppo.compile._compile", lambda graph, tensors, path: path.write_bytes(b""))
+    monkeypatch.setattr("ppo.compile._open", lambda path: path)
+    x = torch.zeros(2)
+    used = ppo.compile.load(record(lambda x: (x + 1,), [x]), [x])
+    rated = tmp_path / "hutto-movies.jsonl"
+    for path in (used, tmp_path / "old.pt2", rated):
+        path.touch()
+        os.utime(path, (0, 0))
+    assert ppo.compile.load(record(lambda x: (x + 1,), [x]), [x]) == used  # used again
+    new = ppo.compile.load(record(lambda x: (x + 2,), [x]), [x])
+    assert set(tmp_path.iterdir()) == {used, new, rated}
