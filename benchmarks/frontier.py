@@ -16,12 +16,12 @@ import matplotlib.pyplot as plt
 import torch
 import tyro
 
-from benchmarks.trained import RESULTS, spread, trained, write_result
-from ppo import Config, preset
+from benchmarks.trained import RESULTS, settings, spread, trained, write_result
 from ppo.pretrain import pretrain
 from ppo.saved import load
 from ppo.text.frontier import log_probs, optimum, reward_and_kl
 
+ENV = "text/Frontier-v0"
 BETAS, SEEDS = (1.0, 0.5, 0.25), (1, 2, 3)
 STEPS = 8_000_000
 # At the optimum every sequence is worth the same, so that what is left to learn is small: many places, each batch used
@@ -46,12 +46,6 @@ class Point:
     total_variation: float
 
 
-def settings(name: str, steps: int, seed: int, **more: object) -> Config:
-    """Return the preset with a name, a budget and a seed."""
-    fixed = {"runs_dir": str(RUNS), "exp_name": name, "total_timesteps": steps, "seed": seed, "threads": 1}
-    return preset("text/Frontier-v0")[1].replace(fixed | {"eval_episodes": 0} | more)
-
-
 def train(beta: float, seed: int, start: Path) -> Point:
     """Train one seed near the reference, and measure where it came to lie."""
     run = near(beta, seed, start)
@@ -69,7 +63,7 @@ def near(beta: float, seed: int, start: Path) -> Path:
     """
     begin = near(2 * beta, seed, start) if beta < 0.5 else start
     from_it = {"init_from": str(begin), "reference": str(start), "kl_coef": beta}
-    return trained(settings(f"beta{beta}", STEPS, seed, **CLOSE, **from_it))
+    return trained(settings(ENV, RUNS, f"beta{beta}", seed, total_timesteps=STEPS, eval_episodes=0, **CLOSE, **from_it))
 
 
 def sequence_log_probs(run: Path) -> torch.Tensor:
@@ -101,7 +95,7 @@ def draw(points: list[Point], start: Path) -> None:
     for beta in sorted(BETAS):
         found = [p for p in points if p.beta == beta]
         axes.plot([p.kl for p in found], [p.reward for p in found], "o", markersize=5, label=f"PPO, β = {beta}")
-    axes.set(xlabel="KL(π ‖ π_ref), nats a sequence", ylabel="E[r]", title="text/Frontier-v0")
+    axes.set(xlabel="KL(π ‖ π_ref), nats a sequence", ylabel="E[r]", title=ENV)
     axes.legend()
     figure.savefig(RESULTS / "frontier.png", dpi=110)
 
@@ -109,7 +103,7 @@ def draw(points: list[Point], start: Path) -> None:
 def main(jobs: int = 2) -> None:
     """Train what is missing, and write table, figures and picture."""
     torch.set_num_threads(1)
-    start = trained(settings("reference", 1_000_000, 1), pretrain)
+    start = trained(settings(ENV, RUNS, "reference", 1, total_timesteps=1_000_000, eval_episodes=0), pretrain)
     points: list[Point] = []
     with ProcessPoolExecutor(jobs) as pool:
         for beta in BETAS:  # the large ones first: small ones begin at their runs

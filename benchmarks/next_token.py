@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.trained import spread, trained, write_result
-from ppo import preset
+from benchmarks.trained import settings, spread, trained, write_result
 from ppo.evaluate import evaluate
 from ppo.pretrain import pretrain
 from ppo.text.ratings import fetch
@@ -36,10 +35,10 @@ RUNS = Path("runs/next_token")
 def train(way: str, seed: int) -> tuple[float, float]:
     """Train one seed and return its accuracy on the training and on the held-out lines."""
     name, changes = WAYS[way]
-    fixed = {"runs_dir": str(RUNS), "exp_name": name, "seed": seed, "threads": 1, "state_size": 64, "eval_episodes": 0}
-    config = preset("text/NextToken-v0")[1].replace(fixed | changes)
+    more = {"state_size": 64, "eval_episodes": 0, "env_kwargs": {"corpus": CORPUS}} | changes
+    config = settings("text/NextToken-v0", RUNS, name, seed, **more)
     if name == "likelihood":  # it holds out the same lines by itself
-        run = trained(config.replace({"env_kwargs": {"corpus": CORPUS}}), partial(pretrain, patience=0))
+        run = trained(config, partial(pretrain, patience=0))
     else:
         run = trained(config.replace({"env_kwargs": {"corpus": CORPUS, "part": "training"}}))
     parts = (

@@ -5,11 +5,13 @@
 Both learn by acting alone; dynamic programming, which knows the process, gives what they are to come to.
 """
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import torch
 
-from benchmarks.trained import spread, trained, write_result
+from benchmarks.trained import settings, spread, trained, write_result
 from ppo import load_policy, preset
 from ppo.envs.traffic_light import ACTIONS, STATES, best_values
 
@@ -33,8 +35,7 @@ def learn(seed: int, gamma: float, epsilon: float = 0.2) -> np.ndarray:
 
 def actor_critic(seed: int) -> tuple[list[int], list[float]]:
     """Return the greedy action at each light and its value, of PPO with its preset."""
-    fixed = {"runs_dir": "runs/q_learning", "exp_name": "light", "seed": seed, "threads": 1}
-    player = load_policy(trained(preset("TrafficLight-v0")[1].replace(fixed)))
+    player = load_policy(trained(settings("TrafficLight-v0", Path("runs/q_learning"), "light", seed)))
     with torch.no_grad():
         obs = torch.arange(2).unsqueeze(0)  # (1, 2)
         _, values, _ = player.policy(obs, player.policy.initial_state(2), torch.ones(1, 2, dtype=torch.bool))

@@ -13,21 +13,20 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict
 from functools import partial
 from itertools import pairwise, product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import tyro
 
 from benchmarks.judges import vader
-from benchmarks.trained import RESULTS, markdown, spread, trained
-from ppo import Config, preset
+from benchmarks.rlhf_report import Point, draw, said, table, turning
+from benchmarks.trained import RESULTS, markdown, settings, trained
 from ppo.pretrain import pretrain
 from ppo.reference import divergence
 from ppo.reward import fit, quality
@@ -37,7 +36,7 @@ from ppo.text import corpus, ratings
 from ppo.text.env import packed
 from ppo.text.reward_model import RewardModel, shown
 
-DATA = "hutto-movies"
+ENV, DATA = "text/Write-v0", "hutto-movies"
 WRITE = {"corpus": DATA, "size": 3000, "max_tokens": 24}
 BETAS, SEEDS = (0.0, 0.1, 0.3), (1, 2, 3)
 READ, RATED, STEPS = 1_500_000, 800_000, 800_000  # tokens of pretraining, of a reward model, of PPO
@@ -46,37 +45,20 @@ EXAMPLES = 6
 RUNS = Path("runs/rlhf")
 
 
-@dataclass(frozen=True)
-class Point:
-    """What a checkpoint's samples are like; means over them."""
-
-    beta: float
-    seed: int
-    step: int
-    reward: float  # of the model that is trained on
-    others: float  # of the model of the other raters
-    vader: float
-    kl: float  # nats a sequence, from the language model
-    perplexity: float  # under the language model
-    distinct: float  # of all pairs of neighbouring words, the share of different ones
-    ended: float
-    length: float
-
-
-def settings(name: str, seed: int, steps: int, **more: Any) -> Config:
-    """Return the preset with a name, a seed and a budget."""
-    fixed = {"runs_dir": str(RUNS), "exp_name": name, "seed": seed, "total_timesteps": steps, "threads": 1}
-    return preset("text/Write-v0", policy=more.pop("policy", "gru"))[1].replace(fixed | {"env_kwargs": WRITE} | more)
-
-
 def read(policy: str) -> Path:
     """Return a language model of the reviews."""
-    return trained(settings(f"read_{policy}", 1, READ, learning_rate=3e-3, policy=policy), pretrain)
+    return trained(
+        settings(
+            ENV, RUNS, f"read_{policy}", 1, total_timesteps=READ, env_kwargs=WRITE, learning_rate=3e-3, policy=policy
+        ),
+        pretrain,
+    )
 
 
 def rate(raters: str) -> Path:
     """Return a reward model of some raters."""
-    config = settings(f"rate_{raters}", 1, RATED, num_envs=16, num_minibatches=1, learning_rate=1e-3)
+    few = {"num_envs": 16, "num_minibatches": 1, "learning_rate": 1e-3}
+    config = settings(ENV, RUNS, f"rate_{raters}", 1, total_timesteps=RATED, env_kwargs=WRITE, **few)
     return trained(config, partial(fit, source=DATA, raters=raters))
 
 
@@ -84,7 +66,7 @@ def tune(beta: float, seed: int, start: Path, model: Path) -> Path:
     """Return a policy that was trained on a reward model, near the language model."""
     near = {"init_from": str(start), "reference": str(start), "kl_coef": beta, "keep_checkpoints": True}
     rewarded = {"env_kwargs": WRITE | {"reward": str(model)}, "eval_episodes": 0}
-    return trained(settings(f"tune_{beta}", seed, STEPS, **near, **rewarded))
+    return trained(settings(ENV, RUNS, f"tune_{beta}", seed, total_timesteps=STEPS, **near, **rewarded))
 
 
 def measured(run: Path, beta: float, seed: int, start: Path, models: Sequence[Path]) -> list[Point]:
@@ -122,58 +104,6 @@ def distinct(texts: list[list[int]]) -> float:
     """Return of all pairs of neighbouring words the share of different ones (Li et al. 2016, distinct-2)."""
     pairs = [pair for text in texts for pair in pairwise(text)]
     return len(set(pairs)) / max(1, len(pairs))
-
-
-def table(points: list[Point]) -> list[tuple[str, ...]]:
-    """Return a row for the language model and one for each β, at the end of its training."""
-    names = [field.name for field in fields(Point)][3:]
-    rows: list[tuple[str, ...]] = [("", *names)]
-    last = max(p.step for p in points)
-    found_of = {"language model": [p for p in points if (p.beta, p.step) == (BETAS[0], 0)]}
-    found_of |= {f"β {beta}": [p for p in points if (p.beta, p.step) == (beta, last)] for beta in BETAS}
-    for name, found in found_of.items():
-        columns = list(zip(*map(astuple, found), strict=True))[3:]
-        rows.append((name, *(spread(list(column), 2) for column in columns)))
-    return rows
-
-
-def turning(points: list[Point], judge: str) -> str:
-    """Return how a judge goes on from its highest mean over seeds to the end, of the runs that nothing holds back."""
-    free = [[p for p in points if (p.beta, p.seed) == (BETAS[0], seed)] for seed in SEEDS]  # (seeds, checkpoints)
-    means = [statistics.fmean(getattr(p, judge) for p in column) for column in zip(*free, strict=True)]
-    best = means.index(max(means))
-    falls = [getattr(run[-1], judge) - getattr(run[best], judge) for run in free]
-    gains = [run[-1].reward - run[best].reward for run in free]
-    at, end = (statistics.fmean(run[n].kl for run in free) for n in (best, -1))
-    return (
-        f"`{judge}` is highest at {at:.1f} nats ({max(means):.2f}); from there to the end, at {end:.1f} nats, it changes by "
-        f"{spread(falls, 2)}, the reward by {spread(gains, 2)}"
-    )
-
-
-def draw(points: list[Point]) -> None:
-    """Draw the reward that is trained on and what the judges say, by the divergence."""
-    titles = {"reward": "reward model (trained on)", "others": "reward model of the other raters", "vader": "VADER"}
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
-    for axis, (name, title) in zip(axes, titles.items(), strict=True):
-        for number, beta in enumerate(BETAS):
-            for seed in SEEDS:
-                found = [p for p in points if (p.beta, p.seed) == (beta, seed)]
-                label = f"β = {beta}" if seed == SEEDS[0] else None
-                kls, values = [p.kl for p in found], [getattr(p, name) for p in found]
-                axis.plot(kls, values, "o-", color=f"C{number}", markersize=3, linewidth=1, label=label)
-        axis.set(xlabel="KL(π ‖ π_ref), nats a sequence", title=title)
-    axes[0].legend()
-    figure.savefig(RESULTS / "rlhf.png", dpi=110)
-
-
-def said(name: str, found: dict[str, Any]) -> str:
-    """Return a line on how well something tells held-out comparisons."""
-    lengths = ", ".join(f"{x:.3f}" for x in found["by_length"])
-    return (
-        f"- {name}: {found['accuracy']:.3f} of held-out comparisons (another rater {found['agreement']:.3f}, the mean of all "
-        f"others {found['ceiling']:.3f}); short, middle, long texts {lengths}; calibration error {found['calibration']:.3f}"
-    )
 
 
 def modelled(model: Path) -> dict[str, Any]:
@@ -231,7 +161,7 @@ def main(jobs: int = 2) -> None:
         )
         points = [p for found in each for p in found]
     (RESULTS / "rlhf.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
-    draw(points)
+    draw(points, RESULTS / "rlhf.png")
     chosen = runs[grid.index((BETAS[1], 1))]
     pairs = zip(examples(start), examples(chosen), strict=True)
     text = [

@@ -103,7 +103,8 @@ def parse(command: str) -> Config:
 def _flags(task: Task) -> tuple[tuple[str, str], ...]:
     """Return a task's flags as settings, but for its algorithm: what tells it from another on the same environment."""
     pairs = (flag.strip().partition(" ") for flag in task.arguments.split("--")[1:])
-    return tuple((name.replace("-", "_"), value or "on") for name, _, value in pairs if name != "algorithm")
+    named = ((name.replace("-", "_"), value.replace("{start}", task.start) or "on") for name, _, value in pairs)
+    return tuple((name, value) for name, value in named if name != "algorithm")
 
 
 def _ppo(arguments: list[str], log: Path) -> None:
@@ -169,7 +170,9 @@ def main(
     """
     path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
     results = [Result(**row) for row in json.loads(path.read_text())] if path.is_file() else []
-    runs = {_key(run): run for run in read_curves(curves)} if curves.is_file() else {}
+    flags = {_flags(task) for task in SUITES[suite]}  # curves of other settings are of tasks that have changed
+    kept = [run for run in read_curves(curves) if run.settings in flags] if curves.is_file() else []
+    runs = {_key(run): run for run in kept}
     known = {(r.task, r.settings, r.seed, r.episodes) for r in results}
     tasks = [(task, settings_of(task)) for task in SUITES[suite] if only in task.name]
     grid = [(task, seed, settings) for seed in range(1, seeds + 1) for task, settings in tasks]

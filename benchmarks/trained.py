@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ppo import Config, Trainer
+from ppo import Config, Trainer, preset
 from ppo.checkpoint import read_checkpoint
 
 RESULTS = Path(__file__).parent / "results"
@@ -20,6 +20,12 @@ def digest(config: Config, **more: str) -> str:
     settings, defaults = config.to_json(), Config().to_json()
     chosen = {name: value for name, value in settings.items() if value != defaults[name]} | more
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def settings(env_id: str, runs: Path, name: str, seed: int, **more: Any) -> Config:
+    """Return an environment's preset for a run that a program makes, on one thread; `more` are further settings."""
+    fixed = {"runs_dir": str(runs), "exp_name": name, "seed": seed, "threads": 1}
+    return preset(env_id, policy=more.get("policy", "auto"))[1].replace(fixed | more)
 
 
 def spread(values: list[float], digits: int) -> str:

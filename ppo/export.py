@@ -62,8 +62,7 @@ class Deployed(nn.Module):
         if not self.recurrent:
             state, starts = torch.zeros(places, 0), torch.ones(places, dtype=torch.bool)
         dist, _, state = self.policy(packed.unsqueeze(0), state, starts.unsqueeze(0))
-        noise = torch.cat([torch.full((size,), kind.neutral) for kind, size in self.policy.head.parts])
-        action = dist.sample(noise.expand(1, places, -1))[0]
+        action = dist.sample(self.policy.head.noise(1, places, deterministic=True))[0]
         sizes = [leaf_size(leaf) for leaf in self.actions]
         columns = action.split(sizes, dim=-1) if len(sizes) > 1 or action.dim() > 1 else [action]
         found = tuple(map(self._to_env, self.actions, columns, self.policy.head.units))

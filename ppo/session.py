@@ -13,7 +13,7 @@ from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.pretrain import pretrain as learn
 from ppo.reward import agreement, fit
-from ppo.terminal import Reporter, time_split
+from ppo.terminal import Reporter, print_lines, time_split
 from ppo.text.ratings import fetch, read
 from ppo.trainer import Trainer
 
@@ -26,7 +26,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         origin: where its settings come from.
         console: printed to.
     """
-    _print(console, [("settings", origin), *describe(trainer)])
+    print_lines(console, [("settings", origin), *describe(trainer)])
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = trainer.train(reporter)
     folder = shlex.quote(str(run_dir))
@@ -46,12 +46,12 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
             f"over {trainer.config.eval_episodes} deterministic episodes (best of the run {trainer.best_return:.1f})"
         )
         lines.insert(0, ("evaluation", f"return {trainer.last_evaluation:.1f} {played}"))
-    _print(console, lines)
+    print_lines(console, lines)
 
 
 def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
     """Print what was resolved, pretrain with a progress bar, and print what came of it and what to do next; see `train`."""
-    _print(console, describe(trainer)[:5])
+    print_lines(console, describe(trainer)[:5])
     with contextlib.closing(trainer.envs), Reporter(console) as reporter:
         found = learn(trainer, corpus, patience, reporter)
     folder = shlex.quote(str(found.run_dir))
@@ -62,12 +62,12 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
         ("read some", f"{_command('ppo')} sample {folder}"),
         ("train from it", f"{_command('ppo')} train {_same(trainer)} {near}"),
     ]
-    _print(console, lines)
+    print_lines(console, lines)
 
 
 def reward(trainer: Trainer, source: str, raters: str, patience: int, console: Console) -> None:
     """Print what was resolved, train a reward model, and print how good it is and what to do next; see `train`."""
-    _print(console, describe(trainer)[:5])
+    print_lines(console, describe(trainer)[:5])
     with contextlib.closing(trainer.envs), Reporter(console) as reporter:
         found = fit(trainer, source, raters, patience, reporter)
     quality, thirds = found.quality, ", ".join(f"{x:.3f}" for x in found.quality.by_length)
@@ -88,7 +88,7 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
         ("run folder", str(found.run_dir)),
         ("write for it", use),
     ]
-    _print(console, lines)
+    print_lines(console, lines)
 
 
 def data(name: str, file: Path | None, console: Console) -> None:
@@ -107,12 +107,7 @@ def data(name: str, file: Path | None, console: Console) -> None:
         ]
     if found.pairs:
         lines.append(("preferences", f"{len(found.pairs):,}"))
-    _print(console, [*lines, ("the first", found.texts[0])])
-
-
-def _print(console: Console, lines: list[tuple[str, str]]) -> None:
-    for name, value in lines:
-        console.print(f"{name:>13}  {value}", markup=False)
+    print_lines(console, [*lines, ("the first", found.texts[0])])
 
 
 def _same(trainer: Trainer, **changed: str) -> str:

@@ -53,9 +53,8 @@ def supervise(
             loss, tokens = step(rate)
             trainer.iteration, trainer.global_step = trainer.iteration + 1, trainer.global_step + tokens
             done, found = trainer.global_step / config.total_timesteps, math.nan
-            over = (
-                stop.is_set() or trainer.global_step + tokens > config.total_timesteps
-            )  # another such would exceed it
+            spent = trainer.global_step + tokens > config.total_timesteps  # another such step would exceed it
+            over = stop.is_set() or spent
             if over or done >= due:
                 due, found = due + 1 / EVALUATIONS, test()
                 since = 0 if found < best else since + 1

@@ -100,3 +100,9 @@ def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) ->
         "reference": "a smaller reference",
     }
     return f"{parts}; what would help: {help_with[largest]}"
+
+
+def print_lines(console: Console, lines: list[tuple[str, str]]) -> None:
+    """Print (name, text) pairs, a line each, the texts below each other."""
+    for name, text in lines:
+        console.print(f"{name:>13}  {text}", markup=False)

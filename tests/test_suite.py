@@ -156,3 +156,12 @@ def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
     assert existing(tmp_path, "__td-1", 1).name == "env__td-1__s1__10"
     assert existing(tmp_path, "__td-1", 10).name == "env__td-1__s10"
     assert existing(tmp_path, "__td-1", 2) is None
+
+
+def test_tasks_that_start_from_different_runs_have_curves_of_their_own():
+    clones = [
+        task
+        for task in SUITES["text"]
+        if task.name in ("RandomWalks from a clone", "RandomWalks from a clone, transformer")
+    ]
+    assert len({suite._flags(task) for task in clones}) == 2

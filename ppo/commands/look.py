@@ -132,19 +132,17 @@ class Export:
 
     def run(self) -> None:
         from ppo.export import export
+        from ppo.terminal import print_lines
 
         found = export(self.run_dir, self.format, self.out, self.checkpoint)
-        alike = (
-            f"as the run's policy on {found.observations} observations ({found.where}), within {found.difference:.1g}"
-        )
-        lines = {
-            "file": found.path,
-            "inputs": "; ".join(found.inputs),
-            "outputs": "; ".join(found.outputs),
-            "acts": alike,
-        }
-        for name, value in lines.items():
-            console.print(f"{name:>13}  {value}", markup=False)
+        alike = f"as the run's policy on {found.observations} observations ({found.where})"
+        lines = [
+            ("file", str(found.path)),
+            ("inputs", "; ".join(found.inputs)),
+            ("outputs", "; ".join(found.outputs)),
+            ("acts", f"{alike}, within {found.difference:.1g}"),
+        ]
+        print_lines(console, lines)
 
 
 @dataclass(frozen=True)
@@ -166,10 +164,10 @@ class Check:
 
     def run(self) -> None:
         from ppo.check import check
+        from ppo.terminal import print_lines
 
         preset = {"algorithm": self.algorithm, "policy": self.policy}
-        for name, finding in check(self.env_id, self.num_envs, self.steps, self.env_kwargs, **preset):
-            console.print(f"{name:>13}  {finding}", markup=False)
+        print_lines(console, list(check(self.env_id, self.num_envs, self.steps, self.env_kwargs, **preset)))
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class Packer:
 
     def __init__(self, space: Space[Any], device: torch.device | None = None) -> None:
         self.space, self.device, self.dtype = space, device, packed_dtype(space)
-        self.nested = isinstance(space, Dict | Tuple)
+        self.nested, self.leaves = isinstance(space, Dict | Tuple), [leaf for _, leaf in leaves(space)]
 
     def __call__(self, obs: Any) -> Tensor:
         """Return (N, *shape) for a leaf, (N, D) for a Dict or Tuple, of packed_dtype(space); indices start at 0.
@@ -121,13 +121,11 @@ class Packer:
         Args:
             obs: N observations, batched as Gymnasium's vector environments do.
         """
-        if not self.nested:
-            return self._leaf(self.space, obs)
         return self.join([value for _, value in leaf_values(self.space, obs)])
 
     def join(self, values: Sequence[Any]) -> Tensor:
         """Return the same of the observations' leaves, (N, …) each, in packing order."""
-        columns = [self._leaf(leaf, value) for (_, leaf), value in zip(leaves(self.space), values, strict=True)]
+        columns = [self._leaf(leaf, value) for leaf, value in zip(self.leaves, values, strict=True)]
         if not self.nested:
             return columns[0]
         return torch.cat([column.reshape(column.shape[0], -1) for column in columns], dim=1)  # (N, D)

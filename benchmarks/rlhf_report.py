@@ -1,0 +1,84 @@
+"""What `benchmarks.rlhf` found, as a table, sentences and a picture."""
+
+import statistics
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from benchmarks.trained import spread
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a checkpoint's samples are like; means over them."""
+
+    beta: float
+    seed: int
+    step: int
+    reward: float  # of the model that is trained on
+    others: float  # of the model of the other raters
+    vader: float
+    kl: float  # nats a sequence, from the language model
+    perplexity: float  # under the language model
+    distinct: float  # of all pairs of neighbouring words, the share of different ones
+    ended: float
+    length: float
+
+
+def runs_at(points: list[Point], beta: float) -> list[list[Point]]:
+    """Return the points of each seed at a β, in the order of training, the language model's first."""
+    seeds = sorted({p.seed for p in points})
+    return [[p for p in points if (p.beta, p.seed) == (beta, seed)] for seed in seeds]
+
+
+def table(points: list[Point]) -> list[tuple[str, ...]]:
+    """Return a row for the language model and one for each β, at the end of its training."""
+    names = [field.name for field in fields(Point)][3:]
+    rows: list[tuple[str, ...]] = [("", *names)]
+    free, *_ = betas = sorted({p.beta for p in points})
+    found_of = {"language model": [run[0] for run in runs_at(points, free)]}
+    found_of |= {f"β {beta}": [run[-1] for run in runs_at(points, beta)] for beta in betas}
+    for name, found in found_of.items():
+        columns = list(zip(*map(astuple, found), strict=True))[3:]
+        rows.append((name, *(spread(list(column), 2) for column in columns)))
+    return rows
+
+
+def turning(points: list[Point], judge: str) -> str:
+    """Return how a judge goes on from its highest mean over seeds to the end, of the runs that nothing holds back."""
+    free = runs_at(points, min(p.beta for p in points))
+    means = [statistics.fmean(getattr(p, judge) for p in column) for column in zip(*free, strict=True)]
+    best = means.index(max(means))
+    falls = [getattr(run[-1], judge) - getattr(run[best], judge) for run in free]
+    gains = [run[-1].reward - run[best].reward for run in free]
+    at, end = (statistics.fmean(run[n].kl for run in free) for n in (best, -1))
+    return (
+        f"`{judge}` is highest at {at:.1f} nats ({max(means):.2f}); from there to the end, at {end:.1f} nats, it changes by "
+        f"{spread(falls, 2)}, the reward by {spread(gains, 2)}"
+    )
+
+
+def draw(points: list[Point], path: Path) -> None:
+    """Draw the reward that is trained on and what the judges say, by the divergence."""
+    titles = {"reward": "reward model (trained on)", "others": "reward model of the other raters", "vader": "VADER"}
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    for axis, (name, title) in zip(axes, titles.items(), strict=True):
+        for number, beta in enumerate(sorted({p.beta for p in points})):
+            for n, run in enumerate(runs_at(points, beta)):
+                label = f"β = {beta}" if n == 0 else None
+                kls, values = [p.kl for p in run], [getattr(p, name) for p in run]
+                axis.plot(kls, values, "o-", color=f"C{number}", markersize=3, linewidth=1, label=label)
+        axis.set(xlabel="KL(π ‖ π_ref), nats a sequence", title=title)
+    axes[0].legend()
+    figure.savefig(path, dpi=110)
+
+
+def said(name: str, found: dict[str, Any]) -> str:
+    """Return a line on how well something tells held-out comparisons."""
+    lengths = ", ".join(f"{x:.3f}" for x in found["by_length"])
+    return (
+        f"- {name}: {found['accuracy']:.3f} of held-out comparisons (another rater {found['agreement']:.3f}, the mean of all "
+        f"others {found['ceiling']:.3f}); short, middle, long texts {lengths}; calibration error {found['calibration']:.3f}"
+    )
