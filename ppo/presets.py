@@ -71,7 +71,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 # an entropy bonus that keeps looking for it.
 STRINGS = FAMILIES["ppo.text"] | {
     "policy": "transformer", "context": 20, "num_layers": 2, "num_envs": 256, "num_steps": 32, "gamma": 0.0,
-    "vf_coef": 0.05, "learning_rate": 2e-3, "ent_coef": 0.05,
+    "vf_coef": 0.05, "ent_coef": 0.05, "total_timesteps": 3_000_000,
 }  # fmt: skip
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
@@ -91,7 +91,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "text/Reverse": STRINGS,
     # To carry and to count repetitions takes a layer more. Long prompts with many repetitions are rare: after 3M tokens
     # dedup solved 0.95 with three layers and 0.92 with four (one seed each).
-    "text/Add": STRINGS | {"num_layers": 3, "total_timesteps": 3_000_000},
+    "text/Add": STRINGS | {"num_layers": 3},
     "text/Dedup": STRINGS | {"num_layers": 3, "total_timesteps": 6_000_000},
     # The next token does not depend on the guess: each is judged by itself, one temporal difference a token. Advantages as
     # they are, so that the entropy bonus is a temperature: normalised, the policy was sure of itself too early (42 % of
