@@ -25,7 +25,7 @@ import torch
 import tyro
 
 from benchmarks.judges import vader
-from benchmarks.rlhf_report import Point, draw, said, table, turning
+from benchmarks.rlhf_report import Point, draw, gained, said, table, turning, within
 from benchmarks.trained import RESULTS, markdown, settings, trained
 from ppo.pretrain import pretrain
 from ppo.reference import divergence
@@ -38,9 +38,10 @@ from ppo.text.reward_model import RewardModel, shown
 
 ENV, DATA = "text/Write-v0", "hutto-movies"
 WRITE = {"corpus": DATA, "size": 3000, "max_tokens": 24}
-BETAS, SEEDS = (0.0, 0.1, 0.3), (1, 2, 3)
-READ, RATED, STEPS = 1_500_000, 800_000, 800_000  # tokens of pretraining, of a reward model, of PPO
+BETAS, SEEDS = (0.0, 0.03, 0.1, 0.3), (1, 2, 3)
+READ, RATED, STEPS = 1_500_000, 800_000, 400_000  # tokens of pretraining, of a reward model, of PPO
 SAMPLES = 500  # of each checkpoint
+NEAR = 10.0  # nats a sequence from the language model that samples are shown at
 EXAMPLES = 6
 RUNS = Path("runs/rlhf")
 
@@ -162,7 +163,8 @@ def main(jobs: int = 2) -> None:
         points = [p for found in each for p in found]
     (RESULTS / "rlhf.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
     draw(points, RESULTS / "rlhf.png")
-    chosen = runs[grid.index((BETAS[1], 1))]
+    beta = within(points, NEAR)
+    chosen = runs[grid.index((beta, 1))]
     pairs = zip(examples(start), examples(chosen), strict=True)
     text = [
         "# From human ratings to a tuned text policy\n",
@@ -171,6 +173,7 @@ def main(jobs: int = 2) -> None:
         "models learnt from the same texts, each from half of the raters. Made by `python -m benchmarks.rlhf`.\n",
         markdown(table(points)),
         "![reward and judges by divergence](rlhf.png)\n",
+        gained(points, beta) + ".\n",
         f"Perplexity on held-out reviews: GRU {perplexity(start):.1f}, which all of this starts from; transformer "
         f"{perplexity(transformer):.1f}.\n",
         "## How far the reward can be trusted, β 0\n",
@@ -179,7 +182,7 @@ def main(jobs: int = 2) -> None:
         said("even raters, trained on", modelled(model)), said("odd raters, a judge", modelled(others)),
         said("a ridge regression on words, for comparison", counted()),
         "\n## Samples\n",
-        markdown([("language model", f"β {BETAS[1]}, seed 1"), *((a, b) for a, b in pairs)]),
+        markdown([("language model", f"β {beta}, seed 1"), *((a, b) for a, b in pairs)]),
     ]  # fmt: skip
     (RESULTS / "rlhf.md").write_text("\n".join(text))
     print("\n".join(text))

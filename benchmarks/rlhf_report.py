@@ -46,6 +46,24 @@ def table(points: list[Point]) -> list[tuple[str, ...]]:
     return rows
 
 
+def within(points: list[Point], nats: float) -> float:
+    """Return the smallest β whose runs end, on average, within so many nats of the language model; none: the largest."""
+    betas = sorted({p.beta for p in points})
+    near = (beta for beta in betas if statistics.fmean(run[-1].kl for run in runs_at(points, beta)) <= nats)
+    return next(near, betas[-1])
+
+
+def gained(points: list[Point], beta: float) -> str:
+    """Return what VADER says of a β at the end of its training, and how different its pairs of words are."""
+    runs = runs_at(points, beta)
+    gains = [run[-1].vader - run[0].vader for run in runs]
+    kept = [run[-1].distinct / run[0].distinct for run in runs]
+    return (
+        f"β {beta} ends {statistics.fmean(run[-1].kl for run in runs):.1f} nats a sequence from the language model: VADER "
+        f"rises by {spread(gains, 2)}, distinct-2 is {spread(kept, 2)} of the language model's"
+    )
+
+
 def turning(points: list[Point], judge: str) -> str:
     """Return how a judge goes on from its highest mean over seeds to the end, of the runs that nothing holds back."""
     free = runs_at(points, min(p.beta for p in points))

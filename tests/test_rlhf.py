@@ -65,5 +65,7 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     report = (tmp_path / "results" / "rlhf.md").read_text()
     assert "| language model |" in report
     assert "| β 0.5 |" in report
+    assert "β 0.0 ends" in report  # the smallest that stays within ten nats
+    assert rlhf.within(points, 0) == 0.5  # none does
     assert rlhf.counted()["accuracy"] > 0.7  # words are all that there is here
     assert (tmp_path / "results" / "rlhf.png").stat().st_size > 10_000
