@@ -38,16 +38,17 @@ EVALUATING = Lock()  # an evaluation draws from the process's generators
 
 @dataclass(frozen=True)
 class Result:
-    """What one seed of a task came to: evaluations of the last checkpoint."""
+    """What one seed of a task came to: evaluations of the last checkpoint, mean returns or means of the task's metric."""
 
     task: str
     arguments: str
     settings: str  # digest of the arguments and the preset
     seed: int
     steps: int
-    sampled: float  # mean return of the sampled policy
+    sampled: float
     deterministic: float
     episodes: int
+    start: tuple[float, ...] = ()  # the same two of the run that it starts from
 
 
 def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> tuple[Result, Run]:
@@ -66,12 +67,17 @@ def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> 
     start = _finished(task.start, folder / "start", seed, log) if task.start else None
     path = _finished(f"train {task.arguments.format(start=start)}", folder, seed, log)
     with EVALUATING:
-        reports = (evaluate(path, episodes, deterministic) for deterministic in (False, True))
-        sampled, greedy = (report.metric(task.metric) if task.metric else report.mean for report in reports)
-    run = replace(read_run(path), settings=_flags(task))
-    return Result(
-        task.name, task.arguments, settings, seed, meta_of(path)["global_step"], sampled, greedy, episodes
-    ), run
+        sampled, deterministic = _scores(path, task.metric, episodes)
+        begin = _scores(start, task.metric, episodes) if start else ()
+    steps = meta_of(path)["global_step"]
+    result = Result(task.name, task.arguments, settings, seed, steps, sampled, deterministic, episodes, begin)
+    return result, replace(read_run(path), settings=_flags(task))
+
+
+def _scores(path: Path, metric: str, episodes: int) -> tuple[float, ...]:
+    """Return what the sampled and the deterministic policy score."""
+    reports = (evaluate(path, episodes, deterministic) for deterministic in (False, True))
+    return tuple(report.metric(metric) if metric else report.mean for report in reports)
 
 
 def _finished(command: str, folder: Path, seed: int, log: Path) -> Path:
@@ -121,16 +127,24 @@ def table(suite: str, results: list[Result]) -> str:
         found = sorted((r for r in results if r.task == task.name), key=lambda r: r.seed)
         if not found:
             continue
-        scores = [r.sampled for r in found], [r.deterministic for r in found]
-        each = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in scores)
-        means = (spread(values, _digits(statistics.fmean(values))) for values in scores)
         steps = f"{max(r.steps for r in found):,}"
-        rows.append((task.name, f"`{task.arguments}`", steps, *means, *each, task.target, task.published))
+        if starts := [r.start for r in found if r.start]:
+            rows.append((f"{task.name}: its start", f"`ppo {task.start}`", "", *_columns(starts), "", ""))
+        ends = [(r.sampled, r.deterministic) for r in found]
+        rows.append((task.name, f"`{task.arguments}`", steps, *_columns(ends), task.target, task.published))
     return markdown(rows)
 
 
+def _columns(scores: list[tuple[float, ...]]) -> tuple[str, ...]:
+    """Return the mean over seeds of the sampled and of the deterministic policy, then each seed's."""
+    ways = [list(way) for way in zip(*scores, strict=True)]
+    means = (spread(values, _digits(statistics.fmean(values))) for values in ways)
+    each = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in ways)
+    return (*means, *each)
+
+
 def _digits(value: float) -> int:
-    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 20 else 2
+    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 20 else 2 if abs(value) > 1 else 3
 
 
 def write(suite: str, results: list[Result], command: str) -> None:

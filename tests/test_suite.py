@@ -61,7 +61,8 @@ def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tm
     small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2 --total-timesteps 256"
     task = Task("walks", f"{small} --init-from {{start}}", "", "", f"{way} {small}", "ended")
     result, _ = suite.run_one("tiny", task, suite.settings_of(task), 2, 4)
-    assert 0 <= result.sampled <= 1
+    assert all(0 <= score <= 1 for score in (result.sampled, result.deterministic, *result.start))
+    assert len(result.start) == 2
     (start,) = (tmp_path / "runs").rglob("start/*__s2/checkpoints/latest.safetensors")
     assert read_checkpoint(start)[1]["supervised"] == supervised
 
@@ -106,6 +107,14 @@ def test_the_table_gives_every_seed_and_both_policies():
     results = [suite.Result(name, "HalfCheetah-v5", "", seed, 999_424, 5000.0 + seed, 6000.0, 10) for seed in (1, 2)]
     text = suite.table("mujoco", results).splitlines()[-1]
     assert "| 5002 ± 1 | 6000 ± 0 | 5001, 5002 | 6000, 6000 | ≥ 5000 |" in text
+
+
+def test_the_table_says_where_a_task_started():
+    task = next(task for task in SUITES["text"] if task.start)
+    result = suite.Result(task.name, task.arguments, "", 1, 1024, 0.9, 1.0, 10, (0.25, 0.5))
+    start, end = suite.table("text", [result]).splitlines()[-2:]
+    assert f"`ppo {task.start}` |  | 0.250, one seed | 0.500, one seed | 0.250 | 0.500 |" in start
+    assert "| 1,024 | 0.900, one seed | 1.000, one seed |" in end
 
 
 def test_curves_of_a_suite_are_read_back_with_what_tells_them_apart(tmp_path):
