@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -22,7 +23,7 @@ from ppo.pretrain import pretrain
 from ppo.text.ratings import fetch
 
 CORPUS = "hutto-movies"
-WAYS = {
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "actor-critic, one temporal difference a token, γ 0, λ 0 (the preset)": ("td", {}),
     "actor-critic, one temporal difference a token, γ 0.9, λ 0": ("td9", {"gamma": 0.9}),
     "actor-critic, GAE, γ 0.9, λ 0.95": ("gae", {"gamma": 0.9, "gae_lambda": 0.95}),

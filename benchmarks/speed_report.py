@@ -38,7 +38,7 @@ def write(found: dict[str, Any], must: list[tuple[str, str]]) -> None:
 
 def rows_table(rows: dict[str, Any], must: list[tuple[str, str]]) -> str:
     """Return the comparison: our steps per second compiled and not, the peer's, the ratio, and where our time goes."""
-    table = [
+    table: list[tuple[str, ...]] = [
         ("work", "ours", "not compiled", "peer", "ratio", "must reach", "rounds", "environments alone", "our time")
     ]
     for name, target in must:
@@ -70,7 +70,9 @@ def times_table(times: dict[str, list[float]]) -> str:
 
 def text_table(text: dict[str, list[float]]) -> str:
     """Return tokens per second of collection and update, and their shares of what bare loops do."""
-    rows = [("work", "tokens per second (median)", "a bare loop", "ratio", "must reach", "rounds")]
+    rows: list[tuple[str, ...]] = [
+        ("work", "tokens per second (median)", "a bare loop", "ratio", "must reach", "rounds")
+    ]
     for ours, bare, must in (("collect", "bare sampling", "≥ 0.8"), ("update", "bare forward and backward", "≥ 0.67")):
         each = [a / b for a, b in zip(text[ours], text[bare], strict=True)]
         numbers = median(text[ours]), median(text[bare])

@@ -7,7 +7,6 @@ successors, no clipping, no statistics, no optimizer.
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,10 +36,10 @@ class Bare(nn.Module):
         return self.logits(x).log_softmax(-1), self.value(x).squeeze(-1), state
 
 
-def sides() -> dict[str, Callable[[], None]]:
+def sides() -> dict[str, Callable[[], object]]:
     """Return what is timed, each call of which takes STEPS · PLACES tokens."""
     task = Task(
-        Vocabulary([chr(0x4E00 + n) for n in range(SYMBOLS)]), lambda cs: np.ones(len(cs)), LENGTH, min_tokens=0
+        Vocabulary([chr(0x4E00 + n) for n in range(SYMBOLS)]), lambda cs: [1.0] * len(cs), LENGTH, min_tokens=0
     )  # fmt: skip
     envs = TokenEnv(task, PLACES)
     config = Config(
@@ -68,8 +67,8 @@ def sides() -> dict[str, Callable[[], None]]:
         torch.autograd.grad(loss, list(bare.parameters()))
 
     return {
-        "collect": lambda: collector.collect(STEPS) and None, "bare sampling": sample,
-        "update": lambda: learner.update(rollout, 0.0) and None, "bare forward and backward": backward,
+        "collect": lambda: collector.collect(STEPS), "bare sampling": sample,
+        "update": lambda: learner.update(rollout, 0.0), "bare forward and backward": backward,
     }  # fmt: skip
 
 

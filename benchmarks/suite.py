@@ -11,6 +11,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -103,7 +104,9 @@ def settings_of(task: Task) -> str:
 
 def parse(command: str) -> Config:
     """Return a command's settings, but for the run that it starts from."""
-    return cli.parse(command.replace("--init-from {start}", "").split()).settings
+    asked = cli.parse(command.replace("--init-from {start}", "").split())
+    assert isinstance(asked, cli.LEARNING)
+    return asked.settings
 
 
 def _flags(task: Task) -> tuple[tuple[str, str], ...]:
@@ -135,7 +138,7 @@ def table(suite: str, results: list[Result]) -> str:
     return markdown(rows)
 
 
-def _columns(scores: list[tuple[float, ...]]) -> tuple[str, ...]:
+def _columns(scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
     """Return the mean over seeds of the sampled and of the deterministic policy, then each seed's."""
     ways = [list(way) for way in zip(*scores, strict=True)]
     means = (spread(values, _digits(statistics.fmean(values))) for values in ways)

@@ -46,4 +46,4 @@ def _cartpole_hidden(**kwargs: Any) -> gymnasium.Env:
 
 
 gymnasium.register("CartPoleHidden-v0", entry_point=_cartpole_hidden)
-gymnasium.register("Recall-v0", entry_point=Recall)
+gymnasium.register("Recall-v0", entry_point="benchmarks.tasks:Recall")

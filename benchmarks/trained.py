@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def spread(values: list[float], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else f"{mean}, one seed"
 
 
-def markdown(rows: list[tuple[str, ...]]) -> str:
+def markdown(rows: Sequence[tuple[str, ...]]) -> str:
     """Return a Markdown table; the first row is its head."""
     head, *rest = rows
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, ("---",) * len(head), *rest])
