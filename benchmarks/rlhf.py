@@ -3,15 +3,14 @@
     python -m benchmarks.rlhf
 
 A GRU learns to write like 10,604 snippets of movie reviews, a second one what half of their raters prefer. PPO then raises
-that reward at several weights β of the divergence from the language model. Held-out judges say what it is worth: a
-reward model of the other raters, and VADER's lexicon.
+that reward at several weights β of the divergence from the language model, and without any what models of few ratings
+say. Held-out judges tell what it is worth: a reward model of the other raters, and VADER's lexicon.
 """
 
 import csv
 import json
 import statistics
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +26,7 @@ import tyro
 from benchmarks.judges import vader
 from benchmarks.rlhf_report import Point, draw, gained, said, table, turning, within
 from benchmarks.trained import RESULTS, markdown, settings, trained
+from ppo.files import write_atomically
 from ppo.pretrain import pretrain
 from ppo.reference import divergence
 from ppo.reward import fit, quality
@@ -37,12 +37,14 @@ from ppo.text.env import packed
 from ppo.text.reward_model import RewardModel, shown
 
 ENV, DATA = "text/Write-v0", "hutto-movies"
-WRITE = {"corpus": DATA, "size": 3000, "max_tokens": 24}
+WRITE: dict[str, Any] = {"corpus": DATA, "size": 3000, "max_tokens": 24}
 BETAS, SEEDS = (0.0, 0.03, 0.1, 0.3), (1, 2, 3)
 READ, RATED, STEPS = 1_500_000, 800_000, 400_000  # tokens of pretraining, of a reward model, of PPO
+FEW, FREE = 500, 200_000  # texts of a poor reward model, tokens of PPO on it
 SAMPLES = 500  # of each checkpoint
 NEAR = 10.0  # nats a sequence from the language model that samples are shown at
 EXAMPLES = 6
+JUDGES = ("others", "vader")
 RUNS = Path("runs/rlhf")
 
 
@@ -56,30 +58,53 @@ def read(policy: str) -> Path:
     )
 
 
-def rate(raters: str) -> Path:
+def rate(raters: str, name: str, source: str) -> Path:
     """Return a reward model of some raters."""
-    few = {"num_envs": 16, "num_minibatches": 1, "learning_rate": 1e-3}
-    config = settings(ENV, RUNS, f"rate_{raters}", 1, total_timesteps=RATED, env_kwargs=WRITE, **few)
-    return trained(config, partial(fit, source=DATA, raters=raters))
+    small = {"num_envs": 16, "num_minibatches": 1, "learning_rate": 1e-3}
+    config = settings(ENV, RUNS, f"rate_{name}", 1, total_timesteps=RATED, env_kwargs=WRITE, **small)
+    return trained(config, partial(fit, source=source, raters=raters))
 
 
-def tune(beta: float, seed: int, start: Path, model: Path) -> Path:
+def tune(name: str, beta: float, seed: int, start: Path, model: Path, **more: Any) -> Path:
     """Return a policy that was trained on a reward model, near the language model."""
     near = {"init_from": str(start), "reference": str(start), "kl_coef": beta, "keep_checkpoints": True}
     rewarded = {"env_kwargs": WRITE | {"reward": str(model)}, "eval_episodes": 0}
-    return trained(settings(ENV, RUNS, f"tune_{beta}", seed, total_timesteps=STEPS, **near, **rewarded))
+    return trained(settings(ENV, RUNS, name, seed, **near, **rewarded, **more))
 
 
-def measured(run: Path, beta: float, seed: int, start: Path, models: Sequence[Path]) -> list[Point]:
+def near(beta: float, seed: int, start: Path, model: Path, others: Path) -> list[Point]:
+    """Return what a policy comes to write like at a β."""
+    run = tune(f"tune_{beta}", beta, seed, start, model, total_timesteps=STEPS)
+    return measured(run, "all", beta, seed, start, (model, others))
+
+
+def few(seed: int) -> Path:
+    """Return a reward model of a few texts, of each seed its own."""
+    path, given = RUNS / f"few{seed}.jsonl", ratings.read(DATA)
+    chosen = split()[0][FEW * (seed - 1) : FEW * seed]
+    rows = ({"text": given.texts[n], "ratings": list(given.ratings[n])} for n in chosen)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return rate("even", path.stem, str(path))
+
+
+def free(seed: int, start: Path, others: Path) -> list[Point]:
+    """Return what a policy comes to write like on a poor reward model when nothing holds it back."""
+    model = few(seed)
+    run = tune("free", 0.0, seed, start, model, total_timesteps=FREE, learning_rate=3e-4)
+    return measured(run, "few", 0.0, seed, start, (model, others))
+
+
+def measured(run: Path, kind: str, beta: float, seed: int, start: Path, models: tuple[Path, Path]) -> list[Point]:
     """Return what a run's checkpoints write like, the language model's own writing first."""
     names = sorted(path.stem for path in (run / "checkpoints").glob("iteration_*"))
-    return [point(start, "latest", beta, seed, start, models)] + [
-        point(run, name, beta, seed, start, models) for name in names
-    ]
+    written = [(start, "latest"), *((run, name) for name in names)]
+    return [point(*which, kind, beta, seed, start, models) for which in written]
 
 
 @torch.no_grad()
-def point(run: Path, checkpoint: str, beta: float, seed: int, start: Path, models: Sequence[Path]) -> Point:
+def point(
+    run: Path, checkpoint: str, kind: str, beta: float, seed: int, start: Path, models: tuple[Path, Path]
+) -> Point:
     """Return what a checkpoint writes like."""
     saved, reference = load(run, checkpoint), load(start).policy
     written = [completion for completion, _ in sample(run, SAMPLES, checkpoint=checkpoint, seed=seed)]
@@ -94,7 +119,7 @@ def point(run: Path, checkpoint: str, beta: float, seed: int, start: Path, model
     per_token = ref.log_prob(following).numpy()[decided].mean()
     model, others = (RewardModel(str(path), written[0].vocabulary) for path in models)
     return Point(
-        beta, seed, saved.meta["global_step"] if run != start else 0, statistics.fmean(model.of(texts)),
+        kind, beta, seed, saved.meta["global_step"] if run != start else 0, statistics.fmean(model.of(texts)),
         statistics.fmean(others.of(texts)), statistics.fmean(vader(written)),
         float((divergence(dist, ref).numpy() * decided).sum(0).mean()), float(np.exp(-per_token)), distinct(texts),
         statistics.fmean(c.ended for c in written), float(lengths.mean()),
@@ -107,17 +132,26 @@ def distinct(texts: list[list[int]]) -> float:
     return len(set(pairs)) / max(1, len(pairs))
 
 
+def split() -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the texts to learn from, and of those that are held out."""
+    training, held_out = corpus.split(list(range(len(ratings.read(DATA).texts))), DATA)
+    return np.array(training), np.array(held_out)
+
+
 def modelled(model: Path) -> dict[str, Any]:
-    """Return the figures of a reward model."""
-    found: dict[str, Any] = json.loads((model / "quality.json").read_text())
-    return found
+    """Return the figures of a reward model, on the texts that are held out of all."""
+    given, held_out = ratings.read(DATA), split()[1]
+    vocabulary = corpus.vocabulary_of(corpus.read_lines(DATA), "words", WRITE["size"])
+    texts = [vocabulary.encode(given.texts[n]) for n in held_out]
+    scores = np.array(RewardModel(str(model), vocabulary).of(texts))
+    return asdict(quality(scores, given, held_out, np.array([len(text) for text in texts])))
 
 
 def counted(penalty: float = 3.0) -> dict[str, Any]:
     """Return the same figures of a ridge regression on which words a text has: what these texts teach without their order."""
     given = ratings.read(DATA)
     words = [set(corpus.vocabulary_of([text], "words").symbols) for text in given.texts]
-    training, held_out = (np.array(part) for part in corpus.split(list(range(len(words))), DATA))
+    training, held_out = split()
     counts = Counter(word for n in training for word in words[n])
     columns = {word: n for n, word in enumerate(word for word, count in counts.items() if count > 2)}
     table = np.zeros((len(words), len(columns)))
@@ -149,22 +183,17 @@ def main(jobs: int = 2) -> None:
     ratings.fetch(DATA)
     with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
         first = (
-            pool.submit(read, "gru"),
-            pool.submit(rate, "even"),
-            pool.submit(rate, "odd"),
+            pool.submit(read, "gru"), pool.submit(rate, "even", "even", DATA), pool.submit(rate, "odd", "odd", DATA),
             pool.submit(read, "transformer"),
-        )
+        )  # fmt: skip
         start, model, others, transformer = (each.result() for each in first)
-        grid = list(product(BETAS, SEEDS))
-        runs = list(pool.map(tune, *zip(*grid, strict=True), *zip(*[(start, model)] * len(grid), strict=True)))
-        each = pool.map(
-            measured, runs, *zip(*grid, strict=True), *zip(*[(start, (model, others))] * len(grid), strict=True)
-        )
-        points = [p for found in each for p in found]
-    (RESULTS / "rlhf.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
-    draw(points, RESULTS / "rlhf.png")
+        told = [pool.submit(near, beta, seed, start, model, others) for beta, seed in product(BETAS, SEEDS)]
+        untied = [pool.submit(free, seed, start, others) for seed in SEEDS]
+        points, loose = ([p for each in found for p in each.result()] for found in (told, untied))
+    (RESULTS / "rlhf.json").write_text(json.dumps([asdict(p) for p in points + loose], indent=1) + "\n")
+    draw({"a model of all texts": points, f"models of {FEW} texts": loose}, RESULTS / "rlhf.png")
     beta = within(points, NEAR)
-    chosen = runs[grid.index((beta, 1))]
+    chosen = tune(f"tune_{beta}", beta, SEEDS[0], start, model, total_timesteps=STEPS)
     pairs = zip(examples(start), examples(chosen), strict=True)
     text = [
         "# From human ratings to a tuned text policy\n",
@@ -176,13 +205,16 @@ def main(jobs: int = 2) -> None:
         gained(points, beta) + ".\n",
         f"Perplexity on held-out reviews: GRU {perplexity(start):.1f}, which all of this starts from; transformer "
         f"{perplexity(transformer):.1f}.\n",
-        "## How far the reward can be trusted, β 0\n",
-        *(f"- {turning(points, judge)}" for judge in ("others", "vader")),
+        "## How far a reward can be trusted\n",
+        f"With the model of all texts and β {min(BETAS)}:\n", *(f"- {turning(points, judge)}" for judge in JUDGES),
+        f"\nWith models of {FEW} texts, others for each seed, and PPO for {FREE:,} tokens:\n", markdown(table(loose)),
+        *(f"- {turning(loose, judge)}" for judge in JUDGES),
         "\n## Reward models\n",
         said("even raters, trained on", modelled(model)), said("odd raters, a judge", modelled(others)),
+        *(said(f"{FEW} texts, seed {seed}", modelled(few(seed))) for seed in SEEDS),
         said("a ridge regression on words, for comparison", counted()),
         "\n## Samples\n",
-        markdown([("language model", f"β {beta}, seed 1"), *((a, b) for a, b in pairs)]),
+        markdown([("language model", f"β {beta}, seed {SEEDS[0]}"), *((a, b) for a, b in pairs)]),
     ]  # fmt: skip
     (RESULTS / "rlhf.md").write_text("\n".join(text))
     print("\n".join(text))

@@ -14,10 +14,11 @@ from benchmarks.trained import spread
 class Point:
     """What a checkpoint's samples are like; means over them."""
 
+    model: str  # kind of reward model that is trained on
     beta: float
     seed: int
     step: int
-    reward: float  # of the model that is trained on
+    reward: float
     others: float  # of the model of the other raters
     vader: float
     kl: float  # nats a sequence, from the language model
@@ -35,13 +36,13 @@ def runs_at(points: list[Point], beta: float) -> list[list[Point]]:
 
 def table(points: list[Point]) -> list[tuple[str, ...]]:
     """Return a row for the language model and one for each β, at the end of its training."""
-    names = [field.name for field in fields(Point)][3:]
+    names = [field.name for field in fields(Point)][4:]
     rows: list[tuple[str, ...]] = [("", *names)]
     free, *_ = betas = sorted({p.beta for p in points})
     found_of = {"language model": [run[0] for run in runs_at(points, free)]}
     found_of |= {f"β {beta}": [run[-1] for run in runs_at(points, beta)] for beta in betas}
     for name, found in found_of.items():
-        columns = list(zip(*map(astuple, found), strict=True))[3:]
+        columns = list(zip(*map(astuple, found), strict=True))[4:]
         rows.append((name, *(spread(list(column), 2) for column in columns)))
     return rows
 
@@ -65,7 +66,7 @@ def gained(points: list[Point], beta: float) -> str:
 
 
 def turning(points: list[Point], judge: str) -> str:
-    """Return how a judge goes on from its highest mean over seeds to the end, of the runs that nothing holds back."""
+    """Return how a judge goes on from its highest mean over seeds to the end, of the runs at the smallest β."""
     free = runs_at(points, min(p.beta for p in points))
     means = [statistics.fmean(getattr(p, judge) for p in column) for column in zip(*free, strict=True)]
     best = means.index(max(means))
@@ -78,18 +79,20 @@ def turning(points: list[Point], judge: str) -> str:
     )
 
 
-def draw(points: list[Point], path: Path) -> None:
-    """Draw the reward that is trained on and what the judges say, by the divergence."""
-    titles = {"reward": "reward model (trained on)", "others": "reward model of the other raters", "vader": "VADER"}
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
-    for axis, (name, title) in zip(axes, titles.items(), strict=True):
-        for number, beta in enumerate(sorted({p.beta for p in points})):
-            for n, run in enumerate(runs_at(points, beta)):
-                label = f"β = {beta}" if n == 0 else None
-                kls, values = [p.kl for p in run], [getattr(p, name) for p in run]
-                axis.plot(kls, values, "o-", color=f"C{number}", markersize=3, linewidth=1, label=label)
-        axis.set(xlabel="KL(π ‖ π_ref), nats a sequence", title=title)
-    axes[0].legend()
+def draw(rows: dict[str, list[Point]], path: Path) -> None:
+    """Draw the reward that is trained on and what the judges say, by the divergence; a row for each kind of reward model."""
+    titles = {"reward": "reward, trained on", "others": "model of the other raters", "vader": "VADER"}
+    figure, grid = plt.subplots(len(rows), 3, figsize=(12, 3.6 * len(rows)), layout="constrained", squeeze=False)
+    for axes, (kind, points) in zip(grid, rows.items(), strict=True):
+        for axis, (name, title) in zip(axes, titles.items(), strict=True):
+            for number, beta in enumerate(sorted({p.beta for p in points})):
+                for n, run in enumerate(runs_at(points, beta)):
+                    label = f"β = {beta}" if n == 0 else None
+                    kls, values = [p.kl for p in run], [getattr(p, name) for p in run]
+                    axis.plot(kls, values, "o-", color=f"C{number}", markersize=3, linewidth=1, label=label)
+            axis.set(xlabel="KL(π ‖ π_ref), nats a sequence", title=title)
+        axes[0].set_ylabel(kind)
+        axes[0].legend()
     figure.savefig(path, dpi=110)
 
 

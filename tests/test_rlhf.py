@@ -46,13 +46,16 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     (tmp_path / "results").mkdir()
     small = {
         "DATA": reviews, "WRITE": {"corpus": reviews, "size": 20, "max_tokens": 8}, "BETAS": (0.0, 0.5), "SEEDS": (1,),
-        "READ": 20_480, "RATED": 15_000, "STEPS": 16_384, "SAMPLES": 100, "RESULTS": tmp_path / "results",
+        "READ": 20_480, "RATED": 15_000, "STEPS": 16_384, "SAMPLES": 100, "FEW": 40, "FREE": 16_384, "RESULTS": tmp_path / "results",
     }  # fmt: skip
     for name, value in small.items():
         monkeypatch.setattr(rlhf, name, value)
     monkeypatch.setattr(rlhf.ratings, "fetch", lambda name: None)
     rlhf.main(jobs=2)
-    points = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())]
+    everything = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())]
+    points, loose = ([p for p in everything if p.model == kind] for kind in ("all", "few"))
+    assert loose[-1].reward > loose[0].reward + 0.3
+    assert loose[-1].kl > 0
     begin = [p for p in points if p.step == 0]
     assert all(p.kl == 0 for p in begin)
     assert len({p.step for p in points}) > 2
