@@ -66,17 +66,15 @@ def gained(points: list[Point], beta: float) -> str:
 
 
 def turning(points: list[Point], judge: str) -> str:
-    """Return how a judge goes on from its highest mean over seeds to the end, of the runs at the smallest β."""
-    free = runs_at(points, min(p.beta for p in points))
-    means = [statistics.fmean(getattr(p, judge) for p in column) for column in zip(*free, strict=True)]
-    best = means.index(max(means))
-    falls = [getattr(run[-1], judge) - getattr(run[best], judge) for run in free]
-    gains = [run[-1].reward - run[best].reward for run in free]
-    at, end = (statistics.fmean(run[n].kl for run in free) for n in (best, -1))
-    return (
-        f"`{judge}` is highest at {at:.1f} nats ({max(means):.2f}); from there to the end, at {end:.1f} nats, it changes by "
-        f"{spread(falls, 2)}, the reward by {spread(gains, 2)}"
-    )
+    """Return for each seed at the smallest β where a judge is highest, and what it and the reward come to at the end."""
+    each = []
+    for run in runs_at(points, min(p.beta for p in points)):
+        best, end = max(run, key=lambda p: getattr(p, judge)), run[-1]
+        each.append(
+            f"seed {end.seed} {getattr(best, judge):.2f} at {best.kl:.0f} nats (reward {best.reward:.2f}), "
+            f"{getattr(end, judge):.2f} at {end.kl:.0f} ({end.reward:.2f})"
+        )
+    return f"`{judge}`, at its highest and at the end: {'; '.join(each)}"
 
 
 def draw(rows: dict[str, list[Point]], path: Path) -> None:
