@@ -187,11 +187,15 @@ def main(
     """
     path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
     results = [Result(**row) for row in json.loads(path.read_text())] if path.is_file() else []
-    flags = {_flags(task) for task in SUITES[suite]}  # curves of other settings are of tasks that have changed
-    kept = [run for run in read_curves(curves) if run.settings in flags] if curves.is_file() else []
-    runs = {_key(run): run for run in kept}
+    named = {task.name: task for task in SUITES[suite]}
+    tasks = [(task, settings_of(task)) for name, task in named.items() if only in name]
+    today = {task.name: settings for task, settings in tasks}
+    # What other settings came to would stand beside the new.
+    results = [r for r in results if r.task in named and r.settings == today.get(r.task, r.settings)]
+    kept = {_curve(named[r.task], r.seed) for r in results}
+    old = read_curves(curves) if curves.is_file() else []
+    runs = {_key(run): run for run in old if _key(run) in kept}
     known = {(r.task, r.settings, r.seed, r.episodes) for r in results}
-    tasks = [(task, settings_of(task)) for task in SUITES[suite] if only in task.name]
     grid = [(task, seed, settings) for seed in range(1, seeds + 1) for task, settings in tasks]
     todo = [
         (task, settings, seed) for task, seed, settings in grid if (task.name, settings, seed, episodes) not in known
@@ -217,6 +221,12 @@ def main(
 
 def _key(run: Run) -> tuple[str, ...]:
     return run.env_id, run.algorithm, str(run.settings), run.seed
+
+
+def _curve(task: Task, seed: int) -> tuple[str, ...]:
+    """Return the key of a task's curve."""
+    algorithm = f"{task.arguments} --algorithm ppo".partition("--algorithm ")[2].split()[0]
+    return task.arguments.split()[0], algorithm, str(_flags(task)), str(seed)
 
 
 if __name__ == "__main__":
