@@ -89,7 +89,7 @@ SUITES: dict[str, list[Task]] = {
         Task("RandomWalks from a clone, transformer", f"text/RandomWalks-v0 {CLONE} --total-timesteps 62000",
              "", WALKS, f"{WALK} --policy transformer"),
         Task("Dialogue from a poor clone", "text/Dialogue-v0 --init-from {start}", "≥ 0.95", "the expert 1", "pretrain "
-             "text/Dialogue-v0 --learning-rate 1e-3 --total-timesteps 250000", "solved"),
+             "text/Dialogue-v0 --learning-rate 1e-3 --total-timesteps 300000", "solved"),
     ],
     "ablation": [
         Task(f"{env_id}, {name}", f"{env_id} --total-timesteps {'1000000' if env_id == 'Swimmer-v5' else '500000'} {flags}", "")
