@@ -67,9 +67,9 @@ def rate(raters: str, name: str, source: str) -> Path:
 
 def tune(name: str, beta: float, seed: int, start: Path, model: Path, **more: Any) -> Path:
     """Return a policy that was trained on a reward model, near the language model."""
-    near = {"init_from": str(start), "reference": str(start), "kl_coef": beta, "keep_checkpoints": True}
+    close = {"init_from": str(start), "reference": str(start), "kl_coef": beta, "keep_checkpoints": True}
     rewarded = {"env_kwargs": WRITE | {"reward": str(model)}, "eval_episodes": 0}
-    return trained(settings(ENV, RUNS, name, seed, **near, **rewarded, **more))
+    return trained(settings(ENV, RUNS, name, seed, **close, **rewarded, **more))
 
 
 def near(beta: float, seed: int, start: Path, model: Path, others: Path) -> list[Point]:

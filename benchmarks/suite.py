@@ -185,16 +185,8 @@ def main(
         episodes: episodes of the evaluation of each run.
         only: part of the names of the tasks to run; empty: all.
     """
-    path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
-    results = [Result(**row) for row in json.loads(path.read_text())] if path.is_file() else []
-    named = {task.name: task for task in SUITES[suite]}
-    tasks = [(task, settings_of(task)) for name, task in named.items() if only in name]
-    today = {task.name: settings for task, settings in tasks}
-    # What other settings came to would stand beside the new.
-    results = [r for r in results if r.task in named and r.settings == today.get(r.task, r.settings)]
-    kept = {_curve(named[r.task], r.seed) for r in results}
-    old = read_curves(curves) if curves.is_file() else []
-    runs = {_key(run): run for run in old if _key(run) in kept}
+    tasks = [(task, settings_of(task)) for task in SUITES[suite] if only in task.name]
+    results, runs = _found(suite, {task.name: settings for task, settings in tasks})
     known = {(r.task, r.settings, r.seed, r.episodes) for r in results}
     grid = [(task, seed, settings) for seed in range(1, seeds + 1) for task, settings in tasks]
     todo = [
@@ -212,11 +204,24 @@ def main(
             results = [r for r in results if (r.task, r.seed) != (new.task, new.seed)] + [new]
             runs[_key(run)] = run
             write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
-            write_curves(curves, [runs[key] for key in sorted(runs)], POINTS)
+            write_curves(RESULTS / f"{suite}.csv", [runs[key] for key in sorted(runs)], POINTS)
     finally:  # an interrupt reaches the runs as well, and they write a checkpoint; nothing begins after them
         pool.shutdown(cancel_futures=True)
     write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
     draw(suite)
+
+
+def _found(suite: str, today: dict[str, str]) -> tuple[list[Result], dict[tuple[str, ...], Run]]:
+    """Return results and their curves, but for those that a task to be run, by name, came to with other settings."""
+    path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
+    if not path.is_file():
+        return [], {}
+    tasks = {task.name: task for task in SUITES[suite]}
+    rows = (Result(**row) for row in json.loads(path.read_text()))
+    results = [r for r in rows if r.task in tasks and r.settings == today.get(r.task, r.settings)]
+    kept = {_curve(tasks[r.task], r.seed) for r in results}
+    old = read_curves(curves) if curves.is_file() else []
+    return results, {_key(run): run for run in old if _key(run) in kept}
 
 
 def _key(run: Run) -> tuple[str, ...]:
