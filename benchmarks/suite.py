@@ -72,7 +72,9 @@ def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> 
         begin = _scores(start, task.metric, episodes) if start else ()
     steps = meta_of(path)["global_step"]
     result = Result(task.name, task.arguments, settings, seed, steps, sampled, deterministic, episodes, begin)
-    return result, replace(read_run(path), settings=_flags(task))
+    run = read_run(path)
+    apart = {"task": task.name, "policy": dict(run.settings)["policy"]}  # what tells curves on one environment apart
+    return result, replace(run, settings=tuple(apart.items()))
 
 
 def _scores(path: Path, metric: str, episodes: int) -> tuple[float, ...]:
@@ -107,13 +109,6 @@ def parse(command: str) -> Config:
     asked = cli.parse(command.replace("--init-from {start}", "").split())
     assert isinstance(asked, cli.LEARNING)
     return asked.settings
-
-
-def _flags(task: Task) -> tuple[tuple[str, str], ...]:
-    """Return a task's flags as settings, but for its algorithm: what tells it from another on the same environment."""
-    pairs = (flag.strip().partition(" ") for flag in task.arguments.split("--")[1:])
-    named = ((name.replace("-", "_"), value.replace("{start}", task.start) or "on") for name, _, value in pairs)
-    return tuple((name, value) for name, value in named if name != "algorithm")
 
 
 def _ppo(arguments: list[str], log: Path) -> None:
@@ -211,27 +206,21 @@ def main(
     draw(suite)
 
 
-def _found(suite: str, today: dict[str, str]) -> tuple[list[Result], dict[tuple[str, ...], Run]]:
+def _found(suite: str, today: dict[str, str]) -> tuple[list[Result], dict[tuple[str, str], Run]]:
     """Return results and their curves, but for those that a task to be run, by name, came to with other settings."""
     path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
     if not path.is_file():
         return [], {}
-    tasks = {task.name: task for task in SUITES[suite]}
+    tasks = {task.name for task in SUITES[suite]}
     rows = (Result(**row) for row in json.loads(path.read_text()))
     results = [r for r in rows if r.task in tasks and r.settings == today.get(r.task, r.settings)]
-    kept = {_curve(tasks[r.task], r.seed) for r in results}
+    kept = {(r.task, str(r.seed)) for r in results}
     old = read_curves(curves) if curves.is_file() else []
     return results, {_key(run): run for run in old if _key(run) in kept}
 
 
-def _key(run: Run) -> tuple[str, ...]:
-    return run.env_id, run.algorithm, str(run.settings), run.seed
-
-
-def _curve(task: Task, seed: int) -> tuple[str, ...]:
-    """Return the key of a task's curve."""
-    algorithm = f"{task.arguments} --algorithm ppo".partition("--algorithm ")[2].split()[0]
-    return task.arguments.split()[0], algorithm, str(_flags(task)), str(seed)
+def _key(run: Run) -> tuple[str, str]:
+    return dict(run.settings)["task"], run.seed
 
 
 if __name__ == "__main__":

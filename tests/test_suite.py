@@ -32,7 +32,7 @@ def test_a_task_is_trained_once_and_evaluated(tmp_path):
     assert (result.task, result.seed, result.episodes) == ("Cart, Pole", 3, 2)
     assert 384 < result.steps <= 512
     assert (run.env_id, run.algorithm, run.seed) == ("CartPole-v1", "ppo", "3")
-    assert run.settings == (("num_envs", "2"), ("num_steps", "64"), ("total_timesteps", "512"))
+    assert run.settings == (("task", "Cart, Pole"), ("policy", "auto"))
     (log,) = (tmp_path / "runs").rglob("s3.log")
     log.unlink()
     assert suite.run_one("tiny", TASK, suite.settings_of(TASK), 3, 2)[0] == result
@@ -169,19 +169,9 @@ def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
     assert existing(tmp_path, "__td-1", 2) is None
 
 
-def test_tasks_that_start_from_different_runs_have_curves_of_their_own():
-    clones = [
-        task
-        for task in SUITES["text"]
-        if task.name in ("RandomWalks from a clone", "RandomWalks from a clone, transformer")
-    ]
-    assert len({suite._curve(task, 1) for task in clones}) == 2
-
-
 @pytest.mark.parametrize("name", SUITES)
 def test_every_result_has_its_curve(name):
     """The committed ones: what no task and no result knows would be dropped when the suite is run again."""
-    tasks = {task.name: task for task in SUITES[name]}
     results = json.loads((COMMITTED / f"{name}.json").read_text())
     curves = {suite._key(run) for run in read_curves(COMMITTED / f"{name}.csv")}
-    assert {suite._curve(tasks[r["task"]], r["seed"]) for r in results} == curves
+    assert {(r["task"], str(r["seed"])) for r in results} == curves

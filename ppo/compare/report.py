@@ -57,7 +57,7 @@ def picture(panels: list[tuple[list[Group], list[list[Comparison]]]], centre: st
         apart = (
             {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
             if alone
-            else {"loc": "upper left", "bbox_to_anchor": (-0.15, -0.17)}
+            else {"loc": "upper left", "bbox_to_anchor": (-0.25, 0), "borderaxespad": 5}
         )
         axis.legend(fontsize=7 if alone else 6, frameon=False, **apart)
     figure.tight_layout()
