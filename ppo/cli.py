@@ -1,6 +1,7 @@
 """The command line: arguments become a command, and what the user can mend becomes one sentence."""
 
 import functools
+import inspect
 import operator
 import os
 import sys
@@ -62,7 +63,7 @@ def _parse(args: list[str], default: Config) -> Command:
     choices: list[Any] = []
     for name, command in COMMANDS.items():
         known: dict[str, Any] = (
-            {"default": command(default), "description": command.__doc__} if command in LEARNING else {}
+            {"default": command(default), "description": inspect.getdoc(command)} if command in LEARNING else {}
         )
         choices.append(Annotated[command, subcommand(name, **known)])
     union: Any = functools.reduce(operator.or_, choices)

@@ -31,7 +31,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Teach a policy of tokens by maximum likelihood, for --init-from and --reference. Settings as in `ppo train`."""
+    """Teach a policy of tokens by maximum likelihood, for --init-from and --reference.
+
+    Settings as in `ppo train`; those about rewards, PPO's loss, checkpoints and compiling mean nothing here.
+    """
 
     settings: OmitArgPrefixes[Config]
     corpus: str = ""
@@ -52,7 +55,10 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Reward:
-    """Teach a policy of tokens to score texts as people rated them, for text/Write-v0. Settings as in `ppo train`."""
+    """Teach a policy of tokens to score texts as people rated them, for text/Write-v0.
+
+    Settings as in `ppo train`; those about rewards, PPO's loss, checkpoints and compiling mean nothing here.
+    """
 
     settings: OmitArgPrefixes[Config]
     ratings: str = "hutto-movies"
