@@ -145,7 +145,9 @@ class Collector:
         where = torch.from_numpy(rest).to(self.device)
         rows, obs, states = zip(*cut, (last[rest], self.obs[where], self.state[where]), strict=True)
         cuts = Cuts(torch.from_numpy(np.concatenate(rows)).to(self.device), torch.cat(obs), torch.cat(states))
-        return Rollout(**columns, next_values=cuts.next_values(columns["values"], self.policy.forward), cuts=cuts)
+        next_values = cuts.next_values(columns["values"], self.policy.forward)
+        next_valid = torch.from_numpy(self.valid).to(self.device)
+        return Rollout(**columns, next_values=next_values, next_valid=next_valid, cuts=cuts)
 
     def _step(
         self, actions: Tensor, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, metrics: np.ndarray

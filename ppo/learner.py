@@ -128,8 +128,8 @@ class Learner:
         config = self.config
         columns = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated, rollout.valid)
         values, next_values, terminated, truncated, valid = (x.cpu().numpy() for x in columns)
-        flags = (terminated, truncated, valid)
-        found = gae(rewards, values, next_values, *flags, config.gamma, config.gae_lambda)
+        flags, next_valid = (terminated, truncated, valid), rollout.next_valid.cpu().numpy()
+        found = gae(rewards, values, next_values, *flags, config.gamma, config.gae_lambda, next_valid)
         advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
@@ -184,5 +184,5 @@ class Learner:
 def explained_variance(batch: Batch) -> float:
     """Return 1 − Var[R − V] / Var[R] over valid rows: 1 is perfect, 0 as good as a constant, NaN if R is constant."""
     values, returns = batch.values[batch.valid], batch.returns[batch.valid]
-    variance = returns.var(correction=0)
+    variance = returns.var(correction=0) if len(returns) else returns.new_zeros(())
     return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else float("nan")

@@ -50,6 +50,7 @@ class Rollout:
     truncated: Tensor  # (T, N) bool
     values: Tensor  # (T, N)
     next_values: Tensor  # (T, N)   V of the true successor, also where the episode was cut
+    next_valid: Tensor  # (N,) bool the row after the last one is to be a decision
     cuts: Cuts
 
     @torch.no_grad()

@@ -85,6 +85,32 @@ def test_what_is_earned_while_nothing_is_decided_goes_to_the_decision_before():
 
 
 @pytest.mark.parametrize(
+    ("valid", "next_valid", "expected"),
+    [
+        ([True, True, True], True, [3.0, 4.0, 6.0]),  # δ = (1 + 5 − 5, …): 1 + ½ (1 + ½ · 6), 1 + ½ · 6, 1 + 10 − 5
+        ([True, True, True], False, [1.5, 1.0, 0.0]),  # the last decision's outcome is not known: 1 + ½ · 1
+        ([True, True, False], False, [1.0, 0.0, 0.0]),  # nor is the second's, nor is the last row one
+    ],
+)
+def test_a_decision_whose_outcome_the_rollout_does_not_show_teaches_nothing(valid, next_valid, expected):
+    values, never = np.full((3, 1), 5.0), np.zeros((3, 1), bool)
+    next_values = np.array(
+        [[5.0], [5.0], [10.0]]
+    )  # the last one is of a row that is no decision, where next_valid says so
+    valid = np.array([valid]).T
+    found = gae(np.ones((3, 1)), values, next_values, never, never, valid, 1.0, 0.5, np.array([next_valid]))
+    np.testing.assert_allclose(found.ravel(), expected)
+
+
+@pytest.mark.parametrize("flag", ["terminated", "truncated"])
+def test_an_outcome_is_known_where_the_episode_ended_before_the_prompt_that_the_rollout_ends_in(flag):
+    rewards, values, next_values = np.array([[[1.0], [0.0]], [[2.0], [99.0]], [[4.0], [99.0]]])
+    flags = [np.array([[flag == name], [False]]) for name in ("terminated", "truncated")]
+    found = gae(rewards, values, next_values, *flags, np.array([[True], [False]]), 1.0, 0.5, np.array([False]))
+    assert found[0] == (-1.0 if flag == "terminated" else 3.0)
+
+
+@pytest.mark.parametrize(
     ("terminated", "truncated", "first"),
     [
         (False, False, 53.5),  # 1 + 0.5 · 10 − 2 = 4, and 0.5 · 99 from the next row
