@@ -38,6 +38,7 @@ class Reference:
         self.target, self.horizon = target, horizon
         self.seconds = 0.0  # of the last `penalize`
         self.state = policy.initial_state(1)  # (N, H); an episode's first row does not look at it
+        self.under_way = torch.zeros(1)  # (N,) log-ratios of the episodes under way, summed
 
     @torch.no_grad()
     def penalize(self, rollout: Rollout, policy: Any) -> tuple[Rollout, dict[str, float]]:
@@ -50,6 +51,7 @@ class Reference:
         begin = time.perf_counter()
         if len(self.state) != rollout.valid.shape[1]:
             self.state = self.policy.initial_state(rollout.valid.shape[1])
+            self.under_way = self.state.new_zeros(len(self.state))
         # Both in the same way over the whole rollout, so that equal policies differ by nothing, not by a rounding.
         dist = policy(rollout.obs, rollout.states[0], rollout.starts)[0]
         ref, _, self.state = self.policy(rollout.obs, self.state, rollout.starts)
@@ -59,12 +61,20 @@ class Reference:
         if isinstance(dist, Categorical):
             found["exact"] = divergence(dist, ref)
         stats = {f"reference/{name}": float(valid_mean(x, rollout.valid)) for name, x in found.items()}
-        episodes = int((rollout.terminated | rollout.truncated).sum())
-        per_episode = float(kl.sum()) / episodes if episodes else math.nan
+        sums = self._sums(kl, rollout)
+        per_episode = float(sums.mean()) if len(sums) else math.nan
         stats |= {"reference/kl_episode": per_episode, "reference/coef": float(self.coef)}
-        self._adapt(per_episode, episodes)
+        self._adapt(per_episode, len(sums))
         self.seconds = time.perf_counter() - begin
         return docked, stats
+
+    def _sums(self, kl: Tensor, rollout: Rollout) -> Tensor:
+        """Return kl (T, N) summed over each episode that ended, (E,), also where it began in a rollout before."""
+        found, done = [], rollout.terminated | rollout.truncated
+        for row, begun, ended in zip(kl, rollout.starts, done, strict=True):
+            self.under_way = torch.where(begun, 0.0, self.under_way) + row
+            found.append(self.under_way[ended])
+        return torch.cat(found)
 
     def _adapt(self, kl: float, episodes: int) -> None:
         if self.target and episodes:
@@ -79,8 +89,13 @@ class Reference:
         """Restore what `state_dict` returned.
 
         Raises:
-            UsageError: the reference is another policy than it was.
+            UsageError: the reference is another policy than it was, or there was none.
         """
+        if "reference.sha256" not in tensors:
+            raise UsageError(
+                "the run had no reference, and --reference says where one has moved; to keep near one from here on, "
+                "ppo train with --init-from the run"
+            )
         if not torch.equal(tensors["reference.sha256"], self.sha256):
             raise UsageError(
                 "the run that is the reference has another policy than before; give --reference a copy of it"

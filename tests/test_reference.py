@@ -34,6 +34,17 @@ def rollout_of(policy, steps=32):
     return collector.collect(steps)[0]
 
 
+def by_episode(kl, terminated):
+    """Sum kl (T, N) over each episode that ended; the first ones begin with the rows."""
+    found = []
+    for n in range(kl.shape[1]):
+        ends = terminated[:, n].nonzero().flatten().tolist()
+        found += [
+            float(kl[begin : end + 1, n].sum()) for begin, end in zip([0, *(e + 1 for e in ends)], ends, strict=False)
+        ]
+    return found
+
+
 def test_a_policy_against_itself_is_docked_nothing():
     rollout = rollout_of(policy_of(1))
     docked, stats = Reference(policy_of(1), 0.5, 0.0, 100).penalize(rollout, policy_of(1))
@@ -52,8 +63,9 @@ def test_each_decision_is_docked_its_log_ratio_and_a_prompt_nothing():
     expected = torch.where(rollout.valid, own - ref, 0.0)
     torch.testing.assert_close(rollout.rewards - docked.rewards, 0.5 * expected)
     assert stats["reference/kl"] == pytest.approx(float(expected.sum() / rollout.valid.sum()), rel=1e-5)
-    ends = int((rollout.terminated & rollout.valid).sum())
-    assert stats["reference/kl_episode"] == pytest.approx(float(expected.sum()) / ends, rel=1e-5)
+    sums = by_episode(expected, rollout.terminated)
+    assert len(sums) == int(rollout.terminated.sum()) > 3
+    assert stats["reference/kl_episode"] == pytest.approx(sum(sums) / len(sums), rel=1e-4)
 
 
 def test_the_reference_remembers_across_rollouts():
@@ -65,6 +77,22 @@ def test_the_reference_remembers_across_rollouts():
     for rollout in halves:
         _, stats = reference.penalize(rollout, policy)
         assert stats["reference/exact"] == pytest.approx(0, abs=1e-6)
+
+
+def test_an_episode_counts_whole_where_it_ends_also_if_it_began_in_a_rollout_before():
+    policy = policy_of(1)
+    collector = Collector(TokenEnv(TASK, 3), FlatPolicy(policy))
+    collector.reset(0)
+    reference, rows, ends, found = Reference(policy_of(2), 1.0, 0.0, 100), [], [], []
+    for _ in range(6):
+        rollout = collector.collect(5)[0]
+        docked, stats = reference.penalize(rollout, policy)
+        rows.append(rollout.rewards - docked.rewards)
+        ends.append(rollout.terminated)
+        found.append((int(rollout.terminated.sum()), stats["reference/kl_episode"]))
+    sums = by_episode(torch.cat(rows), torch.cat(ends))
+    assert sum(count for count, _ in found) == len(sums) > 3
+    assert sum(count * mean for count, mean in found if count) == pytest.approx(sum(sums), rel=1e-4)
 
 
 @pytest.mark.parametrize(("times", "factor"), [(1.1, 1.1), (10, 1.2), (0.95, 0.95), (0.1, 0.8)])
