@@ -97,6 +97,20 @@ def test_a_turn_that_says_nothing_costs():
     assert total == pytest.approx(-TURNS * (COST + INVALID))
 
 
+def test_a_turn_that_the_limit_cuts_was_not_said():
+    env = TokenEnv(dialogue(), 1)
+    env.reset(seed=0)
+    do = ["do", *(env.infos[0].wish[slot] for slot in ("wish", "item", "problem"))]
+    script = [*["ask"] * (5 * TURNS - len(do) - 1), None, *do]  # None ends a turn
+    infos, done = {"valid": env._valid()}, False
+    while not done:
+        word = script.pop(0) if infos["valid"][0] else None
+        _, reward, terminated, _, infos = env.step(np.array([env.vocabulary.encode(word)[0] if word else env.end]))
+        done = bool(terminated[0])
+    assert script == []
+    assert (infos["metrics"]["ended"][0], infos["metrics"]["solved"][0], reward[0] < 0) == (0, 0, True)
+
+
 def test_only_the_turns_of_the_policy_are_learnt(tmp_path):
     vocabulary = Vocabulary("abc", "", "xy")
     task = Task(vocabulary, None, 9, demonstrate=lambda rng: ("x", "ab", "yx", "c"))

@@ -53,7 +53,8 @@ def dialogue() -> Task:
         return greeting(user), user
 
     def talks(completions: list[Completion]) -> list[Talk]:
-        return [follow(c.info, c.said[::2]) for c in completions]
+        # The last turn was said only where it was ended.
+        return [follow(c.info, c.said[::2] if c.ended else c.said[:-1:2]) for c in completions]
 
     def reward(completions: list[Completion]) -> list[float]:
         return [

@@ -38,6 +38,8 @@ class TokenEnv(VectorEnv):
     """
 
     def __init__(self, task: Task, num_envs: int, group_size: int = 1) -> None:
+        if not isinstance(task, Task):
+            raise UsageError(f"{task!r:.60} is no Task; what is registered is to return one")
         if num_envs % group_size:
             raise UsageError(f"group_size = {group_size} does not divide num_envs = {num_envs}; choose a divisor")
         self.group_size = group_size
@@ -94,6 +96,7 @@ class TokenEnv(VectorEnv):
         self.at += ~self.waiting
         self._append(asked, actions[asked])
         self.written[asked] += 1
+        written = self._completions(asked) if self.task.per_token else []  # before the environment answers
         turn = np.zeros(self.num_envs, bool)  # the policy ended its turn
         turn[asked] = actions[asked] == self.end
         over = turn & ~self._replied(np.flatnonzero(turn & (self.written < self.task.max_tokens)))
@@ -103,7 +106,7 @@ class TokenEnv(VectorEnv):
         ended = np.flatnonzero(done)
         rewards, scored = np.zeros(self.num_envs), asked if self.task.per_token else ended
         if len(scored):
-            rewards[scored] = self.task.score(self._completions(scored))
+            rewards[scored] = self.task.score(written or self._completions(scored))
         rewards[done & self.limit] -= self.task.missing_end
         self.returns += rewards
         truncated = done & self.limit & self.task.continues

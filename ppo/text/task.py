@@ -9,6 +9,11 @@ import numpy as np
 from ppo.errors import UsageError
 from ppo.text.vocabulary import Vocabulary
 
+FUNCTION = Callable | None, "a function"  # what it is to be, and how to say so
+KINDS: dict[str, tuple[Any, str]] = {
+    "vocabulary": (Vocabulary, "a Vocabulary"), "metrics": (Mapping, "functions by name"), "reward": FUNCTION,
+    "prompt": FUNCTION, "mask": FUNCTION, "reply": FUNCTION,
+}  # fmt: skip
 MAX_PROMPT = 1024  # tokens; a longer prompt is taken for a mistake unless the task allows it
 
 
@@ -94,6 +99,10 @@ class Task:
         Raises:
             UsageError: no response fits them.
         """
+        given = {name: getattr(self, name) for name in KINDS}
+        unfit = [name for name, (kind, _) in KINDS.items() if not isinstance(given[name], kind)]
+        if unfit:
+            raise UsageError(f"{unfit[0]} = {given[unfit[0]]!r:.60} cannot be used; give {KINDS[unfit[0]][1]}")
         if self.max_tokens < 1:
             raise UsageError(f"max_tokens = {self.max_tokens} leaves nothing to write; choose at least 1")
         taken = sorted({"reward", "ended"} & set(self.metrics))
@@ -138,8 +147,9 @@ class Task:
         except Exception:  # whatever an object of another library does when it is turned into an array
             scores = np.empty(0)
         if scores.shape != (len(completions),):
+            what = f"{len(scores)} numbers" if scores.ndim == 1 and len(scores) else f"{given!r:.80}"
             raise UsageError(
-                f"the {name} of {len(completions)} completions is {given!r:.80}; return one number for each of them"
+                f"the {name} of {len(completions)} completions is {what}; return one number for each of them"
             )
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
