@@ -173,6 +173,8 @@ class Config:
         for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl", "kl_coef", "kl_target"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
+        if self.kl_target and not self.reference:
+            raise UsageError(f"kl_target = {self.kl_target} is a distance from a reference; name it with --reference")
         if self.group_size > 1 and self.gamma != 1:
             raise UsageError(f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1")
         if not 0 < self.top_p <= 1:

@@ -72,7 +72,7 @@ class Reporter:
         tenths = 10 * progress.global_step // progress.total_timesteps
         evaluated = any(name.startswith("eval/") and not math.isnan(x) for name, x in progress.row.items())
         if not self.console.is_terminal and (tenths > self.tenths or evaluated):
-            left = (progress.total_timesteps - progress.global_step) / speed
+            left = (progress.total_timesteps - progress.global_step) / speed if speed else math.inf
             print(f"{done} steps  {text}  ETA {left:.0f} s", flush=True)
         self.tenths = tenths
 

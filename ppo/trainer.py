@@ -74,9 +74,8 @@ class Trainer:
             load_exactly(self.policy, begin.policy.state_dict(), "", Path(config.init_from))
         self.reference = None
         if config.reference:
-            whole = {"temperature": config.temperature, "top_k": 0, "top_p": 1.0}
-            kept = load_for("reference", config.reference, self.spaces, **whole)
-            adapting = config.kl_coef, config.kl_target, config.kl_horizon
+            whole, adapting = {"top_k": 0, "top_p": 1.0}, (config.kl_coef, config.kl_target, config.kl_horizon)
+            kept = load_for("reference", config.reference, self.spaces, temperature=config.temperature, **whole)
             self.reference = Reference(kept.policy.to(self.device), *adapting, kept.meta["sha256"])
         self.learner = Learner(flat, config, self.compiled)
         self.collector = Collector(self.envs, flat, self.compiled, self.learner.seq_len)
@@ -124,6 +123,8 @@ class Trainer:
                 self.global_step += int(rollout.valid.sum())
 
                 due = self.iteration % self.checkpoint_every == 0 or self.finished
+                if due and self.global_step == 0:  # no later episode would come further
+                    raise UsageError("no decision came up before the first checkpoint; raise --checkpoint-every")
                 row = self._row(rollout, episodes, stats) | kl | self._evaluate(due)
                 logger.write(row, self.iteration, self.global_step)
                 stopped = stop.is_set()  # asked once: a signal from here on ends the next iteration
@@ -174,7 +175,7 @@ class Trainer:
             raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the same environment")
         load_exactly(trainer.policy, tensors, "policy.", path)
         trainer.learner.load_state_dict(tensors)
-        if trainer.reference is not None and "reference.coef" in tensors:
+        if trainer.reference is not None:
             trainer.reference.load_state_dict(tensors)
             if "kl_coef" in (settings or {}):
                 trainer.reference.coef.fill_(config.kl_coef)
@@ -225,8 +226,7 @@ class Trainer:
     def checkpoint(self, folder: Path, evaluated: float) -> None:
         """Write the latest checkpoint, and the best if its evaluation is."""
         folder.mkdir(exist_ok=True)
-        self.last_evaluation = evaluated
-        best = evaluated > self.best_return  # False for NaN, when nothing was evaluated
+        self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN, nothing evaluated, is not
         self.best_return = evaluated if best else self.best_return
         names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
         for name in [*names, "latest"]:  # the latest last, since it tells which return is the best

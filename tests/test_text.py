@@ -86,6 +86,19 @@ def test_the_environment_answers_in_mid_sequence_by_tokens_that_are_no_decision(
     assert [bool(terminated) for _, _, terminated, *_ in rows] == [False] * 6 + [True]
 
 
+def test_a_token_that_ends_a_turn_is_rewarded_before_the_environment_answers():
+    seen = []
+
+    def reward(completions):
+        seen.extend((c.response, c.ended) for c in completions)
+        return lengths(completions)
+
+    made = task(reward=reward, per_token=True, reply=lambda cs: ["c" for _ in cs], max_tokens=9, prompt=lambda rng: "")
+    rows = run(TokenEnv(made, 1), [A, END])
+    assert seen == [("a", False), ("a", True)]
+    assert [r for _, r, *_ in rows] == [0, 1, 1]
+
+
 def test_nothing_is_answered_to_a_response_at_its_limit():
     env = TokenEnv(task(reply=lambda cs: ["c" for _ in cs], max_tokens=2, missing_end=9.0, prompt=lambda rng: ""), 1)
     rows = run(env, [A, END])
@@ -199,7 +212,7 @@ def test_a_long_prompt_is_refused_and_a_wide_one_makes_room():
     [
         (lambda cs: [math.nan for c in cs], "the reward of 'ab' → 'c' is nan; return a finite number"),
         (lambda cs: [1 / (len(c.response) - 1) for c in cs], "the reward of 'ab' → 'c' raised ZeroDivisionError"),
-        (lambda cs: [1.0, 2.0, 3.0], r"the reward of 1 completions is \[1.0, 2.0, 3.0\]; return one number for each"),
+        (lambda cs: [1.0, 2.0, 3.0], "the reward of 1 completions is 3 numbers; return one number for each"),
         (lambda cs: None, "the reward of 1 completions is None; return one number"),
         (lambda cs: ["good" for c in cs], "return one number for each of them"),
     ],
@@ -227,6 +240,10 @@ def test_a_reward_that_cannot_be_used_names_the_sequence(reward, sentence):
             r"the mask of 1 completions has the shape \(1, 1\)",
         ),
         (lambda: TokenEnv(task(), 1).demonstrate(None), "the task has no demonstrations"),
+        (lambda: task(metrics=lengths), "metrics = <function lengths at .* cannot be used; give functions by name"),
+        (lambda: task(vocabulary="abc"), "vocabulary = 'abc' cannot be used; give a Vocabulary"),
+        (lambda: task(reward=3), "reward = 3 cannot be used; give a function"),
+        (lambda: TokenEnv(None, 1), "None is no Task"),
         (lambda: task(metrics={"reward": lengths}), "a metric called 'reward' is there already"),
         (lambda: TokenEnv(task(prompt=lambda rng: 5), 1).reset(), "the task's prompt function gave 5; return a text"),
         (lambda: TokenEnv(task(prompt=lambda rng: 1 / 0), 1).reset(), "prompt function raised ZeroDivisionError"),
@@ -447,6 +464,10 @@ def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit):
         cli.main(["resume", run, "--total-timesteps", "900"])
     assert f"{clone} is no run folder" in capsys.readouterr().err
+    cli.main(f"train text/RandomWalks-v0 {small} --total-timesteps 500 --exp-name alone".split())
+    with pytest.raises(SystemExit):
+        cli.main(f"resume {run.replace('ppo', 'alone')} --total-timesteps 900 --reference moved".split())
+    assert "the run had no reference" in capsys.readouterr().err
     adapted = read_checkpoint(Path(run) / "checkpoints/latest.safetensors")[0]["reference.coef"]
     trainer = Trainer.resume(run, {"reference": "moved", "total_timesteps": 900})
     assert trainer.reference.coef == adapted != 0.1
@@ -492,6 +513,10 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
             "train text/Copy-v0 --algorithm grpo --gamma 0.9",
             "group_size = 8 compares whole returns; gamma = 0.9 must be 1",
         ),
+        (
+            "train text/Copy-v0 --kl-target 3",
+            "kl_target = 3.0 is a distance from a reference; name it with --reference",
+        ),
         ("pretrain text/Copy-v0 --patience -1", "patience = -1 is too small"),
         ("pretrain text/Copy-v0 --top-k 3", "temperature, top_k and top_p shape sampling"),
     ],
@@ -507,6 +532,15 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, args, sentence
     assert sentence in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_prompts_that_no_segment_comes_to_the_end_of_are_one_sentence(tmp_path):
+    config = preset("text/Copy-v0")[1].replace(
+        {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "total_timesteps": 1000, "eval_episodes": 0}
+    )
+    env = TokenEnv(task(prompt=lambda rng: "a" * 200), 8)
+    with pytest.raises(UsageError, match="no decision came up before the first checkpoint; raise --checkpoint-every"):
+        Trainer(config, env).train(lambda progress: None)
 
 
 def test_a_reference_with_another_vocabulary_is_refused(tmp_path, monkeypatch, capsys):
