@@ -80,7 +80,10 @@ def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: st
     wrong = sorted(set(found) ^ set(expected))
     wrong += [name for name in set(found) & set(expected) if found[name].shape != expected[name].shape]
     if wrong:
-        raise UsageError(f"{path} does not fit the policy: {', '.join(wrong)} differ; was the policy's class changed?")
+        some = ", ".join(wrong[:3]) + f" and {len(wrong) - 3} more" * (len(wrong) > 3)
+        raise UsageError(
+            f"{path} does not fit the policy: {some} differ; was its class, or a setting of the network, changed?"
+        )
     module.load_state_dict(found)
 
 

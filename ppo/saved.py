@@ -48,7 +48,10 @@ def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> 
     Raises:
         UsageError: see `load`; or the policy is for other spaces.
     """
-    saved = load(run, **options)
+    try:
+        saved = load(run, **options)
+    except UsageError as error:
+        raise UsageError(f"{setting} = {run!r}: {error}") from error
     if saved.meta["spaces"] != spaces:
         raise UsageError(
             f"{setting} = {run!r} was trained on {saved.config.env_id}, which has other spaces or another vocabulary; "

@@ -235,7 +235,9 @@ def test_a_run_is_trained_evaluated_and_resumed(folder, capsys):
     )
     sampled = ran(capsys, "eval", str(run), "--stochastic", "--checkpoint", "best", "--seed", "4")
     assert re.search(r"best checkpoint, sampled policy, 10 episodes: return [\d.]+ ± ", sampled)
-    assert "has spent its budget of 256 steps" in refused(capsys, "resume", str(run))
+    assert "stands at step 246, and another rollout could exceed its budget of 256 steps" in refused(
+        capsys, "resume", str(run)
+    )
     assert "has no checkpoint 'iteration_000009'" in refused(
         capsys, "eval", str(run), "--checkpoint", "iteration_000009"
     )

@@ -99,7 +99,7 @@ class Resume:
         trainer = Trainer.resume(self.run_dir, changed)
         if trainer.finished:
             raise UsageError(
-                f"{self.run_dir} has spent its budget of {trainer.config.total_timesteps:,} steps; "
-                "give a larger --total-timesteps to go on"
+                f"{self.run_dir} stands at step {trainer.global_step:,}, and another rollout could exceed its budget of "
+                f"{trainer.config.total_timesteps:,} steps; give a larger --total-timesteps to go on"
             )
         train(trainer, f"resumed at step {trainer.global_step:,}", console)
