@@ -226,7 +226,7 @@ class Trainer:
     def checkpoint(self, folder: Path, evaluated: float) -> None:
         """Write the latest checkpoint, and the best if its evaluation is."""
         folder.mkdir(exist_ok=True)
-        self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN, nothing evaluated, is not
+        self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN, nothing played, is no best
         self.best_return = evaluated if best else self.best_return
         names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
         for name in [*names, "latest"]:  # the latest last, since it tells which return is the best

@@ -94,9 +94,7 @@ def test_what_is_earned_while_nothing_is_decided_goes_to_the_decision_before():
 )
 def test_a_decision_whose_outcome_the_rollout_does_not_show_teaches_nothing(valid, next_valid, expected):
     values, never = np.full((3, 1), 5.0), np.zeros((3, 1), bool)
-    next_values = np.array(
-        [[5.0], [5.0], [10.0]]
-    )  # the last one is of a row that is no decision, where next_valid says so
+    next_values = np.array([[5.0], [5.0], [10.0]])  # 10: of the row after the last one
     valid = np.array([valid]).T
     found = gae(np.ones((3, 1)), values, next_values, never, never, valid, 1.0, 0.5, np.array([next_valid]))
     np.testing.assert_allclose(found.ravel(), expected)

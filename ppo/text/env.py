@@ -96,7 +96,9 @@ class TokenEnv(VectorEnv):
         self.at += ~self.waiting
         self._append(asked, actions[asked])
         self.written[asked] += 1
-        written = self._completions(asked) if self.task.per_token else []  # before the environment answers
+        rewards = np.zeros(self.num_envs)
+        if self.task.per_token and len(asked):  # before the environment answers
+            rewards[asked] = self.task.score(self._completions(asked))
         turn = np.zeros(self.num_envs, bool)  # the policy ended its turn
         turn[asked] = actions[asked] == self.end
         over = turn & ~self._replied(np.flatnonzero(turn & (self.written < self.task.max_tokens)))
@@ -104,9 +106,8 @@ class TokenEnv(VectorEnv):
         self.waiting |= over | self.limit
         done = self.waiting.reshape(-1, self.group_size).all(1).repeat(self.group_size)  # (N,)
         ended = np.flatnonzero(done)
-        rewards, scored = np.zeros(self.num_envs), asked if self.task.per_token else ended
-        if len(scored):
-            rewards[scored] = self.task.score(written or self._completions(scored))
+        if not self.task.per_token and len(ended):
+            rewards[ended] = self.task.score(self._completions(ended))
         rewards[done & self.limit] -= self.task.missing_end
         self.returns += rewards
         truncated = done & self.limit & self.task.continues
