@@ -17,9 +17,9 @@ import torch
 import tyro
 
 from benchmarks.trained import RESULTS, settings, spread, trained, write_result
-from ppo.pretrain import pretrain
-from ppo.saved import load
-from ppo.text.frontier import log_probs, optimum, reward_and_kl
+from ppo.run.load import load
+from ppo.supervised.pretrain import pretrain
+from ppo.text.tasks.frontier import log_probs, optimum, reward_and_kl
 
 ENV = "text/Frontier-v0"
 BETAS, SEEDS = (1.0, 0.5, 0.25), (1, 2, 3)

@@ -19,7 +19,7 @@ import tyro
 
 from benchmarks.trained import settings, spread, trained, write_result
 from ppo.evaluate import evaluate
-from ppo.pretrain import pretrain
+from ppo.supervised.pretrain import pretrain
 from ppo.text.ratings import fetch
 
 CORPUS = "hutto-movies"

@@ -16,7 +16,7 @@ from gymnasium.wrappers.vector import NormalizeObservation, TransformObservation
 
 from benchmarks.trained import spread, write_result
 from ppo import Trainer, preset
-from ppo.normalize import CLIP
+from ppo.policies.normalizer import CLIP
 
 STEPS, SEEDS, LAST = 300_000, (1, 2, 3), 5
 

@@ -26,12 +26,13 @@ import tyro
 from benchmarks.judges import vader
 from benchmarks.rlhf_report import Point, draw, gained, said, table, turning, within
 from benchmarks.trained import RESULTS, markdown, settings, trained
-from ppo.files import write_atomically
-from ppo.pretrain import pretrain
-from ppo.reference import divergence
-from ppo.reward import fit, quality
+from ppo.loop.reference import divergence
+from ppo.run.files import write_atomically
+from ppo.run.load import load
 from ppo.sample import sample
-from ppo.saved import load
+from ppo.supervised.pretrain import pretrain
+from ppo.supervised.quality import quality
+from ppo.supervised.reward_model import fit
 from ppo.text import corpus, ratings
 from ppo.text.env import packed
 from ppo.text.reward_model import RewardModel, shown

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ppo import Config
-from ppo.collector import Collector
-from ppo.flat import FlatPolicy
-from ppo.learner import Learner
+from ppo.loop.collector import Collector
+from ppo.loop.learner import Learner
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 from ppo.text import Task, TokenEnv, Vocabulary
 

@@ -25,7 +25,7 @@ from tyro.conf import Positional
 
 from benchmarks.suites import SUITES, Task
 from benchmarks.trained import RESULTS, digest, existing, markdown, meta_of, spread
-from ppo import cli
+from ppo.cli import main as cli
 from ppo.compare.command import compare_runs
 from ppo.compare.curves import Run, read_curves, read_run, write_curves
 from ppo.compare.report import picture

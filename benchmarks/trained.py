@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo import Config, Trainer, preset
-from ppo.checkpoint import read_checkpoint
+from ppo.run.checkpoint import read_checkpoint
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -70,7 +70,7 @@ def trained(config: Config, learn: Callable[[Trainer], Any] = Trainer.train) -> 
 
     Args:
         config: its `exp_name` is followed by the settings' digest.
-        learn: trains a new trainer; `ppo.pretrain.pretrain`, say.
+        learn: trains a new trainer; `ppo.supervised.pretrain.pretrain`, say.
 
     Raises:
         KeyboardInterrupt: the training was stopped.

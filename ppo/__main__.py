@@ -1,5 +1,5 @@
 """python -m ppo, the same as the console script."""
 
-from ppo.cli import main
+from ppo.cli.main import main
 
 main()

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from ppo.collector import Collector
 from ppo.config import Config
+from ppo.config.presets import preset
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
 from ppo.envs.spaces import mask_columns, one_line
 from ppo.errors import NonFiniteError, UsageError
-from ppo.flat import FlatPolicy
+from ppo.loop.collector import Collector
+from ppo.loop.rollout import Rollout
+from ppo.machine.flat import FlatPolicy
+from ppo.machine.process import seed_everything
 from ppo.policies import Policy, build_policy, resolve_policy
-from ppo.presets import preset
-from ppo.process import seed_everything
-from ppo.rollout import Rollout
 
 
 def check(

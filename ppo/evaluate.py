@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from ppo.collector import MAX_STEPS, Collector, play
 from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns
-from ppo.episodes import Episode
 from ppo.errors import UsageError
-from ppo.flat import FlatPolicy
-from ppo.saved import Saved, envs_for, load
+from ppo.loop.collector import Collector
+from ppo.loop.episodes import Episode
+from ppo.loop.play import MAX_STEPS, play
+from ppo.machine.flat import FlatPolicy
+from ppo.run.load import Saved, envs_for, load
 
 MAX_ENVS = 16  # environments that play side by side in an evaluation
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from ppo.envs.spaces import Packer, leaf_size, leaf_values, leaves
 from ppo.errors import UsageError
-from ppo.files import write_atomically
-from ppo.saved import Saved, envs_for, load
+from ppo.run.files import write_atomically
+from ppo.run.load import Saved, envs_for, load
 
 Format = Literal["torch-export", "onnx"]
 SUFFIXES: dict[Format, str] = {"torch-export": ".pt2", "onnx": ".onnx"}

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from ppo.collector import MAX_STEPS, act
 from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
-from ppo.flat import FlatPolicy
+from ppo.loop.collector import act
+from ppo.loop.play import MAX_STEPS
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import Policy
-from ppo.saved import Saved, envs_for, load
+from ppo.run.load import Saved, envs_for, load
 from ppo.text import Completion, TokenEnv
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo.advantages import gae, rewards_to_go
+from ppo.loop.advantages import gae, rewards_to_go
 
 checked = settings(max_examples=60, deadline=None, derandomize=True)
 shares = st.floats(0, 1)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from ppo import Config, Trainer, UsageError, load_policy
-from ppo.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
+from ppo.run.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
 
 TENSORS = {"policy.weight": torch.arange(6.0).reshape(2, 3), "policy.count": torch.tensor(7, dtype=torch.float64)}
 META = {"iteration": 3, "config": {"seed": 1}, "best_return": None}

@@ -15,9 +15,10 @@ import probes
 import pytest
 import torch
 
-from ppo import Config, cli
-from ppo.checkpoint import read_checkpoint
-from ppo.settings import read_toml
+from ppo import Config
+from ppo.cli import main as cli
+from ppo.config.values import read_toml
+from ppo.run.checkpoint import read_checkpoint
 
 SIZES = {
     "num-envs": 2,

@@ -8,12 +8,13 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from ppo.advantages import gae
-from ppo.collector import Collector, Episode, play
 from ppo.envs import check_envs, make_envs
 from ppo.envs.spaces import Packer
 from ppo.errors import NonFiniteError, UsageError
-from ppo.flat import FlatPolicy
+from ppo.loop.advantages import gae
+from ppo.loop.collector import Collector, Episode
+from ppo.loop.play import play
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 
 torch.set_num_threads(1)  # as the trainer does: threads that share few cores spin and slow everything down twentyfold

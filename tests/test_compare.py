@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from ppo import cli
+from ppo.cli import main as cli
 from ppo.compare.curves import Curve, Run, find_runs, write_curves
 from ppo.compare.groups import Group, beside, group_runs
-from ppo.published import Figure
+from ppo.compare.published import Figure
 
 
 def write_run(folder, seed=1, env_id="HalfCheetah-v5", level=5000.0, end=1_000_000, **settings):

@@ -14,16 +14,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-import ppo.compile
+import ppo.machine.compile
+import ppo.machine.inductor
 from ppo import Config, Policy, Trainer
-from ppo.collector import act
-from ppo.compile import Compiled, CompileError, record, resolve_compile
 from ppo.envs.spaces import Packer
-from ppo.files import cache_folder
-from ppo.flat import FlatPolicy
-from ppo.machine import compiler
+from ppo.loop.collector import act
+from ppo.machine.cache import cache_folder
+from ppo.machine.compile import Compiled, resolve_compile
+from ppo.machine.flat import FlatPolicy
+from ppo.machine.inductor import CompileError, record
+from ppo.machine.operations import over_time
+from ppo.machine.process import compiler
 from ppo.policies import Head, build_policy
-from ppo.policies.recurrence import over_time
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler: install g++")
 N = 2
@@ -69,7 +71,7 @@ def without_compiling(monkeypatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("the compiler was called")
 
-    monkeypatch.setattr("ppo.compile._compile", refuse)
+    monkeypatch.setattr("ppo.machine.inductor._compile", refuse)
 
 
 def tensors(trainer: Trainer) -> dict[str, Tensor]:
@@ -191,7 +193,7 @@ def test_a_damaged_file_in_the_cache_is_no_reason_to_stop(compiled, tmp_path, mo
         (tmp_path / "cache").mkdir(exist_ok=True)
         (tmp_path / "cache" / path.name).write_bytes(path.read_bytes()[:1000])
     monkeypatch.setenv("PPO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("ppo.compile._compile", fails)
+    monkeypatch.setattr("ppo.machine.inductor._compile", fails)
     trainer = Trainer(config(tmp_path, total_timesteps=12, eval_episodes=0, **TASKS["mlp"]))
     trained(trainer)
     assert all(part.reason for part in compiled_parts(trainer))
@@ -223,7 +225,7 @@ def empty_cache(monkeypatch, tmp_path) -> Iterator[Path]:
 
 @pytest.fixture
 def no_compiler(monkeypatch, empty_cache) -> None:
-    monkeypatch.setattr("ppo.compile.compiler", lambda: None)
+    monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
@@ -257,7 +259,7 @@ def test_a_compiler_that_fails_is_quoted_in_one_line(tmp_path, monkeypatch, empt
         raise RuntimeError("g++: fatal error:\n   no space left\non device")
 
     monkeypatch.setattr("torch._inductor.aoti_compile_and_package", broken)
-    monkeypatch.setattr("ppo.compile.compiler", lambda: "/usr/bin/g++")
+    monkeypatch.setenv("CXX", "sh")  # any command that exists: nothing is compiled
     settings = {"total_timesteps": 12, "eval_episodes": 0, "anneal_lr": False}
     trainer = Trainer(config(tmp_path, **settings))
     assert_eager(trainer, tmp_path, {})
@@ -310,13 +312,13 @@ def test_what_cannot_be_recorded_is_tried_only_once(tmp_path, monkeypatch, empty
         tries.append("record")
         fails()
 
-    monkeypatch.setattr("ppo.compile.record", recorded)
+    monkeypatch.setattr("ppo.machine.compile.record", recorded)
     trained(Trainer(config(tmp_path)))
     assert tries == ["record"] * 2  # the rollout's function and the update's, in the first of four iterations
 
 
 def test_a_function_of_very_many_operations_is_not_compiled(monkeypatch):
-    monkeypatch.setattr("ppo.compile.MAX_OPERATIONS", 50)
+    monkeypatch.setattr("ppo.machine.inductor.MAX_OPERATIONS", 50)
 
     def long(x: Tensor) -> tuple[Tensor]:
         for _ in range(60):
@@ -402,7 +404,7 @@ def machine(monkeypatch) -> Callable[[Callable[..., Any]], tuple[Compiled, Any, 
     """Return a maker of (a compiled `descend` whose machine code is given, its bound form, the vector, the moment)."""
 
     def make(code: Callable[[list[Tensor]], list[Tensor]]) -> tuple[Compiled, Any, Tensor, Tensor]:
-        monkeypatch.setattr("ppo.compile.load", lambda graph, tensors: code)
+        monkeypatch.setattr("ppo.machine.compile.load", lambda graph, tensors: code)
         flat, moment = FlatPolicy(Small()), torch.tensor([7.0, 8.0, 9.0])
         part = Compiled(descend, flat, enabled=True)
         return part, part.bind(torch.ones(3), moment), flat.vector, moment
@@ -494,7 +496,7 @@ def test_what_is_recorded_of_an_update_of_a_gru_does_the_same(tmp_path, monkeypa
         graphs.append(graph)
         return lambda given: list(graph(*given))
 
-    monkeypatch.setattr("ppo.compile.load", interpreted)
+    monkeypatch.setattr("ppo.machine.compile.load", interpreted)
     sizes = {"num_steps": steps, "total_timesteps": 2 * N * steps, "eval_episodes": 0}
     found = [Trainer(config(tmp_path / on, compile=on, **(TASKS["gru"] | sizes))) for on in ("on", "off")]
     vectors = [trained(trainer)[0] for trainer in found]
@@ -542,7 +544,7 @@ def test_a_recorded_loop_stays_a_loop_of_at_most_eight_steps_a_round(steps, roun
 def test_a_long_run_is_worth_compiling_and_a_short_one_is_not(
     monkeypatch, optimizer_steps, vector_steps, seq_len, expected
 ):
-    monkeypatch.setattr("ppo.compile.compiler", lambda: "/usr/bin/g++")
+    monkeypatch.setenv("CXX", "sh")  # any command that exists: nothing is compiled
     monkeypatch.setenv("PPO_CACHE", "/somewhere")
     found, why = resolve_compile("auto", optimizer_steps, vector_steps, 0, seq_len)
     assert found is expected
@@ -550,13 +552,13 @@ def test_a_long_run_is_worth_compiling_and_a_short_one_is_not(
 
 
 def test_layers_of_attention_are_worth_compiling_sooner(monkeypatch):
-    monkeypatch.setattr("ppo.compile.compiler", lambda: "g++")
+    monkeypatch.setenv("CXX", "sh")  # any command that exists: nothing is compiled
     assert [resolve_compile("auto", 6_000, 6_000, layers, 32)[0] for layers in (0, 2)] == [False, True]
 
 
 @pytest.mark.parametrize(("total", "expected"), [(100_000, False), (50_000_000, True)])
 def test_by_default_the_length_of_the_run_decides(tmp_path, monkeypatch, total, expected):
-    monkeypatch.setattr("ppo.compile.compiler", lambda: "/usr/bin/g++")
+    monkeypatch.setenv("CXX", "sh")  # any command that exists: nothing is compiled
     trainer = Trainer(config(tmp_path, compile="auto", num_envs=8, num_steps=128, total_timesteps=total))
     assert trainer.compiled is expected
     assert [part.enabled for part in compiled_parts(trainer)] == [expected] * 2
@@ -586,7 +588,7 @@ def test_another_function_has_another_name_in_the_cache(monkeypatch, tmp_path):
         names.append(path.name)
         fails()
 
-    monkeypatch.setattr("ppo.compile._compile", named)
+    monkeypatch.setattr("ppo.machine.inductor._compile", named)
     functions = [
         lambda x: (x + 1,),
         lambda x: (x + 2,),
@@ -598,21 +600,21 @@ def test_another_function_has_another_name_in_the_cache(monkeypatch, tmp_path):
         for x in tensors:
             for _ in range(2):
                 with pytest.raises(CompileError, match="the compiler fails"):
-                    ppo.compile.load(record(function, [x]), [x])
+                    ppo.machine.inductor.load(record(function, [x]), [x])
     assert names[::2] == names[1::2]
     assert len(set(names)) == len(functions) * len(tensors)
 
 
 def test_what_was_not_used_for_a_month_leaves_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("PPO_CACHE", str(tmp_path))
-    monkeypatch.setattr("ppo.compile._compile", lambda graph, tensors, path: path.write_bytes(b""))
-    monkeypatch.setattr("ppo.compile._open", lambda path: path)
+    monkeypatch.setattr("ppo.machine.inductor._compile", lambda graph, tensors, path: path.write_bytes(b""))
+    monkeypatch.setattr("ppo.machine.inductor._open", lambda path: path)
     x = torch.zeros(2)
-    used = ppo.compile.load(record(lambda x: (x + 1,), [x]), [x])
+    used = ppo.machine.inductor.load(record(lambda x: (x + 1,), [x]), [x])
     rated = tmp_path / "hutto-movies.jsonl"
     for path in (used, tmp_path / "old.pt2", rated):
         path.touch()
         os.utime(path, (0, 0))
-    assert ppo.compile.load(record(lambda x: (x + 1,), [x]), [x]) == used  # used again
-    new = ppo.compile.load(record(lambda x: (x + 2,), [x]), [x])
+    assert ppo.machine.inductor.load(record(lambda x: (x + 1,), [x]), [x]) == used  # used again
+    new = ppo.machine.inductor.load(record(lambda x: (x + 2,), [x]), [x])
     assert set(tmp_path.iterdir()) == {used, new, rated}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ppo import Config, UsageError
-from ppo.settings import read_toml
+from ppo.config.values import read_toml
 
 NAN, INF = math.nan, math.inf
 BAD = [

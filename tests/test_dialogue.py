@@ -5,10 +5,11 @@ import io
 import numpy as np
 import pytest
 
-from ppo import Trainer, cli, preset
-from ppo.pretrain import _shown
+from ppo import Trainer, preset
+from ppo.cli import main as cli
+from ppo.supervised.pretrain import _shown
 from ppo.text import Task, TokenEnv, Vocabulary
-from ppo.text.dialogue import COST, INVALID, SUCCESS, TURNS, User, dialogue, draw, expert, follow
+from ppo.text.tasks.dialogue import COST, INVALID, SUCCESS, TURNS, User, dialogue, draw, expert, follow
 
 WISH = {"wish": "refund", "item": "phone", "problem": "late"}
 PLAIN = User(WISH, ("item",), (False,) * TURNS, (None,) * TURNS)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ppo import UsageError, make_envs
-from ppo.collector import Collector
 from ppo.envs import check_envs
-from ppo.flat import FlatPolicy
+from ppo.loop.collector import Collector
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 
 

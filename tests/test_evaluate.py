@@ -71,7 +71,7 @@ def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path, monkeypatch):
     def late(*_: Any) -> None:
         raise TimeoutError("the evaluation does not come back")
 
-    monkeypatch.setattr("ppo.collector.MAX_STEPS", 100)
+    monkeypatch.setattr("ppo.loop.play.MAX_STEPS", 100)
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(20)
     try:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-from ppo import Features, Head, Policy, Trainer, UsageError, cli, load_policy, preset
+from ppo import Features, Head, Policy, Trainer, UsageError, load_policy, preset
+from ppo.cli import main as cli
 from ppo.export import export
 
 SMALL = {"num_envs": 4, "num_steps": 16, "num_minibatches": 2, "compile": "off", "eval_episodes": 0, "threads": 1,

@@ -11,7 +11,7 @@ from gymnasium.vector.utils.space_utils import batch_space
 from torch import Tensor, nn
 
 from ppo.errors import UsageError
-from ppo.flat import FlatPolicy
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import Head, Policy, build_policy
 
 T, N, H = 5, 3, 4

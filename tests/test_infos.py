@@ -8,9 +8,9 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo import UsageError
-from ppo.collector import Collector
 from ppo.envs import make_envs
-from ppo.flat import FlatPolicy
+from ppo.loop.collector import Collector
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 
 

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from ppo import Config, Trainer, UsageError
-from ppo.logger import Logger
+from ppo.run.logger import Logger
 
 SETTINGS = {"env_id": "CartPole-v1", "seed": 3, "gamma": 0.98, "hidden_sizes": [8], "env_kwargs": {}}
 TAGS = {  # as CleanRL's ppo.py writes them

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ppo.losses import STATS, LossTerms, ppo_loss
+from ppo.loop.losses import STATS, LossTerms, ppo_loss
 
 PLAIN = LossTerms(clip_coef=0.2, clip_vloss=False, vf_coef=0.5, ent_coef=0.1, norm_adv=False)
 NAMES = ("log_probs", "entropy", "values", "old_log_probs", "old_values", "advantages", "returns")

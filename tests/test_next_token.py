@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ppo import Trainer, UsageError, cli, preset
+from ppo import Trainer, UsageError, preset
+from ppo.cli import main as cli
 from ppo.envs import make_envs
 from ppo.evaluate import evaluate
-from ppo.text.next_token import NextTokenEnv
+from ppo.text.tasks.next_token import NextTokenEnv
 
 
 def test_next_token_rewards_hits_and_goes_on_with_the_true_token(tmp_path):

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo.normalize import RewardScaler, RunningMeanStd
+from ppo.loop.reward_scaling import RewardScaler
+from ppo.policies.normalizer import RunningMeanStd
 
 checked = settings(max_examples=40, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)

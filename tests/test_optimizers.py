@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ppo.optimizers import MOMENTS, OPTIMIZERS, adam_, clip_
+from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, adam_, clip_
 
 SHAPES = ((3, 4), (4,), (), (2, 3, 2))
 RATES = (0.1, 0.03, 1e-3, 0.5, 0.1, 0.01)  # another one at each step, as annealing asks for

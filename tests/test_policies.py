@@ -15,14 +15,14 @@ from torch.nn import functional
 
 from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
+from ppo.loop.rollout import Batch, Cuts, Rollout
+from ppo.machine.operations import lookup
 from ppo.policies import Features, Policy, build_policy, resolve_policy
-from ppo.policies.base import lookup
 from ppo.policies.features import is_image
 from ppo.policies.gru import GRUPolicy
 from ppo.policies.mlp import MLPPolicy
 from ppo.policies.recurrence import Recurrence
 from ppo.policies.transformer import TransformerPolicy
-from ppo.rollout import Batch, Cuts, Rollout
 
 T, N = 6, 3
 SMALL = {"hidden_sizes": (16,), "state_size": 5}
@@ -369,7 +369,7 @@ def test_a_token_is_looked_up_without_a_vector_as_long_as_the_vocabulary(monkeyp
 def test_for_several_threads_machine_code_looks_up_by_products_whose_gradient_adds_in_a_fixed_order(monkeypatch):
     table, index = torch.randn(7, 3, requires_grad=True), torch.randint(7, (4, 5))
     expected = lookup(index, table)
-    monkeypatch.setattr("ppo.policies.base.recording", lambda: True)
+    monkeypatch.setattr("ppo.machine.operations.recording", lambda: True)
     assert torch.equal(lookup(index, table), expected)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(functional, "embedding", None)

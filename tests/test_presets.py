@@ -4,7 +4,7 @@ import gymnasium
 import pytest
 
 from ppo import preset
-from ppo.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
+from ppo.config.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
 
 ONE_OF_EACH = [
     "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "FrozenLake-v1", "LunarLander-v3", "CarRacing-v3",

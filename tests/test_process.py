@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ppo import UsageError
-from ppo.process import resolve_device, resolve_threads, seed_everything
+from ppo.machine.process import resolve_device, resolve_threads, seed_everything
 
 KEYS = ((), (0, 0), (0, 1), (1, 0), (0, 10))
 
@@ -83,7 +83,7 @@ def test_cuda_that_is_not_there_is_refused(monkeypatch):
     ],
 )
 def test_threads_are_as_many_as_there_is_work_for(monkeypatch, cores, work, expected):
-    monkeypatch.setattr("ppo.process.cores", lambda: cores)
+    monkeypatch.setattr("ppo.machine.process.cores", lambda: cores)
     assert resolve_threads("auto", work)[0] == expected
 
 

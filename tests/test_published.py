@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from ppo.compare.published import caveats, read_figures, read_sources, task_of
 from ppo.errors import UsageError
-from ppo.published import caveats, read_figures, read_sources, task_of
 
 FIGURES = read_figures()
 

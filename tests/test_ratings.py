@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from ppo import cli
+from ppo.cli import main as cli
 from ppo.errors import UsageError
-from ppo.reward import Comparisons, bradley_terry, quality
+from ppo.supervised.quality import quality
+from ppo.supervised.reward_model import Comparisons, bradley_terry
 from ppo.text import ratings
 from ppo.text.corpus import read_lines
 from ppo.text.ratings import Ratings, extract, fetch, read

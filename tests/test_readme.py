@@ -6,7 +6,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from ppo import cli
+from ppo.cli import main as cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -8,14 +8,14 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import nn
 
-from ppo.collector import Collector
-from ppo.flat import FlatPolicy
+from ppo.loop.collector import Collector
+from ppo.loop.reference import Reference, divergence
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import Policy, build_policy
 from ppo.policies.distributions import Categorical
 from ppo.policies.heads import Head
-from ppo.reference import Reference, divergence
 from ppo.text import Task, TokenEnv, Vocabulary
-from ppo.text.frontier import LETTERS, frontier, log_probs, optimum, rewards, sequences
+from ppo.text.tasks.frontier import LETTERS, frontier, log_probs, optimum, rewards, sequences
 
 TASK = Task(Vocabulary("abc"), lambda cs: [1.0 for _ in cs], 4, lambda rng: "ab")
 

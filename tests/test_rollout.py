@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ppo.rollout import Batch, Cuts, Rollout, fold
+from ppo.loop.rollout import Batch, Cuts, Rollout, fold
 
 sizes = st.integers(1, 5)
 checked = settings(max_examples=40, deadline=None, derandomize=True)

@@ -12,17 +12,8 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo.envs.spaces import (
-    Packer,
-    check_observation_space,
-    flat_mask,
-    from_json,
-    leaves,
-    mask_columns,
-    packed_dtype,
-    to_json,
-    unpack,
-)
+from ppo.envs.space_json import from_json, to_json
+from ppo.envs.spaces import Packer, check_observation_space, flat_mask, leaves, mask_columns, packed_dtype, unpack
 from ppo.errors import UsageError
 
 N = 3

@@ -12,11 +12,12 @@ import pytest
 from benchmarks import suite
 from benchmarks.suites import SUITES, Task
 from benchmarks.trained import existing, trained
-from ppo import Trainer, cli, preset
-from ppo.checkpoint import read_checkpoint, write_checkpoint
+from ppo import Trainer, preset
+from ppo.cli import main as cli
 from ppo.compare.curves import read_curves, write_curves
-from ppo.presets import ENVIRONMENTS
-from ppo.pretrain import pretrain
+from ppo.config.presets import ENVIRONMENTS
+from ppo.run.checkpoint import read_checkpoint, write_checkpoint
+from ppo.supervised.pretrain import pretrain
 
 COMMITTED = suite.RESULTS
 TASK = Task("Cart, Pole", "CartPole-v1 --num-envs 2 --num-steps 64 --total-timesteps 512", "≥ 475")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ppo.terminal import time_split
+from ppo.cli.terminal import time_split
 
 
 def test_a_split_without_a_dominant_part_gives_no_advice():

@@ -11,17 +11,18 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 
-from ppo import Trainer, UsageError, cli, preset
-from ppo.advantages import gae
-from ppo.checkpoint import read_checkpoint
-from ppo.collector import Collector
+from ppo import Trainer, UsageError, preset
+from ppo.cli import main as cli
 from ppo.envs import make_envs
-from ppo.flat import FlatPolicy
+from ppo.loop.advantages import gae
+from ppo.loop.collector import Collector
+from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
+from ppo.run.checkpoint import read_checkpoint
 from ppo.text import Task, TokenEnv, Vocabulary
-from ppo.text.frontier import frontier, log_probs, optimum, reward_and_kl, rewards, sequences
-from ppo.text.strings import add, copy, dedup, reverse
-from ppo.text.walks import GOAL, LONGEST, distances, graph, random_walks
+from ppo.text.tasks.frontier import frontier, log_probs, optimum, reward_and_kl, rewards, sequences
+from ppo.text.tasks.strings import add, copy, dedup, reverse
+from ppo.text.tasks.walks import GOAL, LONGEST, distances, graph, random_walks
 
 A, B, C, END = range(4)
 ABC = Vocabulary("abc")

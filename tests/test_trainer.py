@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ppo import Config, NonFiniteError, Trainer, UsageError, evaluate, load_policy, make_envs, preset
-from ppo.checkpoint import read_checkpoint
-from ppo.collector import Collector
+from ppo.loop.collector import Collector
+from ppo.run.checkpoint import read_checkpoint
 
 TINY = {"num_envs": 2, "num_steps": 16, "update_epochs": 2, "num_minibatches": 2, "hidden_sizes": [8], "state_size": 8}
 TASKS = {
@@ -241,7 +241,7 @@ def test_an_error_of_an_evaluation_says_so(tmp_path, monkeypatch):
     def broken(*_):
         raise NonFiniteError("obs is not finite (nan) in environment 0 at step 1")
 
-    monkeypatch.setattr("ppo.trainer.play", broken)
+    monkeypatch.setattr("ppo.loop.trainer.play", broken)
     with pytest.raises(NonFiniteError, match="while evaluating: obs"):
         Trainer(config(tmp_path)).train()
 

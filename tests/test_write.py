@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from ppo import cli
-from ppo.checkpoint import read_checkpoint
+from ppo.cli import main as cli
 from ppo.envs import make_envs
 from ppo.errors import UsageError
+from ppo.run.checkpoint import read_checkpoint
 from ppo.text import Vocabulary
 from ppo.text.corpus import vocabulary_of
-from ppo.text.write import scorer, write
+from ppo.text.tasks.write import scorer, write
 
 
 def test_words_that_are_not_frequent_are_shown_and_cannot_be_written():

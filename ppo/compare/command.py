@@ -13,8 +13,8 @@ from rich.table import Table
 from ppo.compare import report, statistics, tables
 from ppo.compare.curves import SAMPLED, find_runs
 from ppo.compare.groups import WINDOW, Comparison, Group, compare, group_runs
+from ppo.compare.published import Figure, caveats, read_figures, read_sources
 from ppo.errors import UsageError
-from ppo.published import Figure, caveats, read_figures, read_sources
 
 LEVELS = np.linspace(0.0, 1.5, 151)  # of a performance profile: 0 is untrained, 1 what was published
 

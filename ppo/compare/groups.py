@@ -9,7 +9,7 @@ import numpy as np
 
 from ppo.compare import statistics
 from ppo.compare.curves import DETERMINISTIC, SAMPLED, Run
-from ppo.published import Figure, caveats
+from ppo.compare.published import Figure, caveats
 
 WINDOW = 0.05  # a score at a step is the mean over this share of the steps before it
 POINTS = 60  # of a group's curve

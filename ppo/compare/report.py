@@ -11,9 +11,9 @@ import numpy as np
 
 from ppo.compare import statistics
 from ppo.compare.groups import Comparison, Group
+from ppo.compare.published import Figure
 from ppo.compare.tables import Rows, runs_text
 from ppo.errors import UsageError
-from ppo.published import Figure
 
 COLOURS = ("#1f5fa8", "#c8553d", "#3b8f5a", "#7b5ea7", "#b8860b", "#4c7a89")
 # of the published curves in a panel, at most five: the best

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ppo.errors import UsageError
-from ppo.machine import cores
+from ppo.machine.process import cores
 
 
 class EnvPool(VectorEnv):

@@ -3,23 +3,18 @@
 import contextlib
 import difflib
 import importlib
-import signal
-import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
-import numpy as np
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode, VectorEnv
 
+from ppo.envs.action_mask import expose_mask
 from ppo.envs.families import missing_family, module_of, register_family
-from ppo.envs.spaces import MASK_KEY, flat_mask, take
 from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.vectorize import sync_or_async
+from ppo.envs.workers import hidden_main, ignored_interrupts
 from ppo.errors import UsageError
 
 TASKS = "ppo.text.env"  # the module that makes environments of text tasks
@@ -78,8 +73,8 @@ def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, 
         vector_kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn"}
     with contextlib.ExitStack() as stack:
         if mode == "async":
-            stack.enter_context(_ignored_interrupts())
-            stack.enter_context(_unseen_main())
+            stack.enter_context(ignored_interrupts())
+            stack.enter_context(hidden_main())
         return gymnasium.make_vec(spec, num_envs, mode, vector_kwargs, **kwargs)
 
 
@@ -98,32 +93,6 @@ def _told_in_one_line(env_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
         if not kwargs:
             raise
         raise UsageError(f"{env_id} cannot be made with {kwargs}: {_one_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _unseen_main() -> Iterator[None]:
-    # A worker would import the user's script, and train again where nothing in it says `if __name__ == "__main__"`. What
-    # it needs of the script is in the environment's specification, which is pickled with its code.
-    main = sys.modules["__main__"].__dict__
-    kept: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
-    main["__spec__"] = None
-    try:
-        yield
-    finally:
-        main.update(kept)
-
-
-@contextlib.contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    # Ctrl-C reaches every process of the terminal; workers inherit that they ignore it, so that the trainer can finish.
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -169,7 +138,7 @@ def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
     autoreset_mode(envs)
     if getattr(envs.unwrapped, "group_size", 1) != group_size:
         raise UsageError(f"group_size = {group_size} is not that of the environments; make them with it")
-    return _expose_mask(envs)
+    return expose_mask(envs)
 
 
 def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
@@ -196,46 +165,3 @@ def time_limit(envs: VectorEnv) -> int:
 def lines_of(envs: VectorEnv) -> list[str]:
     """Return what a VectorEnv whose render mode is "ansi" has to show, a line each; nothing of others."""
     return [str(line) for line in envs.render() or ()] if envs.render_mode == "ansi" else []
-
-
-class MaskInObservation(VectorWrapper):
-    """Move `info["action_mask"]` into the observation: Dict(obs=…, action_mask=…)."""
-
-    def __init__(self, env: VectorEnv, mask_size: int) -> None:
-        super().__init__(env)
-        self.mask_size = mask_size
-        single = env.single_observation_space
-        self.single_observation_space = spaces.Dict([("obs", single), (MASK_KEY, spaces.MultiBinary(mask_size))])
-        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        obs, infos = self.env.reset(seed=seed, options=options)
-        return self._join(obs, infos), infos
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        obs, rewards, terminated, truncated, infos = self.env.step(actions)
-        if "final_obs" in infos:  # V(final_obs) needs no mask, only its place in the observation
-            final = np.empty(self.num_envs, dtype=object)
-            for n in np.flatnonzero(np.logical_or(terminated, truncated)):
-                final[n] = {"obs": take(infos["final_obs"], n), MASK_KEY: np.ones(self.mask_size, np.int8)}
-            infos = infos | {"final_obs": final}
-        return self._join(obs, infos), rewards, terminated, truncated, infos
-
-    def _join(self, obs: Any, infos: dict[str, Any]) -> dict[str, Any]:
-        mask = np.ones((self.num_envs, self.mask_size), np.int8)  # where no mask is given, nothing is ruled out
-        given = infos.get(f"_{MASK_KEY}", np.full(self.num_envs, MASK_KEY in infos))
-        for n in np.flatnonzero(given):
-            mask[n] = flat_mask(infos[MASK_KEY][n])
-        return {"obs": obs, MASK_KEY: mask}
-
-
-def _expose_mask(envs: VectorEnv) -> VectorEnv:
-    """Wrap envs so that a mask in the info becomes part of the observation; unchanged where there is none.
-
-    Costs one reset, because only a reset shows what the info holds.
-    """
-    _, infos = envs.reset(seed=0)
-    if MASK_KEY not in infos:
-        return envs
-    first = np.flatnonzero(infos.get(f"_{MASK_KEY}", np.ones(envs.num_envs)))[0]
-    return MaskInObservation(envs, len(flat_mask(infos[MASK_KEY][first])))

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from ppo.machine import cores
+from ppo.machine.process import cores
 
 # Seconds that an environment must save to be worth a process of its own. With 8 on 2 cores, async took 0.1 to 0.3 ms
 # longer for each step of each environment: CartPole, LunarLander and Humanoid (0.3 ms) lost, CarRacing (6 ms) won.

@@ -5,9 +5,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ppo.compile import recording
 from ppo.policies.distributions import Distribution
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
@@ -63,14 +61,3 @@ def tower(inputs: int, hidden_sizes: tuple[int, ...], outputs: int, activation: 
         layers += [orthogonal(nn.Linear(inputs, size)), ACTIVATIONS[activation]()]
         inputs = size
     return nn.Sequential(*layers, orthogonal(nn.Linear(inputs, outputs), gain))
-
-
-def lookup(index: Tensor, table: Tensor) -> Tensor:
-    """Return rows (…, W) of a table (V, W) by their numbers.
-
-    Machine code for several threads adds up the gradient of a row in any order, and so not the same twice; there the
-    rows are products with vectors of zeros and a one.
-    """
-    if recording() and torch.get_num_threads() > 1:
-        return functional.one_hot(index, len(table)).to(table.dtype) @ table
-    return functional.embedding(index, table)

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from ppo.envs.spaces import MASK_KEY, leaf_size, leaves, one_line, unpack
 from ppo.errors import UsageError
-from ppo.normalize import RunningMeanStd
-from ppo.policies.base import lookup, orthogonal
+from ppo.machine.operations import lookup
+from ppo.policies.base import orthogonal
+from ppo.policies.normalizer import RunningMeanStd
 
 MIN_IMAGE = 36  # below it the three convolutions leave nothing
 

@@ -4,51 +4,12 @@ Only what one step needs of the step before runs in the loop: a product with the
 in both directions, is done for all steps at once. Recorded by the compiler, the loop stays a loop.
 """
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppo.compile import recording
-
-UNROLLED = 8  # steps at most in one round of a recorded loop, which costs as much as a step does
-
-
-def over_time(
-    cell: Callable[..., tuple[Tensor, Tensor]],
-    carry: Tensor,
-    steps: tuple[Tensor, ...],
-    constants: tuple[Tensor, ...],
-) -> Tensor:
-    """Return the outputs (T, N, …) of a cell, step after step.
-
-    Args:
-        cell: (carry (N, H), *rows of the steps, *constants) -> the next carry and the step's output.
-        carry: (N, H) before the first step.
-        steps: tensors (T, N, …), a row of each for every step.
-        constants: what every step uses.
-    """
-
-    def run(carry: Tensor, steps: list[Tensor], constants: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        outputs = []
-        for rows in zip(*(x.unbind(0) for x in steps), strict=True):
-            carry, output = cell(carry, *rows, *constants)
-            outputs.append(output)
-        return carry, torch.stack(outputs)
-
-    length = math.gcd(len(steps[0]), UNROLLED)
-    if not recording() or length == len(steps[0]):
-        return run(carry, list(steps), constants)[1]
-    from torch._higher_order_ops.scan import scan_op
-
-    def body(carry: Tensor, *rest: Tensor) -> list[Tensor]:
-        return list(run(carry, list(rest[: len(steps)]), rest[len(steps) :]))
-
-    rounds = [x.unflatten(0, (-1, length)) for x in steps]
-    apart = tuple(x.clone() for x in constants)  # views of one vector, which scan does not take
-    return scan_op(body, [carry], rounds, apart)[1].flatten(0, 1)
+from ppo.machine.operations import over_time
 
 
 class Recurrence(torch.autograd.Function):

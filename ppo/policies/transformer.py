@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppo.errors import UsageError
-from ppo.policies.base import lookup
+from ppo.machine.operations import lookup
 from ppo.policies.recurrent import RecurrentPolicy
 
 HEAD_SIZE = 16  # width of one attention head

@@ -2,14 +2,14 @@
 
 import gymnasium
 
-from ppo.text import strings
-from ppo.text.dialogue import dialogue
 from ppo.text.env import TokenEnv, register
-from ppo.text.frontier import frontier
 from ppo.text.task import Completion, Task
+from ppo.text.tasks import strings
+from ppo.text.tasks.dialogue import dialogue
+from ppo.text.tasks.frontier import frontier
+from ppo.text.tasks.walks import random_walks
+from ppo.text.tasks.write import write
 from ppo.text.vocabulary import Vocabulary
-from ppo.text.walks import random_walks
-from ppo.text.write import write
 
 __all__ = ["Completion", "Task", "TokenEnv", "Vocabulary", "register"]
 
@@ -21,4 +21,4 @@ register("text/RandomWalks-v0", random_walks)
 register("text/Frontier-v0", frontier)
 register("text/Write-v0", write)
 register("text/Dialogue-v0", dialogue)
-gymnasium.register("text/NextToken-v0", vector_entry_point="ppo.text.next_token:NextTokenEnv")
+gymnasium.register("text/NextToken-v0", vector_entry_point="ppo.text.tasks.next_token:NextTokenEnv")

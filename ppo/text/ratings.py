@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from ppo.errors import UsageError
-from ppo.files import cache_folder, write_atomically
+from ppo.machine.cache import cache_folder
+from ppo.run.files import write_atomically
 
 # Hutto and Gilbert, VADER, ICWSM 2014; MIT licence. About 15 people rated each text from -4 to +4.
 PACKAGE, SHA256 = "vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"

@@ -9,7 +9,7 @@ from gymnasium.spaces import Space
 from torch import Tensor
 
 from ppo.errors import UsageError
-from ppo.saved import load
+from ppo.run.load import load
 from ppo.text.env import packed
 from ppo.text.task import Completion
 from ppo.text.vocabulary import Vocabulary

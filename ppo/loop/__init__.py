@@ -1,0 +1,1 @@
+"""The loop: collect, penalize, estimate, learn, log; the story of the README's diagram."""

@@ -1,0 +1,118 @@
+"""Checkpoints: one safetensors file each, its header holding JSON; written whole or not at all, and never a pickle.
+
+The file holds tensors by name (policy, optimizer, statistics) and, in the header, the schema version, the settings,
+the spaces, the counters and a checksum. There are no random states: a checkpoint is an episode boundary, at which the trainer seeds
+every generator and environment anew from (seed, iteration), in the run that goes on as in the run that resumes.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ppo.errors import NonFiniteError, UsageError
+from ppo.run.files import write_atomically
+
+SCHEMA = 1
+
+
+def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write a checkpoint under a temporary name, flush it to the disk, and rename it into place.
+
+    Raises:
+        UsageError: the folder cannot be written or the disk is full; a checkpoint already at `path` is untouched.
+    """
+    stored = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+    text = json.dumps({"schema": SCHEMA, **meta})
+    write_atomically(path, save(stored, metadata={"ppo": text, "sha256": _digest(stored, text)}))
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of everything that a checkpoint says, so that a flipped bit is noticed."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        x = tensors[name]
+        digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint -> tensors by name, and its meta data with the checksum, `sha256`.
+
+    Raises:
+        UsageError: the file is missing, damaged, from elsewhere, or of a later schema. Nothing in it is ever executed.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            meta = json.loads(header.get("ppo", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except Exception as error:  # whatever the parser stumbles over, the file is at fault
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path} is damaged or no checkpoint of ppo ({reason}); use another checkpoint") from error
+    if not isinstance(meta, dict) or "schema" not in meta:
+        raise UsageError(f"{path} is no checkpoint of ppo; give one that `ppo train` wrote")
+    if meta["schema"] != SCHEMA:
+        raise UsageError(f"{path} has schema {meta['schema']}, this ppo reads {SCHEMA}; install the ppo that wrote it")
+    if header.get("sha256") != _digest(tensors, header["ppo"]):
+        raise UsageError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
+    return tensors, meta | {"sha256": header["sha256"]}
+
+
+def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
+    """Load the tensors under `prefix` into a module whose parameters and buffers they match one to one.
+
+    Raises:
+        UsageError: lists what is missing, unknown or of another shape.
+    """
+    found = {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
+    expected = module.state_dict()
+    wrong = sorted(set(found) ^ set(expected))
+    wrong += [name for name in set(found) & set(expected) if found[name].shape != expected[name].shape]
+    if wrong:
+        some = ", ".join(wrong[:3]) + f" and {len(wrong) - 3} more" * (len(wrong) > 3)
+        raise UsageError(
+            f"{path} does not fit the policy: {some} differ; was its class, or a setting of the network, changed?"
+        )
+    module.load_state_dict(found)
+
+
+def checkpoint_path(run_dir: Path, name: str) -> Path:
+    """Return the path of a run's checkpoint ("latest", "best", …).
+
+    Raises:
+        UsageError: the folder is no run, or has no such checkpoint.
+    """
+    if not (run_dir / "config.json").is_file():
+        raise UsageError(f"{run_dir} is no run folder: it has no config.json; give a folder that `ppo train` made")
+    path = run_dir / "checkpoints" / f"{name}.safetensors"
+    if not path.is_file():
+        there = sorted(file.stem for file in path.parent.glob("*.safetensors"))
+        raise UsageError(f"{run_dir} has no checkpoint {name!r}; it has {', '.join(there) or 'none yet'}")
+    return path
+
+
+@contextlib.contextmanager
+def forensics(run_dir: Path) -> Iterator[None]:
+    """Write the rollout or minibatch that a NonFiniteError holds to the run folder before passing it on."""
+    try:
+        yield
+    except NonFiniteError as error:
+        if not error.tensors:
+            raise
+        path = run_dir / "nonfinite.safetensors"
+        try:
+            write_atomically(path, save({name: x.contiguous() for name, x in error.tensors.items()}))
+        except UsageError as full:
+            raise NonFiniteError(f"{error} ({full})") from error
+        raise NonFiniteError(f"{error}; the numbers around it are in {path}") from error

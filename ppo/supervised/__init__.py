@@ -1,0 +1,1 @@
+"""Supervised training: policies from text, reward models from ratings."""

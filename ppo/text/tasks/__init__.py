@@ -1,0 +1,1 @@
+"""The text tasks that come with the package, one file each."""
