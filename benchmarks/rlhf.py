@@ -32,7 +32,7 @@ from ppo.run.load import load
 from ppo.sample import sample
 from ppo.supervised.pretrain import pretrain
 from ppo.supervised.quality import quality
-from ppo.supervised.reward_model import fit
+from ppo.supervised.reward_model import train_reward_model
 from ppo.text import corpus, ratings
 from ppo.text.env import packed
 from ppo.text.reward_model import RewardModel, shown
@@ -63,7 +63,7 @@ def rate(raters: str, name: str, source: str) -> Path:
     """Return a reward model of some raters."""
     small = {"num_envs": 16, "num_minibatches": 1, "learning_rate": 1e-3}
     config = settings(ENV, RUNS, f"rate_{name}", 1, total_timesteps=RATED, env_kwargs=WRITE, **small)
-    return trained(config, partial(fit, source=source, raters=raters))
+    return trained(config, partial(train_reward_model, source=source, raters=raters))
 
 
 def tune(name: str, beta: float, seed: int, start: Path, model: Path, **more: Any) -> Path:

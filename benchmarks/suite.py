@@ -90,9 +90,7 @@ def _finished(command: str, folder: Path, seed: int, log: Path) -> Path:
     run = existing(folder, "", seed)
     if run is None:
         raise SystemExit(f"`ppo {command}` was stopped; run the suite again to begin it anew")
-    meta = meta_of(run)
-    config = Config().replace(meta["config"])
-    if not meta["supervised"] and meta["global_step"] + config.batch_size <= config.total_timesteps:
+    if not meta_of(run)["finished"]:
         _ppo(["resume", str(run)], log)
     return run
 

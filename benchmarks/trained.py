@@ -55,7 +55,7 @@ def existing(folder: Path, name: str, seed: int) -> Path | None:
     found = [path.parents[1] for path in folder.glob(f"*{name}__s{seed}*/checkpoints/latest.safetensors")]
     ends = [re.search(rf"__s{seed}(?:__(\d+))?$", run.name) for run in found]
     runs = [run for _, run in sorted((int(end[1] or 1), run) for end, run in zip(ends, found, strict=True) if end)]
-    while runs and meta_of(runs[-1])["supervised"] == "stopped":
+    while runs and meta_of(runs[-1])["made_by"] != "train" and not meta_of(runs[-1])["finished"]:
         shutil.rmtree(runs.pop())
     return runs[-1] if runs else None
 
@@ -77,14 +77,11 @@ def trained(config: Config, learn: Callable[[Trainer], Any] = Trainer.train) -> 
     """
     name = f"{config.exp_name}-{digest(config)}"
     found = existing(config.runs_dir, f"__{name}", config.seed)
-    if found and meta_of(found)["supervised"]:
+    if found and meta_of(found)["finished"]:
         return found
     trainer = Trainer.resume(found) if found else Trainer(config.replace({"exp_name": name}))
-    if found and not trainer.finished:
-        trainer.train()
-    elif not found:
-        learn(trainer)
-    if trainer.supervised == "stopped" or not (trainer.supervised or trainer.finished):
-        raise KeyboardInterrupt
+    trainer.train() if found else learn(trainer)
     assert trainer.run_dir is not None
+    if not meta_of(trainer.run_dir)["finished"]:
+        raise KeyboardInterrupt
     return trainer.run_dir

@@ -193,7 +193,7 @@ def _compared(saved: Saved, play: Callable[..., list[Tensor]]) -> tuple[int, flo
     Raises:
         UsageError: an action is another one.
     """
-    given, head, packer = saved.meta["given_envs"], saved.policy.head, Packer(saved.obs_space)
+    given, head, packer = saved.meta["own_envs"], saved.policy.head, Packer(saved.obs_space)
     random = batch_space(saved.obs_space, PLACES)
     random.seed(0)
     state, theirs = (saved.policy.initial_state(PLACES) for _ in range(2))

@@ -164,7 +164,7 @@ def test_every_row_and_its_advantage_are_what_a_loop_over_one_environment_finds(
     rollout, _ = collector.collect(60, deterministic=True)
     for env in range(N):
         rows = decisions(rollout, env)
-        expected = by_hand(collector.policy.policy, env, len(rows["rewards"]))
+        expected = by_hand(collector.policy.module, env, len(rows["rewards"]))
         assert_same(rows, expected, expected)
         advantages = advantages_by_definition(expected)
         np.testing.assert_allclose(rows["advantages"][: len(advantages)], advantages, rtol=1e-4, atol=1e-4)
@@ -176,7 +176,7 @@ def test_the_gru_state_before_the_reset_matters_to_the_value_after_a_truncation(
     assert rollout.truncated[2, 0]
     final = torch.tensor([[[0.0, 0.0, 0.75, float(rollout.actions[2, 0]) / 4]]])
     with torch.no_grad():
-        fresh = collector.policy.policy(final, torch.zeros(1, 8), torch.tensor([[False]]))[1].item()
+        fresh = collector.policy.module(final, torch.zeros(1, 8), torch.tensor([[False]]))[1].item()
     assert abs(rollout.next_values[2, 0].item() - fresh) > 1e-3
 
 
@@ -369,7 +369,7 @@ def test_observations_in_torch_never_leave_torch():
     assert rollout.terminated.nonzero().tolist() == [[4, 1]]
     assert episodes == [Episode(0, 6.0, 3), Episode(1, 15.0, 5), Episode(0, 6.0, 3)]
     with torch.no_grad():
-        final = collector.policy.policy(torch.tensor([[[3.0, 0.0]]]), torch.zeros(1, 0), torch.zeros(1, 1).bool())[1]
+        final = collector.policy.module(torch.tensor([[[3.0, 0.0]]]), torch.zeros(1, 0), torch.zeros(1, 1).bool())[1]
     assert rollout.next_values[[2, 5], 0].tolist() == pytest.approx([float(final)] * 2, abs=1e-6)
 
 
@@ -692,7 +692,7 @@ def test_sampled_actions_have_the_probabilities_that_the_policy_gives():
     collector = collector_of(counters(AutoresetMode.SAME_STEP), "mlp")
     rollout, _ = collector.collect(4000)
     with torch.no_grad():
-        probs = collector.policy.policy(rollout.obs, rollout.states[0], rollout.starts)[0].log_probs.exp()
+        probs = collector.policy.module(rollout.obs, rollout.states[0], rollout.starts)[0].log_probs.exp()
     taken = torch.nn.functional.one_hot(rollout.actions, 3).float()
     assert taken.mean((0, 1)).max() < 0.9
     # Five standard errors of a share of 12,000 are at most 0.023.

@@ -162,7 +162,7 @@ def test_machine_code_sees_buffers_that_have_changed(compiled, tmp_path, without
     noise = trainer.policy.head.noise(N, deterministic=True)
     values = []
     for seen in (torch.zeros(2, N, 4), torch.randn(50, N, 4) * 9, torch.randn(50, N, 4) + 100):
-        trainer.policy.absorb(seen, torch.ones(seen.shape[:2], dtype=torch.bool))
+        trainer.policy.update_statistics(seen, torch.ones(seen.shape[:2], dtype=torch.bool))
         run = trainer.collector.act.bind(*given, noise)
         with torch.no_grad():
             expected = act(trainer.learner.policy, *given, noise)
@@ -275,7 +275,7 @@ class Branching(Policy):
         self.head = Head(action_space)
         self.actor, self.critic = nn.Linear(4, self.head.num_outputs), nn.Linear(4, 1)
 
-    def absorb(self, obs: Tensor, valid: Tensor) -> None:
+    def update_statistics(self, obs: Tensor, valid: Tensor) -> None:
         pass
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> Any:

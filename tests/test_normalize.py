@@ -19,7 +19,7 @@ def test_statistics_are_those_of_all_rows_seen_however_they_were_cut(seed, chunk
     rows = np.random.default_rng(seed).normal(centre, spread, (sum(chunks), 3)).astype(np.float32)
     stats = RunningMeanStd(3)
     for chunk in np.split(rows, np.cumsum(chunks)[:-1]):
-        stats.absorb(torch.from_numpy(chunk))
+        stats.update(torch.from_numpy(chunk))
     scale = np.abs(rows).max()
     np.testing.assert_allclose(stats.mean, rows.astype(float).mean(0), atol=1e-5 * scale)
     np.testing.assert_allclose(stats.var, rows.astype(float).var(0), atol=1e-5 * scale**2)
@@ -30,7 +30,7 @@ def test_many_small_chunks_lose_no_precision():
     rows = np.random.default_rng(0).normal(5, 0.5, (5000, 2))
     stats = RunningMeanStd(2)
     for chunk in rows.reshape(1000, 5, 2):
-        stats.absorb(torch.from_numpy(chunk))
+        stats.update(torch.from_numpy(chunk))
     np.testing.assert_allclose(stats.mean, rows.mean(0), rtol=1e-4)
     np.testing.assert_allclose(stats.var, rows.var(0), rtol=1e-4)
 
@@ -42,26 +42,26 @@ def test_before_the_first_row_it_is_the_identity():
 
 def test_a_row_is_centred_and_divided_by_the_deviation():
     stats = RunningMeanStd(2)
-    stats.absorb(torch.tensor([[1.0, 10.0], [3.0, 30.0]]))  # means 2 and 20, deviations 1 and 10
+    stats.update(torch.tensor([[1.0, 10.0], [3.0, 30.0]]))  # means 2 and 20, deviations 1 and 10
     torch.testing.assert_close(stats(torch.tensor([[[4.0, 15.0]]])), torch.tensor([[[2.0, -0.5]]]))
 
 
 def test_normalised_numbers_stay_within_ten():
     stats = RunningMeanStd(1)
-    stats.absorb(torch.tensor([[-1.0], [1.0]]))
+    stats.update(torch.tensor([[-1.0], [1.0]]))
     assert stats(torch.tensor([[1e6], [-1e6], [9.0]])).flatten().tolist() == pytest.approx([10, -10, 9])
 
 
 def test_a_constant_feature_becomes_zero():
     stats = RunningMeanStd(1)
     for _ in range(3):
-        stats.absorb(torch.full((7, 1), 0.1))
+        stats.update(torch.full((7, 1), 0.1))
     assert stats(torch.tensor([[0.1]])).item() == pytest.approx(0.0, abs=1e-3)
 
 
 def test_statistics_are_frozen_in_forward_and_travel_in_the_state_dict():
     stats = RunningMeanStd(2).train()
-    stats.absorb(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    stats.update(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
     before = {name: x.clone() for name, x in stats.state_dict().items()}
     stats(torch.full((5, 2), 100.0))
     assert set(before) == {"mean", "var", "count"}

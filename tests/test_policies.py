@@ -76,7 +76,7 @@ def make(case, steps: int = T, envs: int = N):
     policy = build_policy(name, obs_space, action_space, SMALL | options)
     policy.actor.apply(lambda m: nn.init.normal_(m.weight, 0, 0.5) if isinstance(m, nn.Linear) else None)
     obs, starts = random_obs(obs_space, steps, envs), torch.rand(steps, envs) < 0.3
-    policy.absorb(obs, torch.ones(steps, envs, dtype=torch.bool))
+    policy.update_statistics(obs, torch.ones(steps, envs, dtype=torch.bool))
     with torch.no_grad():  # a state as it is within episodes
         state = policy(
             random_obs(obs_space, 4, envs), policy.initial_state(envs), torch.zeros(4, envs, dtype=torch.bool)
@@ -437,7 +437,7 @@ def test_only_box_numbers_are_normalised():
     space = Dict(bits=MultiBinary(2), place=Discrete(3), speed=Box(-99, 99, (2,)))
     module = Features(space, normalize=True)
     rows = torch.tensor([[[1.0, 0, 2, 10, -1], [1, 1, 0, 30, 1], [0, 0, 1, 999, 999]]])
-    module.absorb(rows, torch.tensor([[True, True, False]]))  # means 20 and 0, deviations 10 and 1
+    module.update_statistics(rows, torch.tensor([[True, True, False]]))  # means 20 and 0, deviations 10 and 1
     assert module.normalizer.mean.tolist() == [20.0, 0.0]
     found = module(torch.tensor([[[1.0, 0, 2, 15, 3]]]))[0][0, 0].tolist()
     assert found == pytest.approx([-0.5, 3, 1, 0, 0, 0, 1])  # numbers first, then bits and one-hot places as they are
@@ -446,7 +446,7 @@ def test_only_box_numbers_are_normalised():
 def test_a_lone_vector_is_normalised_by_its_valid_rows():
     module = Features(Box(-99, 99, (2,)), normalize=True)
     rows = torch.tensor([[[1.0, 10.0], [999, 999]], [[3, 30], [999, 999]]])
-    module.absorb(rows, torch.tensor([[True, False], [True, False]]))
+    module.update_statistics(rows, torch.tensor([[True, False], [True, False]]))
     torch.testing.assert_close(module(torch.tensor([[[4.0, 15.0]]]))[0], torch.tensor([[[2.0, -0.5]]]))
 
 

@@ -59,15 +59,15 @@ def test_a_run_that_was_cut_off_is_resumed(tmp_path):
     assert len(progress.read_text().splitlines()) == 5
 
 
-@pytest.mark.parametrize(("way", "supervised"), [("pretrain", "likelihood"), ("train", "")])
-def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tmp_path, way, supervised):
+@pytest.mark.parametrize("way", ["pretrain", "train"])
+def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tmp_path, way):
     small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2 --total-timesteps 256"
     task = Task("walks", f"{small} --init-from {{start}}", "", "", f"{way} {small}", "ended")
     result, _ = suite.run_one("tiny", task, suite.settings_of(task), 2, 4)
     assert all(0 <= score <= 1 for score in (result.sampled, result.deterministic, *result.start))
     assert len(result.start) == 2
     (start,) = (tmp_path / "runs").rglob("start/*__s2/checkpoints/latest.safetensors")
-    assert read_checkpoint(start)[1]["supervised"] == supervised
+    assert read_checkpoint(start)[1]["made_by"] == way
 
 
 def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
@@ -158,14 +158,16 @@ def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         trained(short.replace({"exp_name": "clone"}), partial(pretrain, report=stop))
     clone = trained(short.replace({"exp_name": "clone"}), pretrain)
-    assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["supervised"] == "likelihood"
+    assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["made_by"] == "pretrain"
     assert trained(short.replace({"exp_name": "clone"}), None) == clone
 
 
 def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
     for name in ("env__td-1__s10", "env__other-1__s1", "env__td-1__s1", "env__td-1__s1__2", "env__td-1__s1__10"):
         (tmp_path / name / "checkpoints").mkdir(parents=True)
-        write_checkpoint(tmp_path / name / "checkpoints" / "latest.safetensors", {}, {"supervised": ""})
+        write_checkpoint(
+            tmp_path / name / "checkpoints" / "latest.safetensors", {}, {"made_by": "train", "finished": True}
+        )
     (tmp_path / "env__td-1__s1__3").mkdir()  # without a checkpoint
     assert existing(tmp_path, "__td-1", 1).name == "env__td-1__s1__10"
     assert existing(tmp_path, "__td-1", 10).name == "env__td-1__s10"

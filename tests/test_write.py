@@ -100,7 +100,7 @@ def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, caps
     assert model.of([[2]])[0] > model.of([[0]])[0]  # good, bad
     with pytest.raises(UsageError, match="another vocabulary"):
         scorer("runs/text_Write-v0__reward__s1", vocabulary_of(["good bad"], "words"))
-    with pytest.raises(UsageError, match="is no reward model"):
+    with pytest.raises(UsageError, match="is not a reward model"):
         scorer("runs/text_Write-v0__pretrain__s1", vocabulary_of(texts, "words"))
     start = "runs/text_Write-v0__pretrain__s1"
     rewarded = "reward runs/text_Write-v0__reward__s1 judge test_write:goods"
@@ -112,10 +112,8 @@ def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, caps
     said = capsys.readouterr().out.split("\n")
     judged = next(float(line.split()[line.split().index("judge") + 1].rstrip(",")) for line in said if "judge" in line)
     assert judged > 1  # a line of the corpus has 0.9 on average
-    assert (
-        read_checkpoint(tmp_path / "runs/text_Write-v0__reward__s1/checkpoints/latest.safetensors")[1]["supervised"]
-        == "ratings"
-    )
+    meta = read_checkpoint(tmp_path / "runs/text_Write-v0__reward__s1/checkpoints/latest.safetensors")[1]
+    assert (meta["made_by"], meta["finished"]) == ("reward", True)
     cli.main(f"pretrain {task} size 3 --exp-name few {small} --total-timesteps 600".split())
     for command in (
         f"train {task} {small}", "resume runs/text_Write-v0__reward__s1", f"reward {task} {small} --ratings nowhere.jsonl",

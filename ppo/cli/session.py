@@ -15,7 +15,7 @@ from ppo.envs.spaces import one_line
 from ppo.loop.trainer import Trainer
 from ppo.supervised.pretrain import pretrain as learn
 from ppo.supervised.quality import agreement
-from ppo.supervised.reward_model import fit
+from ppo.supervised.reward_model import train_reward_model
 from ppo.text.ratings import fetch, read
 
 
@@ -70,10 +70,10 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
     """Print what was resolved, train a reward model, and print how good it is and what to do next; see `train`."""
     print_lines(console, describe(trainer)[:5])
     with contextlib.closing(trainer.envs), Reporter(console) as reporter:
-        found = fit(trainer, source, raters, patience, reporter)
+        found = train_reward_model(trainer, source, raters, patience, reporter)
     quality, thirds = found.quality, ", ".join(f"{x:.3f}" for x in found.quality.by_length)
     use = f"{_command('ppo')} train {_same(trainer, reward=str(found.run_dir))} --init-from … --reference …"
-    if trainer.supervised == "stopped":
+    if not found.finished:
         use = "stopped before its budget was spent, so that text/Write-v0 does not take it; train it anew"
     lines = [
         (

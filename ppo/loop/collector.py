@@ -54,9 +54,9 @@ class Collector:
 
     def __init__(self, envs: VectorEnv, policy: FlatPolicy, compiled: bool = False, seq_len: int = 1) -> None:
         self.seq_len = seq_len
-        self.envs, self.policy, self.head = envs, policy, policy.policy.head
+        self.envs, self.policy, self.head = envs, policy, policy.module.head
         self.space, self.mode = envs.single_observation_space, autoreset_mode(envs)
-        self.device, self.recurrent = policy.vector.device, policy.policy.state_size > 0
+        self.device, self.recurrent = policy.vector.device, policy.module.state_size > 0
         self.packer, self.mask = Packer(self.space, self.device), mask_columns(self.space)
         self.act = Compiled(act, policy, compiled)
         self.seconds = self.env_seconds = 0.0  # of the last collect, and of envs.step within it
@@ -70,7 +70,7 @@ class Collector:
         first = next(value for _, value in leaf_values(self.space, obs))
         self.torch = first.device if isinstance(first, Tensor) else None  # where an environment in torch wants actions
         self.obs = self.packer(obs)  # (N, *obs)
-        self.state = self.policy.policy.initial_state(n)  # (N, H)
+        self.state = self.policy.module.initial_state(n)  # (N, H)
         self.dead = np.zeros(n, bool)  # (N,) the row to come only resets the environment
         self.starts = np.ones(n, bool)  # (N,) the row to come begins an episode
         self.valid = valid(infos, n)  # (N,) the row to come is the policy's decision

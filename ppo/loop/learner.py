@@ -31,7 +31,7 @@ class Learner:
 
     def __init__(self, policy: FlatPolicy, config: Config, compiled: bool = False) -> None:
         self.policy, self.config = policy, config
-        self.seq_len = config.sequence_length(recurrent=policy.policy.state_size > 0)  # L
+        self.seq_len = config.sequence_length(recurrent=policy.module.state_size > 0)  # L
         self.terms = LossTerms(config.clip_coef, config.clip_vloss, config.vf_coef, config.ent_coef, config.norm_adv)
         self.rate = policy.vector.new_zeros(())
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer

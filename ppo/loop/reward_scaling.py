@@ -24,6 +24,6 @@ class RewardScaler:
         for t, reward in enumerate(rewards):
             self.running = self.running * ~starts[t] * self.gamma + reward
             returns[t] = self.running
-        self.stats.absorb(torch.from_numpy(returns[valid][:, None]))
+        self.stats.update(torch.from_numpy(returns[valid][:, None]))
         std = np.sqrt(self.stats.var.item() + 1e-8)
         return np.clip(rewards / std, -CLIP, CLIP)

@@ -32,7 +32,7 @@ from ppo.run.files import new_folder, write_atomically
 from ppo.run.load import load_for
 from ppo.run.logger import Logger, Progress
 
-RANK = 0  # of this process; the place where data parallelism will put its own
+RANK = 0
 EVALUATION_SEED = 1_000_003  # added to the run's seed, so that no training episode is played again
 
 
@@ -49,7 +49,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, envs: VectorEnv | None = None, *, fresh: bool = True) -> None:
-        self.given_envs = envs is not None
+        self.own_envs = envs is not None
         if envs is not None:
             name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
             config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
@@ -82,7 +82,7 @@ class Trainer:
         self.iteration, self.global_step = 0, 0
         self.best_return, self.last_evaluation = -math.inf, math.nan
         self.run_dir: Path | None = None
-        self.supervised = ""  # "likelihood" or "ratings", what it learnt from instead of rewards; "stopped" in mid-way
+        self.made_by = "train"  # the command: train, pretrain or reward
         self.said: tuple[str, ...] = ()  # notes that were reported
         self.seconds: dict[str, float] = {}  # where the time of `train` went
 
@@ -90,8 +90,8 @@ class Trainer:
     def checkpoint_every(self) -> int:
         """Iterations between checkpoints; by default a tenth of the run, and room for two of the longest episodes."""
         config = self.config
-        tenth = math.ceil(config.total_timesteps / config.batch_size / 10)
-        return config.checkpoint_every or max(tenth, math.ceil(2 * time_limit(self.envs) / config.num_steps))
+        tenth = config.total_timesteps / config.batch_size / 10
+        return config.checkpoint_every or max(math.ceil(tenth), math.ceil(2 * time_limit(self.envs) / config.num_steps))
 
     @property
     def finished(self) -> bool:
@@ -101,24 +101,21 @@ class Trainer:
     def train(self, report: Callable[[Progress], None] | None = None) -> Path:
         """Train until the budget is spent or the process is told to stop, and return the run's folder.
 
-        Args:
-            report: called after each iteration.
-
         Raises:
             UsageError: nothing is rewarded.
             NonFiniteError: see `ppo.errors`; the last checkpoint stays, the numbers are in `nonfinite.safetensors`.
         """
         if not self.envs.metadata.get("rewarded", True):
             raise UsageError(f"{self.config.env_id} has no reward to learn from; give it one by --env-kwargs reward …")
-        run_dir, stopped = self.open_run(), False
-        logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
+        run_dir = self.open_run()
+        stopped, logger = False, Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self._begin_segment()
         with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as stop:
             while not (self.finished or stopped):
                 rollout, episodes = self.collector.collect(self.config.num_steps)
                 docked, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
                 stats = self.learner.update(docked, self.global_step / self.config.total_timesteps)
-                self.policy.absorb(rollout.obs, rollout.valid)
+                self.policy.update_statistics(rollout.obs, rollout.valid)
                 self.iteration += 1
                 self.global_step += int(rollout.valid.sum())
 
@@ -131,7 +128,7 @@ class Trainer:
                 if due or stopped:
                     logger.write_text("samples", lines_of(self.envs), self.global_step)
                     logger.flush()
-                    self.checkpoint(run_dir / "checkpoints", row["eval/episodic_return"])
+                    self.checkpoint(run_dir / "checkpoints", row["eval/episodic_return"], self.finished)
                     self._begin_segment()
                 if report is not None:
                     report(Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes()))
@@ -163,9 +160,9 @@ class Trainer:
         run_dir = Path(run_dir)
         path = checkpoint_path(run_dir, "latest")
         tensors, meta = read_checkpoint(path)
-        if meta["given_envs"] and envs is None:
+        if meta["own_envs"] and envs is None:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
-        if meta["supervised"]:
+        if meta["made_by"] != "train":
             raise UsageError(f"{run_dir} was not made by `ppo train`; train from it: --init-from {run_dir}")
         config = Config().replace(meta["config"], str(path)).replace(settings or {})
         trainer = cls(dataclasses.replace(config, runs_dir=run_dir.parent), envs, fresh=False)
@@ -223,24 +220,25 @@ class Trainer:
             raise NonFiniteError(f"while evaluating: {error}", error.tensors) from error
         return averages(episodes, self.collector.metrics, "eval", "eval")
 
-    def checkpoint(self, folder: Path, evaluated: float) -> None:
+    def checkpoint(self, folder: Path, evaluated: float, finished: bool) -> None:
         """Write the latest checkpoint, and the best if its evaluation is."""
         folder.mkdir(exist_ok=True)
         self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN, nothing played, is no best
         self.best_return = evaluated if best else self.best_return
         names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
-        for name in [*names, "latest"]:  # the latest last, since it tells which return is the best
-            write_checkpoint(folder / f"{name}.safetensors", self._tensors(), self._meta())
+        for name in [*names, "latest"]:
+            write_checkpoint(folder / f"{name}.safetensors", self._tensors(), self._meta(finished))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         policy = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}
         return policy | self.learner.state_dict() | (self.reference.state_dict() if self.reference else {})
 
-    def _meta(self) -> dict[str, Any]:
+    def _meta(self, finished: bool) -> dict[str, Any]:
         return {
             "config": self.config.to_json(),
-            "given_envs": self.given_envs,
-            "supervised": self.supervised,
+            "own_envs": self.own_envs,
+            "made_by": self.made_by,
+            "finished": finished,
             "policy": self.policy_name,
             "spaces": self.spaces,
             "iteration": self.iteration,

@@ -28,7 +28,7 @@ class FlatPolicy:
     leaves: list[Tensor]
 
     def __init__(self, policy: nn.Module, precision: str = "float32") -> None:
-        self.policy: Any = policy
+        self.module: Any = policy
         self.precision = precision
         self.forward = self._in_precision(policy)
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
@@ -60,16 +60,16 @@ class FlatPolicy:
 
     def others(self) -> dict[str, Tensor]:
         """Return what the policy reads beside the vector, by name: buffers, and parameters that are not trained."""
-        frozen = {name: p for name, p in self.policy.named_parameters() if not p.requires_grad}
-        return frozen | dict(self.policy.named_buffers())
+        frozen = {name: p for name, p in self.module.named_parameters() if not p.requires_grad}
+        return frozen | dict(self.module.named_buffers())
 
     def over(self, vector: Tensor, others: dict[str, Tensor]) -> "FlatPolicy":
         """Return the same policy over other tensors; it stands for this one while a compiler records what is done."""
         twin = object.__new__(FlatPolicy)
-        twin.policy, twin.precision, twin.shapes, twin.vector = self.policy, self.precision, self.shapes, vector
+        twin.module, twin.precision, twin.shapes, twin.vector = self.module, self.precision, self.shapes, vector
         twin.leaves = [view.requires_grad_() for view in self._views(vector.detach())]
         tensors = dict(zip(self.shapes, twin.leaves, strict=True)) | others
-        twin.forward = self._in_precision(lambda *args: torch.func.functional_call(self.policy, tensors, args))
+        twin.forward = self._in_precision(lambda *args: torch.func.functional_call(self.module, tensors, args))
         return twin
 
     def gradient(self, loss: Tensor) -> Tensor:

@@ -41,9 +41,9 @@ class Policy(nn.Module):
         """Return (dist, values, state) as the table says; acting is T = 1."""
         raise NotImplementedError
 
-    def absorb(self, obs: Tensor, valid: Tensor) -> None:
+    def update_statistics(self, obs: Tensor, valid: Tensor) -> None:
         """Take the valid rows of obs (T, N, *obs) into the observation statistics; called after each update."""
-        self.features.absorb(obs, valid)
+        self.features.update_statistics(obs, valid)
 
 
 def orthogonal(layer: Layer, gain: float = math.sqrt(2)) -> Layer:

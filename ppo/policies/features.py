@@ -143,7 +143,7 @@ class Features(nn.Module):
         columns = [lookup(index, layer.weight.t()) + layer.bias for layer in layers]
         return columns, torch.cat(masks, dim=-1) if masks else None
 
-    def absorb(self, obs: Tensor, valid: Tensor) -> None:
+    def update_statistics(self, obs: Tensor, valid: Tensor) -> None:
         """Take the valid rows of packed obs (T, N, *obs) into the running statistics, if there are any."""
         if self.normalizer is not None:
-            self.normalizer.absorb(torch.cat(self._split(obs)[0], dim=-1)[valid])
+            self.normalizer.update(torch.cat(self._split(obs)[0], dim=-1)[valid])

@@ -7,7 +7,7 @@ CLIP = 10.0  # normalised observations and scaled rewards stay within ±10, as i
 
 
 class RunningMeanStd(nn.Module):
-    """Mean and variance of all rows seen, as buffers; frozen but for `absorb`.
+    """Mean and variance of all rows seen, as buffers; frozen but for `update`.
 
     Parallel update of Chan, Golub and LeVeque (1979). Before the first row it is the identity: mean 0, variance 1.
     """
@@ -23,7 +23,7 @@ class RunningMeanStd(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
     @torch.no_grad()
-    def absorb(self, rows: Tensor) -> None:
+    def update(self, rows: Tensor) -> None:
         """Take in rows (M, F)."""
         if len(rows) == 0:
             return

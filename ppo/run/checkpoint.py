@@ -20,7 +20,7 @@ from torch import Tensor
 from ppo.errors import NonFiniteError, UsageError
 from ppo.run.files import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -62,11 +62,25 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UsageError(f"{path} is damaged or no checkpoint of ppo ({reason}); use another checkpoint") from error
     if not isinstance(meta, dict) or "schema" not in meta:
         raise UsageError(f"{path} is no checkpoint of ppo; give one that `ppo train` wrote")
-    if meta["schema"] != SCHEMA:
-        raise UsageError(f"{path} has schema {meta['schema']}, this ppo reads {SCHEMA}; install the ppo that wrote it")
+    if meta["schema"] not in (1, SCHEMA):
+        raise UsageError(
+            f"{path} has schema {meta['schema']}, this ppo reads up to {SCHEMA}; install the ppo that wrote it"
+        )
     if header.get("sha256") != _digest(tensors, header["ppo"]):
         raise UsageError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
-    return tensors, meta | {"sha256": header["sha256"]}
+    return tensors, (_from_schema_1(meta) if meta["schema"] == 1 else meta) | {"sha256": header["sha256"]}
+
+
+def _from_schema_1(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata that today's version would have written."""
+    config, learnt = meta["config"], meta.pop("supervised")
+    spent = meta["global_step"] + config["num_envs"] * config["num_steps"] > config["total_timesteps"]
+    return meta | {
+        "schema": SCHEMA,
+        "own_envs": meta.pop("given_envs"),
+        "made_by": {"": "train", "ratings": "reward"}.get(learnt, "pretrain"),
+        "finished": learnt != "stopped" if learnt else spent,
+    }
 
 
 def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:

@@ -96,7 +96,7 @@ def envs_for(
         UsageError: they have other spaces, or the run was given its environments.
     """
     config = saved.config
-    if saved.meta["given_envs"]:
+    if saved.meta["own_envs"]:
         raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
     kwargs = config.env_kwargs | (env_kwargs or {})
     envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode))

@@ -18,16 +18,16 @@ EVALUATIONS = 20  # of a run at most
 class Goal(NamedTuple):
     """What is learnt from, the figures' names, and when it is enough."""
 
-    kind: str  # "likelihood" or "ratings"
+    made_by: str  # the command: "pretrain" or "reward"
     loss: str  # name of the loss in the log
     test: str  # name of the figure on what is held out; smaller is better
     patience: int  # evaluations without a better figure after which it stops, and the best is kept; 0: the last is kept
 
 
-def supervise(
+def fit(
     trainer: Trainer, goal: Goal, step: Callable[[float], tuple[float, int]], test: Callable[[], float],
     report: Callable[[Progress], None] | None = None,
-) -> tuple[Path, float]:  # fmt: skip
+) -> tuple[Path, float, bool]:  # fmt: skip
     """Train a trainer's policy for its budget of tokens, and write its run folder.
 
     Args:
@@ -38,7 +38,7 @@ def supervise(
         report: called after each iteration.
 
     Returns:
-        The run's folder, and the figure of the policy that is kept.
+        The run's folder, the figure of the policy that is kept, and whether it ended by itself, not by a signal.
     """
     config, vector = trainer.config, trainer.learner.policy.vector
     run_dir, begin = trainer.open_run(), time.perf_counter()
@@ -68,9 +68,9 @@ def supervise(
             if report is not None:
                 report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps))
         vector.copy_(kept)
-        trainer.supervised = "stopped" if stop.is_set() else goal.kind
-        trainer.checkpoint(run_dir / "checkpoints", math.nan)
-    return run_dir, best
+        trainer.made_by, finished = goal.made_by, not stop.is_set()
+        trainer.checkpoint(run_dir / "checkpoints", math.nan, finished)
+    return run_dir, best, finished
 
 
 def check(trainer: Trainer, patience: int) -> None:

@@ -20,7 +20,7 @@ from ppo.loop.losses import valid_mean
 from ppo.loop.trainer import Trainer
 from ppo.policies import Policy
 from ppo.run.logger import Progress
-from ppo.supervised.fit import Goal, check, supervise
+from ppo.supervised.fit import Goal, check, fit
 from ppo.text import Vocabulary
 from ppo.text.corpus import read_lines, split
 from ppo.text.env import packed
@@ -41,7 +41,7 @@ class Shown(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class PretrainResult:
     """What pretraining came to."""
 
     run_dir: Path
@@ -51,7 +51,7 @@ class Found:
 
 def pretrain(
     trainer: Trainer, corpus: str = "", patience: int = 5, report: Callable[[Progress], None] | None = None
-) -> Found:
+) -> PretrainResult:
     """Train a trainer's policy on a corpus or on demonstrations, and write its run folder.
 
     Args:
@@ -74,9 +74,9 @@ def pretrain(
     def step(rate: float) -> tuple[float, int]:
         return _learn(trainer, rate, next(shown), state), config.batch_size
 
-    goal = Goal("likelihood", "pretrain/loss", "eval/perplexity", patience)
-    run_dir, best = supervise(trainer, goal, step, lambda: perplexity(policy, windows), report)
-    return Found(run_dir, best, trainer.global_step)
+    goal = Goal("pretrain", "pretrain/loss", "eval/perplexity", patience)
+    run_dir, best, _ = fit(trainer, goal, step, lambda: perplexity(policy, windows), report)
+    return PretrainResult(run_dir, best, trainer.global_step)
 
 
 def _learn(trainer: Trainer, rate: float, shown: Shown, state: Tensor) -> float:

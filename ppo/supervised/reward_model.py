@@ -23,7 +23,7 @@ from ppo.loop.trainer import Trainer
 from ppo.policies import Policy
 from ppo.run.files import write_atomically
 from ppo.run.logger import Progress
-from ppo.supervised.fit import Goal, check, supervise
+from ppo.supervised.fit import Goal, check, fit
 from ppo.supervised.quality import Quality, quality
 from ppo.text import Vocabulary
 from ppo.text.corpus import split
@@ -35,12 +35,13 @@ RATERS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2
 
 
 @dataclass(frozen=True)
-class Fitted:
+class RewardModelResult:
     """What training a reward model came to."""
 
     run_dir: Path
     quality: Quality
     tokens: int
+    finished: bool  # False where a signal stopped it: text/Write-v0 does not take it
 
 
 class Comparisons:
@@ -74,10 +75,10 @@ class Comparisons:
         return torch.from_numpy(found).float()
 
 
-def fit(
+def train_reward_model(
     trainer: Trainer, source: str, raters: str = "all", patience: int = 5,
     report: Callable[[Progress], None] | None = None,
-) -> Fitted:  # fmt: skip
+) -> RewardModelResult:  # fmt: skip
     """Train a trainer's policy to score texts as people rated them, and write its run folder.
 
     Args:
@@ -107,11 +108,11 @@ def fit(
     def test() -> float:
         return float(bradley_terry(scores(held_out), prefer(held_out)))
 
-    run_dir, _ = supervise(trainer, Goal("ratings", "reward/loss", "eval/loss", patience), step, test, report)
+    run_dir, _, finished = fit(trainer, Goal("reward", "reward/loss", "eval/loss", patience), step, test, report)
     found = quality(scores(held_out).numpy(), given, held_out, np.array([len(texts[n]) for n in held_out]))
     known = json.loads(json.dumps(asdict(found)), parse_constant=lambda nan: None)  # JSON has no NaN
     write_atomically(run_dir / "quality.json", json.dumps(known, indent=2).encode())
-    return Fitted(run_dir, found, trainer.global_step)
+    return RewardModelResult(run_dir, found, trainer.global_step, finished)
 
 
 def bradley_terry(scores: Tensor, preferred: Tensor) -> Tensor:

@@ -28,8 +28,12 @@ class RewardModel:
 
     def __init__(self, run: str, vocabulary: Vocabulary) -> None:
         saved = load(run)
-        if saved.meta["supervised"] != "ratings":
-            raise UsageError(f"{run} is no reward model; make one by `ppo reward`")
+        if saved.meta["made_by"] != "reward":
+            raise UsageError(f"{run} is not a reward model; train one with `ppo reward`")
+        if not saved.meta["finished"]:
+            raise UsageError(
+                f"the training of the reward model {run} was interrupted; train it again with `ppo reward`"
+            )
         if saved.meta["spaces"].get("symbols") != list(vocabulary.symbols):
             raise UsageError(
                 f"the reward model {run} was trained with another vocabulary; take the same corpus and tokens"
