@@ -15,9 +15,14 @@ class NonFiniteError(Exception):
 
     Args:
         message: the one sentence.
-        tensors: the minibatch it arose in, by name, for inspection; empty when it arose before the update.
+        tensors: the rollout or minibatch in which it arose, by name, for inspection.
     """
 
     def __init__(self, message: str, tensors: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.tensors = tensors or {}
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """Return an error as "Type: text", without line breaks and cut to `limit` characters, to quote in a sentence."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:limit].removesuffix(": ")
