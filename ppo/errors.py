@@ -1,20 +1,20 @@
-"""The two exceptions of this package: a mistake the user can mend, and a number that is not finite.
+"""The two exceptions of this package: a mistake that the user can correct, and a number that is not finite.
 
-Everything else that is raised is a bug or comes from the user's own code, and keeps its traceback.
+Every other exception is a bug or comes from the user's own code, and keeps its traceback.
 """
 
 from typing import Any
 
 
 class UsageError(Exception):
-    """Say in one sentence what is wrong, the value, and what to do; the command line exits with code 2."""
+    """One sentence: what is wrong, the value, and what to do. The command line prints it and exits with code 2."""
 
 
 class NonFiniteError(Exception):
-    """Name the first observation, reward, value, loss or gradient that is NaN or infinite, and where it arose.
+    """The first observation, reward, value, loss or gradient that is NaN or infinite, and where it arose.
 
     Args:
-        message: the one sentence.
+        message: one sentence.
         tensors: the rollout or minibatch in which it arose, by name, for inspection.
     """
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo.loop.advantages import gae, rewards_to_go
+from ppo.loop.advantages import gae, group_relative, outcome_known, rewards_to_go
 
 checked = settings(max_examples=60, deadline=None, derandomize=True)
 shares = st.floats(0, 1)
@@ -146,3 +146,24 @@ def test_float32_rollouts_give_float32_advantages_close_to_the_definition():
 def test_rewards_to_go_are_summed_to_the_end_of_the_episode():
     rewards, done = np.array([[1.0], [2.0], [4.0], [8.0]]), np.array([[False], [True], [False], [False]])
     assert rewards_to_go(rewards, done).ravel().tolist() == [3, 2, 12, 8]
+
+
+def test_an_outcome_is_known_where_an_end_or_a_decision_follows_in_the_rollout():
+    valid = np.array([[True], [False], [True], [False], [False]])
+    never, end = np.zeros((5, 1), bool), np.array([[False], [False], [False], [True], [False]])
+    assert outcome_known(valid, never, np.array([False])).ravel().tolist() == [True, True, False, False, False]
+    assert outcome_known(valid, never, np.array([True])).all()
+    assert outcome_known(valid, end, np.array([False])).ravel().tolist() == [True, True, True, True, False]
+
+
+def test_group_weights_are_returns_in_deviations_from_the_mean_of_their_group():
+    rewards, done = np.array([[0.0, 2.0, 5.0, 5.0], [1.0, 1.0, 0.0, 0.0]]), np.zeros((2, 4), bool)
+    # first step: groups (1, 3) and (5, 5); second step: (1, 1) and (0, 0)
+    weights = group_relative(rewards, done, 2)
+    np.testing.assert_allclose(weights, [[-1 / 1.0001, 1 / 1.0001, 0, 0], [0, 0, 0, 0]])
+
+
+def test_group_weights_end_with_each_response():
+    rewards, done = np.array([[1.0, 0.0], [4.0, 4.0]]), np.array([[True, False], [False, False]])
+    weights = group_relative(rewards, done, 2)  # returns (1, 4), then (4, 4)
+    np.testing.assert_allclose(weights, [[-1.5 / 1.5001, 1.5 / 1.5001], [0, 0]])

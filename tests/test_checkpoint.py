@@ -101,7 +101,7 @@ def test_safetensors_from_elsewhere_are_refused(tmp_path):
     path = tmp_path / "foreign.safetensors"
     for metadata in (None, {"format": "pt"}, {"ppo": "no json"}, {"ppo": "null"}, {"ppo": "[]"}, {"ppo": "{}"}):
         save_file({"weight": torch.zeros(2)}, path, metadata=metadata)
-        assert "no checkpoint of ppo" in refusal(path)
+        assert "not a ppo checkpoint" in refusal(path)
 
 
 @pytest.mark.parametrize("schema", [0, 3, 999, "1", None])
@@ -110,7 +110,7 @@ def test_another_schema_is_refused(tmp_path, schema):
     save_file({"weight": torch.zeros(2)}, path, metadata={"ppo": json.dumps({**META, "schema": schema})})
     message = refusal(path)
     assert f"schema {schema}" in message
-    assert "reads up to 2" in message
+    assert "reads schemas up to 2" in message
 
 
 class Payload:
@@ -181,7 +181,7 @@ def test_a_module_is_loaded_exactly_or_not_at_all(tmp_path):
 
 
 def test_a_folder_that_is_no_run_and_a_checkpoint_that_is_not_there_are_named(run, tmp_path):
-    with pytest.raises(UsageError, match=r"is no run folder: it has no config\.json"):
+    with pytest.raises(UsageError, match=r"is not a run folder \(it has no config\.json\)"):
         checkpoint_path(tmp_path, "latest")
     with pytest.raises(UsageError, match="has no checkpoint 'best'"):
         checkpoint_path(run, "best")

@@ -157,7 +157,7 @@ def test_no_space_in_the_run_folder_is_one_sentence(capsys, size):
 def test_a_folder_that_is_no_run_is_one_sentence(folder, capsys, command):
     (folder / "empty").mkdir()
     for name in ("empty", "absent"):
-        assert f"{name} is no run folder: it has no config.json" in refused(capsys, command, name)
+        assert f"{name} is not a run folder (it has no config.json)" in refused(capsys, command, name)
     (folder / "empty" / "config.json").write_text("{}")
     assert "empty has no checkpoint 'latest'" in refused(capsys, command, "empty")
 

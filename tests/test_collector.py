@@ -212,7 +212,7 @@ def test_valuing_a_rollout_anew_under_the_same_policy_changes_nothing(mode, poli
     collector = collector_of(counters(mode), policy)
     collector.collect(24, deterministic=True)
     rollout, _ = collector.collect(24, deterministic=True)  # begins in the middle of episodes
-    again = rollout.revalued(collector.policy.forward)
+    again = rollout.with_values(collector.policy.forward)
     assert not again.values.requires_grad
     torch.testing.assert_close(again.values, rollout.values, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(again.next_values, rollout.next_values, rtol=1e-5, atol=1e-6)
@@ -344,10 +344,11 @@ class BatchedFinal(VectorWrapper):
 
 def assert_same_rollout(a, b):
     columns = [
-        vars(rollout) | vars(rollout.cuts) | {"next_obs": rollout.cuts.obs, "obs": rollout.obs} for rollout in (a, b)
+        vars(rollout) | vars(rollout.successors) | {"next_obs": rollout.successors.obs, "obs": rollout.obs}
+        for rollout in (a, b)
     ]
     for name, expected in columns[0].items():
-        assert name == "cuts" or torch.equal(columns[1][name], expected), name
+        assert name == "successors" or torch.equal(columns[1][name], expected), name
 
 
 @pytest.mark.parametrize("policy", ["mlp", "gru"])
@@ -555,7 +556,7 @@ def test_one_part_of_a_multidiscrete_without_an_allowed_choice_is_refused():
     obs, _ = envs.reset(seed=0)
     obs["action_mask"][2] = [1, 1, 1, 0, 0, 0, 0]
     collector = collector_of(envs, "mlp")
-    collector.obs = Packer(envs.single_observation_space)(obs)
+    collector.now = collector.now._replace(obs=Packer(envs.single_observation_space)(obs))
     with pytest.raises(UsageError, match="environment 2 allows no action at step 0"):
         collector.collect(1)
 

@@ -24,7 +24,7 @@ from ppo.machine.compile import Compiled, resolve_compile
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.inductor import CompileError, record
 from ppo.machine.operations import over_time
-from ppo.machine.process import compiler
+from ppo.machine.process import Choice, compiler
 from ppo.policies import Head, build_policy
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler: install g++")
@@ -242,7 +242,7 @@ def assert_eager(trainer: Trainer, tmp_path: Path, settings: dict[str, Any]) -> 
 @pytest.mark.parametrize("name", TASKS)
 def test_without_a_compiler_a_run_that_would_be_compiled_is_not_and_says_why(tmp_path, no_compiler, name):
     trainer = Trainer(config(tmp_path, compile="auto", total_timesteps=50_000_000, **TASKS[name]))
-    assert (trainer.compiled, trainer.why_compiled) == (False, "there is no C++ compiler; install g++")
+    assert trainer.parts.compiled == Choice(False, "there is no C++ compiler; install g++")
     assert not any(part.enabled for part in compiled_parts(trainer))
 
 
@@ -560,7 +560,7 @@ def test_layers_of_attention_are_worth_compiling_sooner(monkeypatch):
 def test_by_default_the_length_of_the_run_decides(tmp_path, monkeypatch, total, expected):
     monkeypatch.setenv("CXX", "sh")  # any command that exists: nothing is compiled
     trainer = Trainer(config(tmp_path, compile="auto", num_envs=8, num_steps=128, total_timesteps=total))
-    assert trainer.compiled is expected
+    assert trainer.parts.compiled.value is expected
     assert [part.enabled for part in compiled_parts(trainer)] == [expected] * 2
 
 

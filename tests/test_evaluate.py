@@ -91,7 +91,7 @@ def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path, monkeypatch):
     [
         (lambda run: evaluate(run, 0), "episodes = 0 is too few; choose at least 1"),
         (lambda run: evaluate(run, checkpoint="best"), "has no checkpoint 'best'"),
-        (lambda run: evaluate(run.parent), "is no run folder"),
+        (lambda run: evaluate(run.parent), "is not a run folder"),
         (lambda run: load_policy(run, "iteration_000001"), "has no checkpoint 'iteration_000001'"),
         (lambda run: film(run, "best"), "has no checkpoint 'best'"),
     ],

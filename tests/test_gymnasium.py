@@ -71,5 +71,5 @@ def test_one_environment_of_each_family_trains_with_memory(env_id, tmp_path):
 def test_images_are_convolved(policy, kwargs, tmp_path):
     trainer, rows = train("CarRacing-v3", tmp_path, policy="gru" if policy == "gru" else "auto", env_kwargs=kwargs)
     assert_trained(trainer, rows)
-    assert trainer.policy_name == policy
+    assert trainer.parts.policy_name == policy
     assert sum(isinstance(module, torch.nn.Conv2d) for module in trainer.policy.modules()) == 3

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
-from ppo.loop.rollout import Batch, Cuts, Rollout
+from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
 from ppo.machine.operations import lookup
 from ppo.policies import Features, Policy, build_policy, resolve_policy
 from ppo.policies.features import is_image
@@ -140,9 +140,11 @@ def test_ratio_is_one_before_the_first_step(case, length):
     rollout = Rollout(
         obs=obs, states=states[:-1], starts=starts, valid=~no, actions=torch.cat(draws), log_probs=log_probs,
         rewards=values, terminated=no, truncated=no, values=values, next_values=values, next_valid=~no[0],
-        cuts=Cuts(torch.arange(0), obs[0, :0], state[:0]),
+        successors=Successors(torch.arange(0), obs[0, :0], state[:0]),
     )  # fmt: skip
-    batch = Batch.from_rollout(rollout, values, values, values, length).select(torch.randperm(T // length * N))
+    batch = Batch.from_rollout(rollout, rollout.valid, Estimates(values, values, values), length).select(
+        torch.randperm(T // length * N)
+    )
     dist, found, _ = policy(batch.obs, batch.states, batch.starts)
     ratio = (dist.log_prob(batch.actions) - batch.log_probs).exp()
     torch.testing.assert_close(ratio, torch.ones(length, batch.num_sequences))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ppo.loop.rollout import Batch, Cuts, Rollout, fold
+from ppo.loop.rollout import Batch, Estimates, Rollout, Successors, fold
 
 sizes = st.integers(1, 5)
 checked = settings(max_examples=40, deadline=None, derandomize=True)
@@ -24,7 +24,7 @@ def make_rollout(steps: int, envs: int, width: int = 1) -> Rollout:
     return Rollout(
         obs=row.unsqueeze(-1).repeat(1, 1, 2), states=row.unsqueeze(-1).repeat(1, 1, width) + 0.5, starts=no, valid=~no,
         actions=row.long(), log_probs=-row, rewards=row * 10, terminated=no, truncated=no, values=row + 1000,
-        next_values=row + 2000, next_valid=~no[0], cuts=Cuts(
+        next_values=row + 2000, next_valid=~no[0], successors=Successors(
             rows=numbered(steps, envs)[-1],
             obs=100 + torch.arange(envs).float().unsqueeze(-1).repeat(1, 2),
             states=torch.zeros(envs, width),
@@ -64,7 +64,9 @@ def test_fold_keeps_the_dimensions_of_a_row():
 @given(sizes, sizes, sizes, st.integers(0, 2))
 def test_a_batch_holds_each_rows_columns_and_the_state_before_each_sequence(length, pieces, envs, width):
     rollout = make_rollout(length * pieces, envs, width)
-    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards + 1, rollout.rewards + 2, length)
+    batch = Batch.from_rollout(
+        rollout, rollout.valid, Estimates(rollout.values, rollout.rewards + 1, rollout.rewards + 2), length
+    )
     assert batch.num_sequences == pieces * envs
     assert sorted(batch.rows.flatten().tolist()) == list(range(length * pieces * envs))
     row = batch.rows.float()
@@ -81,14 +83,16 @@ def test_a_batch_holds_each_rows_columns_and_the_state_before_each_sequence(leng
 def test_starts_and_valid_are_folded_with_their_rows():
     rollout = make_rollout(4, 2)
     rollout.starts, rollout.valid = numbered(4, 2) % 3 == 0, numbered(4, 2) != 5
-    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards, rollout.rewards, 2)
+    batch = Batch.from_rollout(rollout, rollout.valid, Estimates(rollout.values, rollout.rewards, rollout.rewards), 2)
     assert (batch.starts == (batch.rows % 3 == 0)).all()
     assert batch.rows[~batch.valid].tolist() == [5]
 
 
 def test_select_takes_whole_sequences_in_the_order_asked():
     rollout = make_rollout(4, 3)
-    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards, rollout.rewards, 2).select(tensor([4, 0]))
+    batch = Batch.from_rollout(
+        rollout, rollout.valid, Estimates(rollout.values, rollout.rewards, rollout.rewards), 2
+    ).select(tensor([4, 0]))
     assert batch.num_sequences == 2
     assert batch.rows.tolist() == [[7, 0], [10, 3]]  # environment 1 from step 2, environment 0 from step 0
     assert batch.states.tolist() == [[7.5], [0.5]]
@@ -99,11 +103,11 @@ def test_select_takes_whole_sequences_in_the_order_asked():
 def test_a_successor_is_the_next_row_or_the_bootstrap_observation_of_a_cut_row():
     # Row 3 (t 1, n 1) was truncated; rows 4 and 5 are the last. Values of the rows: t · 10 + n.
     rollout = make_rollout(3, 2)
-    rollout.cuts.rows = tensor([3, 4, 5])
-    rollout.cuts.obs = tensor([[70.0], [80.0], [90.0]])
-    rollout.cuts.states = tensor([[1.0], [2.0], [3.0]])
+    rollout.successors.rows = tensor([3, 4, 5])
+    rollout.successors.obs = tensor([[70.0], [80.0], [90.0]])
+    rollout.successors.states = tensor([[1.0], [2.0], [3.0]])
     values = tensor([[0.0, 1], [10, 11], [20, 21]])
-    found = rollout.cuts.next_values(
+    found = rollout.successors.next_values(
         values, summing_policy
     )  # V(successor) = state + observation, for it begins nothing
     assert found.tolist() == [[10, 11], [20, 71], [82, 93]]
@@ -111,10 +115,10 @@ def test_a_successor_is_the_next_row_or_the_bootstrap_observation_of_a_cut_row()
 
 
 @pytest.mark.parametrize("start", [False, True])
-def test_revalued_gives_values_and_successor_values_of_the_policy_as_it_is_now(start):
+def test_with_values_gives_values_and_successor_values_of_the_policy_as_it_is_now(start):
     rollout = make_rollout(2, 2)  # observations [[0, 1], [2, 3]], first states 0.5 and 1.5, bootstraps 100 and 101
     rollout.starts = tensor([[False, False], [start, False]])
-    found = rollout.revalued(summing_policy)
+    found = rollout.with_values(summing_policy)
     # Environment 0: 0.5 + 0, then + 2, or 2 alone after a reset. Environment 1: 1.5 + 1, then + 3.
     second = 2.0 if start else 2.5
     assert found.values.tolist() == [[0.5, 2.5], [second, 5.5]]
@@ -123,11 +127,11 @@ def test_revalued_gives_values_and_successor_values_of_the_policy_as_it_is_now(s
     assert rollout.values.tolist() == [[1000, 1001], [1002, 1003]]  # the rollout itself stays
 
 
-def test_a_reweighed_batch_has_other_values_advantages_and_returns_in_the_same_order():
+def test_a_batch_with_other_estimates_has_their_values_advantages_and_returns_in_the_same_order():
     rollout = make_rollout(4, 3)
-    batch = Batch.from_rollout(rollout, rollout.values, rollout.rewards, rollout.rewards, 2)
+    batch = Batch.from_rollout(rollout, rollout.valid, Estimates(rollout.values, rollout.rewards, rollout.rewards), 2)
     numbers = numbered(4, 3).float()
-    again = batch.reweighed(numbers, numbers + 100, numbers + 200)
+    again = batch.with_estimates(Estimates(numbers, numbers + 100, numbers + 200))
     assert torch.equal(again.values, batch.rows.float())
     assert torch.equal(again.advantages, batch.rows.float() + 100)
     assert torch.equal(again.returns, batch.rows.float() + 200)

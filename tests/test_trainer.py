@@ -139,6 +139,33 @@ def test_an_interrupt_between_two_iterations_loses_none(tmp_path, iteration):
     assert Trainer.resume(run).iteration == trainer.iteration
 
 
+def test_the_loop_step_by_step_is_the_loop(tmp_path):
+    expected = Trainer(config(tmp_path / "whole")).train()
+    trainer = Trainer(config(tmp_path / "steps"))
+    seen = [progress.iteration for progress in trainer.iterations()]
+    assert seen == list(range(1, 9))
+    assert_same(tensors(expected), tensors(trainer.run_dir))
+
+
+def test_stop_ends_the_loop_with_a_checkpoint_and_break_leaves_the_last_one(tmp_path):
+    trainer = Trainer(config(tmp_path))
+    for progress in trainer.iterations():
+        assert trainer.policy is not None
+        if progress.iteration == 3:
+            trainer.stop()
+    assert (trainer.iteration, trainer.finished) == (3, False)
+    resumed = Trainer.resume(trainer.run_dir)
+    assert resumed.iteration == 3
+    for progress in resumed.iterations():
+        if progress.iteration == 5:
+            break
+    again = Trainer.resume(trainer.run_dir)
+    assert again.iteration == 4  # a checkpoint at every second
+    assert [progress.iteration for progress in again.iterations()] == [5, 6, 7, 8]
+    before = signal.getsignal(signal.SIGINT)
+    assert before is signal.default_int_handler
+
+
 def test_the_signals_have_their_usual_effect_after_training(tmp_path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     stop_during(Trainer(config(tmp_path)), 2).train()

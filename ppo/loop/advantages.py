@@ -1,6 +1,18 @@
-"""Advantages and returns over a rollout in which every row knows the value of its successor."""
+"""Advantages over a rollout in which every row knows the value of its successor."""
 
 import numpy as np
+
+
+def outcome_known(valid: np.ndarray, done: np.ndarray, next_valid: np.ndarray | bool = True) -> np.ndarray:
+    """Return (T, N) bool: the episode ends, or another decision follows, before the rows end.
+
+    Args:
+        valid: (T, N) bool, the row is a decision.
+        done: (T, N) bool, the row ends its episode.
+        next_valid: (N,) bool, the row after the last one is a decision.
+    """
+    settled = done | _decided(valid, next_valid)
+    return np.logical_or.accumulate(settled[::-1])[::-1].copy()  # torch takes no negative strides
 
 
 def gae(
@@ -12,44 +24,50 @@ def gae(
     valid: np.ndarray,  # (T, N) bool
     gamma: float,
     gae_lambda: float,
-    next_valid: np.ndarray | bool = True,  # (N,) or of all: the row after the last one is valid
+    next_valid: np.ndarray | bool = True,  # (N,) bool: the row after the last one is a decision
 ) -> np.ndarray:
     """Return the advantages Âₜ = Σₖ (γλ)ᵏ δₜ₊ₖ with δₜ = rₜ + γ V(sₜ₊₁) − V(sₜ), shape (T, N).
 
     `terminated` stops the bootstrap: V(sₜ₊₁) counts as 0. Either flag stops the trace: the sum does not cross into the
     next episode. There is no case for the last row, because its successor's value is in `next_values` like any other's.
-    NumPy, because a loop over T in torch operations spends its time on their overhead. (Schulman et al. 2016, eq. 16.)
+    (Schulman et al. 2016, equation 16. NumPy, because a loop of torch operations over T is mostly overhead.)
 
-    A row that is not valid, where the environment goes on by itself, takes no time: it is worth its reward and what the
-    next row is worth, and is neither discounted nor decayed. So a decision is followed by the next one. Where the rows end
-    before that one, nothing is known of what came of it: its advantage is 0, and those before it go by its value. The
-    value of a row that is not valid is never asked for; nothing has trained it.
+    A row that is not a decision takes no time: γ is 1 there, and λ is 1 on the way into it. So its own value cancels, and a
+    decision is credited with all rewards up to the next decision. If the rows end before that one, the outcome is not known:
+    the advantage is 0, and earlier decisions bootstrap from the value.
     """
     done = terminated | truncated
-    unknown = ~done[-1] & ~np.asarray(next_valid)  # (N,) the rows end before the next decision
-    discount = np.where(valid, gamma, 1.0).astype(values.dtype)
-    decay = np.where(valid, gamma * gae_lambda, 1.0) * ~done
-    known = np.ones_like(valid)
-    if unknown.any() or not valid.all():
-        values, next_values = values.copy(), next_values.copy()
-        for t in reversed(range(len(values))):
-            if t + 1 < len(values):
-                skipped = ~valid[t + 1] & ~done[t]
-                next_values[t] = np.where(skipped, values[t + 1], next_values[t])
-            values[t] = np.where(valid[t], values[t], rewards[t] + next_values[t] * ~terminated[t])
-            unknown = unknown & ~done[t]
-            known[t] = ~unknown
-            unknown = unknown & ~valid[t]
-    deltas = np.where(known, rewards + discount * next_values * ~terminated - values, 0)
+    discount = np.where(valid, gamma, 1.0) * ~terminated
+    decay = np.where(_decided(valid, next_valid), gae_lambda, 1.0) * ~done
+    carry, discount = discount * decay, discount.astype(values.dtype)
+    deltas = outcome_known(valid, done, next_valid) * (rewards + discount * next_values - values)
     advantages, trace = np.empty_like(deltas), np.zeros_like(deltas[0])
     for t in reversed(range(len(deltas))):
-        advantages[t] = trace = deltas[t] + decay[t] * trace
+        advantages[t] = trace = deltas[t] + carry[t] * trace
     return advantages
+
+
+def _decided(valid: np.ndarray, next_valid: np.ndarray | bool) -> np.ndarray:
+    """Return (T, N) bool: the next row is a decision."""
+    return np.concatenate([valid[1:], np.broadcast_to(next_valid, (1, valid.shape[1]))])
+
+
+def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int) -> np.ndarray:
+    """Return (R − mean) / deviation of returns among the responses to one prompt (GRPO; Shao et al. 2024, section 4.1.2).
+
+    Args:
+        rewards: (T, N); a response that the rollout cuts counts with what it has earned so far.
+        done: (T, N) bool.
+        group_size: G, neighbouring environments that share a prompt.
+    """
+    groups = rewards_to_go(rewards, done).reshape(len(rewards), -1, group_size)  # (T, N / G, G)
+    relative = groups - groups.mean(2, keepdims=True)
+    return (relative / (groups.std(2, keepdims=True) + 1e-4)).reshape(rewards.shape)
 
 
 def rewards_to_go(rewards: np.ndarray, done: np.ndarray) -> np.ndarray:
     """Return Rₜ = Σₖ rₜ₊ₖ to the end of the episode or of the rollout, (T, N), from rewards and done (T, N)."""
-    found, after = np.empty_like(rewards), np.zeros_like(rewards[0])
+    returns, later = np.empty_like(rewards), np.zeros_like(rewards[0])
     for t in reversed(range(len(rewards))):
-        found[t] = after = rewards[t] + after * ~done[t]
-    return found
+        returns[t] = later = rewards[t] + later * ~done[t]
+    return returns

@@ -1,7 +1,7 @@
 """The collector: steps the environments with the policy and hands over a rollout, whatever the autoreset mode."""
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +12,10 @@ from ppo.envs import autoreset_mode
 from ppo.envs.infos import measured, valid
 from ppo.envs.spaces import Packer, gather, leaf_values, mask_columns
 from ppo.errors import UsageError
-from ppo.loop.episodes import Episode
-from ppo.loop.rollout import Cuts, Rollout, check_finite, final_obs
+from ppo.loop.episodes import Episode, Tally
+from ppo.loop.rollout import Rollout, Successors, check_finite
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
-
-ON_DEVICE = ("obs", "actions", "log_probs", "values")  # a row's columns that the policy gives, as tensors
-ON_HOST = {"starts": bool, "valid": bool, "rewards": np.float64, "terminated": bool, "truncated": bool}
-CHECKED = ("obs", "values", "log_probs", "rewards")  # columns that must be finite, in the order in which they arise
 
 
 def act(policy: FlatPolicy, obs: Tensor, state: Tensor, starts: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
@@ -37,19 +33,55 @@ def act(policy: FlatPolicy, obs: Tensor, state: Tensor, starts: Tensor, noise: T
     return actions[0], dist.log_prob(actions)[0], values[0], state
 
 
+class Now(NamedTuple):
+    """Where the environments stand before a step."""
+
+    obs: Tensor  # (N, *obs) packed
+    starts: np.ndarray  # (N,) bool: the step begins an episode
+    valid: np.ndarray  # (N,) bool: the step is the policy's decision
+    dead: np.ndarray  # (N,) bool: the step only resets the environment
+
+
+class Decision(NamedTuple):
+    """The first half of a row: what the policy saw and did; the columns are those of `Rollout`."""
+
+    obs: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+    starts: np.ndarray
+    valid: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """The second half of a row: the environments' answer."""
+
+    rewards: np.ndarray  # (N,) float64
+    terminated: np.ndarray  # (N,) bool
+    truncated: np.ndarray  # (N,) bool
+    metrics: np.ndarray  # (N, M) of episodes that ended
+
+
+class Cut(NamedTuple):
+    """Environments that were truncated and already stand in their next episode."""
+
+    envs: np.ndarray  # (K,)
+    obs: Tensor  # (K, *obs) the last observation of the old episode
+
+
 class Collector:
-    """Step N environments T times and return what came of it.
+    """Step N environments T times and return the rollout.
 
     The three autoreset modes become one stream of rows here and nowhere else. NEXT_STEP inserts a dead row after each
     episode (`valid` is False); its observation is the true successor of the row before it. SAME_STEP and DISABLED have
-    no dead rows; the true successor of a truncated row goes to the rollout's `cuts`. An environment whose next step does
-    not depend on the action, as while it shows a prompt, says so itself: `info["valid"]`, (N,) bool.
+    no dead rows; the true successor of a truncated row goes to the rollout's `successors`. An environment whose next step
+    does not depend on the action, as in the middle of a prompt, says so itself: `info["valid"]`, (N,) bool.
 
     Args:
         envs: from `ppo.envs.check_envs`.
-        policy: acts, and values what was seen.
+        policy: acts, and values what it sees.
         compiled: run the policy as machine code.
-        seq_len: steps from one state that is kept to the next, a divisor of T.
+        seq_len: steps between two recurrent states that the rollout stores, a divisor of T.
     """
 
     def __init__(self, envs: VectorEnv, policy: FlatPolicy, compiled: bool = False, seq_len: int = 1) -> None:
@@ -68,13 +100,10 @@ class Collector:
         obs, infos = self.envs.reset(seed=seed)
         n = self.envs.num_envs
         first = next(value for _, value in leaf_values(self.space, obs))
-        self.torch = first.device if isinstance(first, Tensor) else None  # where an environment in torch wants actions
-        self.obs = self.packer(obs)  # (N, *obs)
+        self.action_device = first.device if isinstance(first, Tensor) else None  # None: the environment wants NumPy
+        self.now = Now(self.packer(obs), np.ones(n, bool), valid(infos, n), np.zeros(n, bool))
         self.state = self.policy.module.initial_state(n)  # (N, H)
-        self.dead = np.zeros(n, bool)  # (N,) the row to come only resets the environment
-        self.starts = np.ones(n, bool)  # (N,) the row to come begins an episode
-        self.valid = valid(infos, n)  # (N,) the row to come is the policy's decision
-        self.returns, self.lengths = np.zeros(n), np.zeros(n, np.int64)  # (N,) of the episodes under way
+        self.tally = Tally(n, self.metrics)
         self.step = 0
 
     @torch.no_grad()
@@ -83,137 +112,127 @@ class Collector:
 
         Args:
             num_steps: T.
-            deterministic: leave nothing to chance when acting.
+            deterministic: take the mode of the distribution instead of a sample.
 
         Raises:
             NonFiniteError: an observation, reward, value or log-probability is NaN or infinite.
             UsageError: an action mask allows nothing.
         """
-        begin, first, n = time.perf_counter(), self.step, self.envs.num_envs
+        begin, first_step, n = time.perf_counter(), self.step, self.envs.num_envs
         noise = self.head.noise(num_steps, n, deterministic=deterministic).unbind(0)
-        starts = torch.from_numpy(self.starts).to(self.device)  # a policy without memory does not look at it
+        starts = self._on_device(self.now.starts)  # a feed-forward policy ignores it
         compiling = time.perf_counter()
-        act = self.act.bind(*(x.clone() for x in (self.obs, self.state, starts, noise[0])))
+        act = self.act.bind(*(x.clone() for x in (self.now.obs, self.state, starts, noise[0])))
         begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
-        rows: list[tuple[Tensor, ...]] = []
         states: list[Tensor] = []
-        host = {name: np.zeros((num_steps, n), dtype) for name, dtype in ON_HOST.items()}
-        host["metrics"] = np.zeros((num_steps, n, len(self.metrics)))
-        # Rows, their successors' observations, the states before those.
-        cut: list[tuple[np.ndarray, Tensor, Tensor]] = []
+        decisions: list[Decision] = []
+        outcomes: list[Outcome] = []
+        cuts: list[tuple[np.ndarray, Tensor, Tensor]] = []  # rows, their successors' observations and states
         try:
-            for t, row in enumerate(zip(*host.values(), strict=True)):
+            for t in range(num_steps):
                 self._check_mask()
-                row[0][:], row[1][:] = self.starts, self.valid
-                if self.recurrent:
-                    starts = torch.from_numpy(self.starts).to(self.device)
-                actions, log_probs, values, state = act(self.obs, self.state, starts, noise[t])
-                rows.append((self.obs, actions, log_probs, values))
                 if t % self.seq_len == 0:
                     states.append(self.state)
-                self.state = state
-                final = self._step(actions, *row[2:])
-                if final is not None:
-                    cut.append((t * n + final[0], final[1], self.state[torch.from_numpy(final[0]).to(self.device)]))
+                if self.recurrent:
+                    starts = self._on_device(self.now.starts)
+                actions, log_probs, values, self.state = act(self.now.obs, self.state, starts, noise[t])
+                decisions.append(Decision(self.now.obs, actions, log_probs, values, self.now.starts, self.now.valid))
+                outcome, self.now, cut = self._step(actions)
+                outcomes.append(outcome)
+                if cut is not None:
+                    cuts.append((t * n + cut.envs, cut.obs, self.state[self._on_device(cut.envs)]))
         except Exception as error:
-            # A number that is not finite, if there was one before, is the cause; else the environment's own error is.
-            check_finite(self._columns(rows, host), CHECKED, first)
+            # An earlier non-finite number is the likelier cause; if there is none, re-raise the environment's error.
+            _check_finite(self._columns(decisions, outcomes), n, first_step)
             error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
             raise
-        columns = self._columns(rows, host)
-        rollout = self._rollout(columns | {"states": torch.stack(states)}, cut)
-        check_finite(columns | {"final_obs": final_obs(rollout)}, (*CHECKED, "final_obs"), first)
-        check_finite(vars(rollout), ("next_values",), first)
-        episodes = self._episodes(host)
+        rollout = self._rollout(self._columns(decisions, outcomes) | {"states": torch.stack(states)}, cuts)
+        _check_finite(vars(rollout), n, first_step, rollout.successors)
+        rewards, terminated, truncated, measures = (np.stack(column) for column in zip(*outcomes, strict=True))
+        decided = np.stack([decision.valid for decision in decisions])
+        episodes = self.tally.count(rewards, decided, terminated | truncated, measures)
         self.seconds = time.perf_counter() - begin
         return rollout, episodes
 
-    def _columns(self, rows: list[tuple[Tensor, ...]], host: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """Return the columns of the rows so far, (T, N, …), on the policy's device."""
-        stacked = {name: torch.stack(column) for name, column in zip(ON_DEVICE, zip(*rows, strict=True), strict=False)}
-        for name in ON_HOST:
-            table = torch.from_numpy(host[name]).to(self.device)
-            stacked[name] = table.float() if name == "rewards" else table
-        return stacked
+    def _on_device(self, x: np.ndarray) -> Tensor:
+        return torch.from_numpy(x).to(self.device)
 
-    def _rollout(self, columns: dict[str, Tensor], cut: list[tuple[np.ndarray, Tensor, Tensor]]) -> Rollout:
-        """Find each row's successor: the next row, a final observation, or what comes after T."""
+    def _columns(self, decisions: list[Decision], outcomes: list[Outcome]) -> dict[str, Tensor]:
+        """Return the columns of the rows so far, (T, N, …), on the policy's device."""
+        columns: dict[str, Tensor] = {}
+        for halves in (decisions, outcomes):
+            for name, column in zip(halves[0]._fields if halves else (), zip(*halves, strict=True), strict=False):
+                stacked = torch.stack(column) if isinstance(column[0], Tensor) else self._on_device(np.stack(column))
+                columns[name] = stacked.float() if name == "rewards" else stacked
+        columns.pop("metrics", None)  # for the episodes alone
+        return columns
+
+    def _rollout(self, columns: dict[str, Tensor], cuts: list[tuple[np.ndarray, Tensor, Tensor]]) -> Rollout:
+        """Find each row's successor: the next row, the last observation of a cut episode, or what comes after T."""
         steps, envs = columns["valid"].shape
         last = np.arange((steps - 1) * envs, steps * envs)
-        rest = np.isin(last, np.concatenate([last[:0], *(rows for rows, _, _ in cut)]), invert=True)
-        where = torch.from_numpy(rest).to(self.device)
-        rows, obs, states = zip(*cut, (last[rest], self.obs[where], self.state[where]), strict=True)
-        cuts = Cuts(torch.from_numpy(np.concatenate(rows)).to(self.device), torch.cat(obs), torch.cat(states))
-        next_values = cuts.next_values(columns["values"], self.policy.forward)
-        next_valid = torch.from_numpy(self.valid).to(self.device)
-        return Rollout(**columns, next_values=next_values, next_valid=next_valid, cuts=cuts)
+        rest = np.isin(last, np.concatenate([last[:0], *(rows for rows, _, _ in cuts)]), invert=True)
+        where = self._on_device(rest)
+        rows, obs, states = zip(*cuts, (last[rest], self.now.obs[where], self.state[where]), strict=True)
+        successors = Successors(self._on_device(np.concatenate(rows)), torch.cat(obs), torch.cat(states))
+        next_values = successors.next_values(columns["values"], self.policy.forward)
+        next_valid = self._on_device(self.now.valid)
+        return Rollout(**columns, next_values=next_values, next_valid=next_valid, successors=successors)
 
-    def _step(
-        self, actions: Tensor, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, metrics: np.ndarray
-    ) -> tuple[np.ndarray, Tensor] | None:
-        """Step the environments, fill in what came of it, (N,) and metrics (N, M), and move on to the next row.
-
-        Returns:
-            (index, observations) of environments that were truncated and are in their next episode already, or None.
-        """
+    def _step(self, actions: Tensor) -> tuple[Outcome, Now, Cut | None]:
+        """Step the environments -> what came of it, where they stand now, and which were cut."""
         begin = time.perf_counter()
         raw = self.head.to_env(actions)
-        obs, *outcome, infos = self.envs.step(_to_torch(raw, self.torch) if self.torch else raw)
+        obs, *answer, infos = self.envs.step(_to_torch(raw, self.action_device) if self.action_device else raw)
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
-        rewards[:], terminated[:], truncated[:] = outcome if self.torch is None else [_on_host(x) for x in outcome]
+        rewards, terminated, truncated = (
+            np.array(
+                x.cpu().numpy() if isinstance(x, Tensor) else x, dtype
+            )  # a copy: the environment may write into its own
+            for x, dtype in zip(answer, (np.float64, bool, bool), strict=True)
+        )
         for column in (rewards, terminated, truncated):
-            column[self.dead] = 0  # a dead row earns nothing and ends nothing
-        done = terminated | truncated
-        self.obs = self.packer(obs)
+            column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
+        done, n = terminated | truncated, len(terminated)
+        metrics = np.zeros((n, len(self.metrics)))
         if self.metrics and done.any():
             metrics[done] = measured(infos, self.metrics)[done]
+        outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), valid(infos, n), self.packer(obs)
         if self.mode is AutoresetMode.NEXT_STEP:
-            self.starts, self.dead, self.valid = self.dead, done, ~done & valid(infos, len(done))
-            return None
-        self.starts, self.valid = done, valid(infos, len(done))
-        if not done.any():
-            return None
+            return outcome, Now(seen, starts=self.now.dead, valid=~done & decides, dead=done), None
         index = np.flatnonzero(truncated & ~terminated)
-        final = self.obs[torch.from_numpy(index).to(self.device)]
-        if self.mode is AutoresetMode.SAME_STEP and len(index):
-            final = self.packer(gather(infos["final_obs"], index, self.space))
-        elif self.mode is AutoresetMode.DISABLED:
+        cut = Cut(index, seen[self._on_device(index)]) if len(index) else None
+        if cut is not None and self.mode is AutoresetMode.SAME_STEP:
+            cut = Cut(index, self.packer(gather(infos["final_obs"], index, self.space)))
+        if done.any() and self.mode is AutoresetMode.DISABLED:
             fresh, infos = self.envs.reset(options={"reset_mask": done.copy()})
-            ended = torch.from_numpy(done).to(self.device)
-            self.obs[ended] = self.packer(fresh)[ended]
-            self.valid[done] = valid(infos, len(done))[done]
-        return (index, final) if len(index) else None
-
-    def _episodes(self, host: dict[str, np.ndarray]) -> list[Episode]:
-        """Return the episodes that ended, in the order of their ends, and carry on those under way."""
-        valid = host["valid"]
-        returns = self.returns + np.cumsum(host["rewards"], axis=0)  # (T, N) since the episode under way began
-        lengths = self.lengths + np.cumsum(valid, axis=0)
-        before, counted = np.zeros_like(self.returns), np.zeros_like(self.lengths)  # (N,) of episodes that have ended
-        found: list[Episode] = []
-        for t, n in np.argwhere(host["terminated"] | host["truncated"]):
-            metrics = dict(zip(self.metrics, host["metrics"][t, n].tolist(), strict=True))
-            sums = float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])
-            found.append(Episode(int(n), *sums, metrics=metrics))
-            before[n], counted[n] = returns[t, n], lengths[t, n]
-        self.returns, self.lengths = returns[-1] - before, lengths[-1] - counted
-        return found
+            ended = self._on_device(done)
+            seen[ended] = self.packer(fresh)[ended]
+            decides[done] = valid(infos, n)[done]
+        return outcome, Now(seen, starts=done, valid=decides, dead=self.now.dead), cut
 
     def _check_mask(self) -> None:
         if self.mask is None:
             return
-        some = self.head.some_allowed(self.obs[:, self.mask] > 0).cpu().numpy()  # (N,)
-        if (~some & self.valid).any():
-            index = int(np.flatnonzero(~some & self.valid)[0])
+        some = self.head.some_allowed(self.now.obs[:, self.mask] > 0).cpu().numpy()  # (N,)
+        stuck = np.flatnonzero(~some & self.now.valid)
+        if len(stuck):
             raise UsageError(
-                f"action_mask of environment {index} allows no action at step {self.step}; "
-                "end the episode where nothing is allowed"
+                f"action_mask of environment {stuck[0]} allows no action at step {self.step}; "
+                "end the episode when no action is allowed"
             )
 
 
-def _on_host(x: Any) -> Any:
-    return x.cpu() if isinstance(x, Tensor) else x
+def _check_finite(columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None) -> None:
+    """Check the columns in the order in which their numbers arise; `after` is None before there are successors."""
+    names = ("obs", "values", "log_probs", "rewards")
+    flat = {name: columns[name].flatten(0, 1) for name in names if name in columns}
+    numbers: dict[str, tuple[Tensor, Tensor]] = {n: (torch.arange(len(x), device=x.device), x) for n, x in flat.items()}
+    if after is not None:
+        numbers["final_obs"] = after.rows, after.obs
+        numbers["next_values"] = after.rows, columns["next_values"].flatten()[after.rows]
+    check_finite(numbers, num_envs, first_step)
 
 
 def _to_torch(actions: Any, device: torch.device) -> Any:

@@ -1,8 +1,10 @@
-"""Episodes: what one came to, and the means over several by their TensorBoard tags."""
+"""Episodes: their returns and lengths, counted over rollouts, and means of them by TensorBoard tag."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -13,15 +15,49 @@ class Episode:
     episode_return: float
     length: int
     ended: bool = True  # False where `play` gave up on it
-    metrics: dict[str, float] = field(default_factory=dict)  # what the environment measured at its end
+    metrics: dict[str, float] = field(default_factory=dict)  # measured by the environment at the episode's end
+
+
+class Tally:
+    """Returns and lengths of the episodes under way.
+
+    Args:
+        num_envs: N.
+        metrics: names of the environment's metrics, M of them.
+    """
+
+    def __init__(self, num_envs: int, metrics: tuple[str, ...]) -> None:
+        self.metrics = metrics
+        self.returns, self.lengths = np.zeros(num_envs), np.zeros(num_envs, np.int64)  # (N,)
+
+    def count(self, rewards: np.ndarray, valid: np.ndarray, done: np.ndarray, measures: np.ndarray) -> list[Episode]:
+        """Return the episodes that ended, in the order of their ends, and carry on those under way.
+
+        Args:
+            rewards: (T, N).
+            valid: (T, N) bool; an episode's length is the number of its decisions.
+            done: (T, N) bool.
+            measures: (T, N, M) metrics, where done.
+        """
+        returns = self.returns + np.cumsum(rewards, axis=0)  # (T, N) since the episode under way began
+        lengths = self.lengths + np.cumsum(valid, axis=0)
+        before, counted = np.zeros_like(self.returns), np.zeros_like(self.lengths)  # (N,) of episodes that have ended
+        episodes: list[Episode] = []
+        for t, n in np.argwhere(done):
+            metrics = dict(zip(self.metrics, measures[t, n].tolist(), strict=True))
+            sums = float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])
+            episodes.append(Episode(int(n), *sums, metrics=metrics))
+            before[n], counted[n] = returns[t, n], lengths[t, n]
+        self.returns, self.lengths = returns[-1] - before, lengths[-1] - counted
+        return episodes
 
 
 def averages(episodes: list[Episode], metrics: tuple[str, ...], place: str, measured: str) -> dict[str, float]:
-    """Return means over episodes by tag; NaN where there is none.
+    """Return means over episodes by tag; NaN without an episode.
 
     Args:
         episodes: that ended.
-        metrics: names of what the environment measures.
+        metrics: names of the environment's metrics.
         place: first part of the tags of return and length.
         measured: first part of the tags of metrics.
     """

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
-from ppo.loop.advantages import gae, rewards_to_go
+from ppo.loop.advantages import gae, group_relative, outcome_known
 from ppo.loop.losses import STATS, LossTerms, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.reward_scaling import RewardScaler
-from ppo.loop.rollout import Batch, Rollout
+from ppo.loop.rollout import Batch, Estimates, Rollout
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
 
@@ -33,7 +33,7 @@ class Learner:
         self.policy, self.config = policy, config
         self.seq_len = config.sequence_length(recurrent=policy.module.state_size > 0)  # L
         self.terms = LossTerms(config.clip_coef, config.clip_vloss, config.vf_coef, config.ent_coef, config.norm_adv)
-        self.rate = policy.vector.new_zeros(())
+        self.learning_rate = policy.vector.new_zeros(())
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
         self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
         self.step = Compiled(self._step, policy, compiled)
@@ -45,48 +45,52 @@ class Learner:
 
         Args:
             rollout: (T, N), on the policy's device.
-            progress: share of the budget that is spent, for annealing.
+            progress: fraction of the budget spent, for annealing.
 
         Returns:
-            Means over the minibatches of the last epoch, and the explained variance before the first.
+            Means over the minibatches of the last epoch, and the explained variance before the first epoch.
 
         Raises:
-            NonFiniteError: a loss or gradient is NaN or infinite; names the first culprit, holds the minibatch.
+            NonFiniteError: a loss or gradient is NaN or infinite; names the first such step, holds its minibatch.
         """
         begin, config = time.perf_counter(), self.config
-        rate = config.learning_rate * (1 - progress) if config.anneal_lr else config.learning_rate
-        self.rate.fill_(rate)
+        learning_rate = config.learning_rate * (1 - progress) if config.anneal_lr else config.learning_rate
+        self.learning_rate.fill_(learning_rate)
         rewards = self._scaled(rollout)
-        batch = Batch.from_rollout(rollout, *self._estimate(rollout, rewards), self.seq_len)
+        known = outcome_known(*_on_host(rollout.valid, rollout.done, rollout.next_valid))
+        trained = rollout.valid & torch.from_numpy(known).to(rollout.valid.device)  # (T, N)
+        batch = Batch.from_rollout(rollout, trained, self._estimates(rollout, rewards), self.seq_len)
         variance = explained_variance(batch)
-        state = (self.rate, *self.moments.values())
+        state = (self.learning_rate, *self.moments.values())
         size = batch.num_sequences // config.num_minibatches
         compiling = time.perf_counter()
         step = self.step.bind(*batch, torch.arange(size, device=batch.rows.device), *state)
         begin += time.perf_counter() - compiling
         epochs: list[Tensor] = []  # (num_minibatches, statistics) each
-        trained: list[tuple[Batch, Tensor]] = []  # the batch and the sequences of each optimizer step
+        steps: list[tuple[Batch, Tensor]] = []  # the batch and the sequences of each optimizer step
         for epoch in range(config.update_epochs):
             if epoch and config.recompute_advantages:
-                batch = batch.reweighed(*self._estimate(rollout.revalued(self.policy.forward), rewards))
+                batch = batch.with_estimates(self._estimates(rollout.with_values(self.policy.forward), rewards))
             order = torch.randperm(batch.num_sequences, device=batch.valid.device).split(size)
             epochs.append(torch.stack([step(*batch, index, *state)[0] for index in order]))
-            trained += [(batch, index) for index in order]
+            steps += [(batch, index) for index in order]
             if config.target_kl and epochs[-1].mean(0)[STATS.index("approx_kl")] > config.target_kl:
                 break
-        self._check(torch.cat(epochs), trained)
+        self._check(torch.cat(epochs), steps)
         stats = dict(zip(COLUMNS, epochs[-1].mean(0).tolist(), strict=True))
         del stats["offender"]  # a row's index, for `_check`
         self.seconds = time.perf_counter() - begin
-        return stats | {"explained_variance": variance, "learning_rate": rate, "epochs": float(len(epochs))}
+        return stats | {
+            "explained_variance": variance, "learning_rate": learning_rate, "epochs": float(len(epochs)),
+        }  # fmt: skip
 
     def _step(self, policy: FlatPolicy, *tensors: Tensor) -> tuple[Tensor]:
         """Take one optimizer step on a minibatch and return its statistics, in the order of COLUMNS.
 
-        The tensors are the columns of the batch, the minibatch's index (B,), the step size and the optimizer's moments.
+        The tensors are the columns of the batch, the minibatch's index (B,), the learning rate and the optimizer's moments.
         """
         columns = len(Batch._fields)
-        index, rate, *moments = tensors[columns:]
+        index, learning_rate, *moments = tensors[columns:]
         minibatch = Batch(*tensors[:columns]).select(index)
         with torch.enable_grad():
             dist, values, _ = policy.forward(minibatch.obs, minibatch.states, minibatch.starts)
@@ -95,17 +99,17 @@ class Learner:
                 minibatch.advantages, minibatch.returns, minibatch.valid, self.terms,
             )  # fmt: skip
             gradient = policy.gradient(loss)
-        return (torch.cat([stats, self._move(policy, gradient, rate, *moments).view(1)]),)
+        return (torch.cat([stats, self._move(policy, gradient, learning_rate, *moments).view(1)]),)
 
     @torch.no_grad()
-    def _move(self, policy: FlatPolicy, gradient: Tensor, rate: Tensor, *moments: Tensor) -> Tensor:
+    def _move(self, policy: FlatPolicy, gradient: Tensor, learning_rate: Tensor, *moments: Tensor) -> Tensor:
         """Move the policy's vector by a gradient (P,), and return the gradient's norm before it is clipped."""
         norm = clip_(gradient, self.config.max_grad_norm)
-        OPTIMIZERS[self.config.optimizer](policy.vector, gradient, rate, *moments)
+        OPTIMIZERS[self.config.optimizer](policy.vector, gradient, learning_rate, *moments)
         return norm
 
-    def descend(self, loss: Tensor, rate: float) -> float:
-        """Take one optimizer step on a loss that is not PPO's, and return it.
+    def descend(self, loss: Tensor, learning_rate: float) -> float:
+        """Take one optimizer step on a loss other than PPO's, and return the loss.
 
         Raises:
             NonFiniteError: it is NaN or infinite.
@@ -113,40 +117,36 @@ class Learner:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise NonFiniteError(f"the loss is {value}; lower learning_rate", {})
-        self.rate.fill_(rate)
-        self._move(self.policy, self.policy.gradient(loss), self.rate, *self.moments.values())
+        self.learning_rate.fill_(learning_rate)
+        self._move(self.policy, self.policy.gradient(loss), self.learning_rate, *self.moments.values())
         return value
 
     def _scaled(self, rollout: Rollout) -> np.ndarray:
         rewards = rollout.rewards.cpu().numpy()
-        if self.scaler is None:
-            return rewards
-        return self.scaler.scale(rewards, rollout.starts.cpu().numpy(), rollout.valid.cpu().numpy())
+        return rewards if self.scaler is None else self.scaler.scale(rewards, *_on_host(rollout.starts, rollout.valid))
 
-    def _estimate(self, rollout: Rollout, rewards: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Return values, weights and returns (T, N); the weights are advantages, or returns without a baseline."""
+    def _estimates(self, rollout: Rollout, rewards: np.ndarray) -> Estimates:
         config = self.config
-        columns = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated, rollout.valid)
-        values, next_values, terminated, truncated, valid = (x.cpu().numpy() for x in columns)
-        flags, next_valid = (terminated, truncated, valid), rollout.next_valid.cpu().numpy()
-        found = gae(rewards, values, next_values, *flags, config.gamma, config.gae_lambda, next_valid)
-        advantages = torch.from_numpy(found).to(rollout.values)  # (T, N)
+        values, next_values = _on_host(rollout.values, rollout.next_values)
+        terminated, truncated, valid = _on_host(rollout.terminated, rollout.truncated, rollout.valid)
+        (next_valid,) = _on_host(rollout.next_valid)
+        flags, trace = (terminated, truncated, valid), (config.gamma, config.gae_lambda)
+        host = gae(rewards, values, next_values, *flags, *trace, next_valid)
+        advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
-        if config.group_size > 1:  # a group that is cut weighs what it has earned so far
-            earned = rewards_to_go(rewards, terminated | truncated)
-            groups = torch.from_numpy(earned).unflatten(1, (-1, config.group_size))  # (T, N / G, G)
-            relative = groups - groups.mean(2, keepdim=True)
-            weights = (relative / (groups.std(2, correction=0, keepdim=True) + 1e-4)).flatten(1).to(weights)
-        return rollout.values, weights, returns
+        if config.group_size > 1:
+            relative = group_relative(rewards, terminated | truncated, config.group_size)
+            weights = torch.from_numpy(relative).to(weights)
+        return Estimates(rollout.values, weights, returns)
 
-    def _check(self, stats: Tensor, trained: list[tuple[Batch, Tensor]]) -> None:
-        """Find the first optimizer step whose statistics are not finite; once an iteration, to spare round trips."""
+    def _check(self, stats: Tensor, steps: list[tuple[Batch, Tensor]]) -> None:
+        """Find the first optimizer step whose statistics are not finite; once an iteration, to avoid round trips."""
         bad = (~torch.isfinite(stats)).nonzero()
         if len(bad) == 0:
             return
         number, column = bad[0].tolist()
-        batch, index = trained[number]
+        batch, index = steps[number]
         minibatch, row = batch.select(index), int(stats[number, COLUMNS.index("offender")])
         where = "in its gradient alone"
         if row >= 0:
@@ -159,26 +159,30 @@ class Learner:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the optimizer's moments and the reward statistics, by name."""
-        found = {f"optimizer.{name}": x for name, x in self.moments.items()}
+        tensors = {f"optimizer.{name}": x for name, x in self.moments.items()}
         if self.scaler is not None:
-            found |= {f"scaler.{key}": value for key, value in self.scaler.stats.state_dict().items()}
-        return found
+            tensors |= {f"scaler.{key}": value for key, value in self.scaler.stats.state_dict().items()}
+        return tensors
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned.
 
         Raises:
-            UsageError: the tensors are those of another optimizer, or of a run that scaled its rewards differently.
+            UsageError: the tensors belong to another optimizer, or to a run that scaled its rewards differently.
         """
         own = self.state_dict()
-        found = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference."))}
-        if {name: x.shape for name, x in found.items()} != {name: x.shape for name, x in own.items()}:
+        stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference."))}
+        if {name: x.shape for name, x in stored.items()} != {name: x.shape for name, x in own.items()}:
             raise UsageError(
-                f"the checkpoint holds {', '.join(sorted(found))} but optimizer = {self.config.optimizer!r} "
-                f"and scale_rewards = {self.config.scale_rewards} need {', '.join(sorted(own))}; leave them as they were"
+                f"the checkpoint holds {', '.join(sorted(stored))} but optimizer = {self.config.optimizer!r} "
+                f"and scale_rewards = {self.config.scale_rewards} need {', '.join(sorted(own))}; keep the run's settings"
             )
         for name, tensor in own.items():
-            tensor.copy_(found[name])
+            tensor.copy_(stored[name])
+
+
+def _on_host(*tensors: Tensor) -> list[np.ndarray]:
+    return [x.cpu().numpy() for x in tensors]
 
 
 def explained_variance(batch: Batch) -> float:

@@ -1,4 +1,4 @@
-"""The clipped-surrogate loss, as a mean over the rows that were the policy's decision."""
+"""The clipped-surrogate loss, as a mean over the rows to train on."""
 
 from dataclasses import dataclass
 
@@ -23,22 +23,22 @@ class LossTerms:
 
 
 def valid_mean(x: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean of x over the rows where valid holds; 0 when there are none."""
+    """Return the mean of x over the rows where valid is true; 0 without such a row."""
     return torch.where(valid, x, 0.0).sum() / valid.sum().clamp(min=1)
 
 
 def ppo_loss(
-    log_probs: Tensor,  # (L, B) of the actions under the policy that is trained
+    log_probs: Tensor,  # (L, B) of the actions under the current policy
     entropy: Tensor,  # (L, B)
     values: Tensor,  # (L, B)
-    old_log_probs: Tensor,  # (L, B) when they were taken
+    old_log_probs: Tensor,  # (L, B) when the actions were taken
     old_values: Tensor,  # (L, B)
     advantages: Tensor,  # (L, B)
     returns: Tensor,  # (L, B)
     valid: Tensor,  # (L, B) bool
     terms: LossTerms,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss and its statistics, detached: those of STATS, then the flat index of the first broken row or −1.
+    """Return the loss and its detached statistics: STATS, then the flat index of the first non-finite row, or −1.
 
     L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] with r = π(a|s) / π_old(a|s) (Schulman et al.
     2017, equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
@@ -47,7 +47,9 @@ def ppo_loss(
         mean = valid_mean(advantages, valid)
         advantages = (advantages - mean) / (valid_mean((advantages - mean) ** 2, valid).sqrt() + 1e-8)
 
-    log_ratio = torch.where(valid, log_probs - old_log_probs, 0.0)  # a dead row's ratio could overflow; inf · 0 is NaN
+    log_ratio = torch.where(
+        valid, log_probs - old_log_probs, 0.0
+    )  # a dead row's ratio could overflow, and inf · 0 is NaN
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - terms.clip_coef, 1 + terms.clip_coef)
     policy_loss = -valid_mean(torch.minimum(ratio * advantages, clipped * advantages), valid)
@@ -61,7 +63,7 @@ def ppo_loss(
     mean_entropy = valid_mean(entropy, valid)
     loss = policy_loss + terms.vf_coef * value_loss - terms.ent_coef * mean_entropy
     with torch.no_grad():
-        approx_kl = valid_mean(log_ratio.expm1() - log_ratio, valid)  # expm1: r − 1 would lose the digits that count
+        approx_kl = valid_mean(log_ratio.expm1() - log_ratio, valid)  # expm1, since r − 1 cancels for small log r
         clipfrac = valid_mean(((ratio - 1).abs() > terms.clip_coef).float(), valid)
         broken = (~torch.isfinite(ratio * advantages + errors + entropy) & valid).flatten().float()
         offender = torch.where(broken.any(), broken.argmax().float(), -1.0)

@@ -10,7 +10,11 @@ class RewardScaler:
     """Divide rewards by the standard deviation of the discounted return, without centring them.
 
     The return Rₜ = γ Rₜ₋₁ + rₜ runs over the rows of each environment and restarts with its episode (Engstrom et al.
-    2020, section 2, reward scaling). Statistics take in a rollout before it is scaled.
+    2020, section 2, reward scaling). The statistics include a rollout before it is scaled.
+
+    Args:
+        gamma: discount factor.
+        num_envs: N.
     """
 
     def __init__(self, gamma: float, num_envs: int) -> None:
@@ -19,7 +23,7 @@ class RewardScaler:
         self.running = np.zeros(num_envs)  # (N,) discounted return so far
 
     def scale(self, rewards: np.ndarray, starts: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Absorb a rollout's rewards and return them scaled, both (T, N); starts and valid are (T, N) bool."""
+        """Update the statistics by rewards (T, N) and return them scaled, (T, N); starts and valid are (T, N) bool."""
         returns = np.empty(rewards.shape)
         for t, reward in enumerate(rewards):
             self.running = self.running * ~starts[t] * self.gamma + reward

@@ -16,10 +16,10 @@ def fold(x: Tensor, length: int) -> Tensor:
 
 
 @dataclass
-class Cuts:
-    """The rows whose true successor is not the next row, and that successor.
+class Successors:
+    """Rows whose successor is not the next row of the rollout, with that successor's observation and state.
 
-    They are the last row of each environment, and rows that a truncation cut while the environment went on to its next
+    They are the last row of each environment, and rows that were truncated while the environment went on to its next
     episode in the same step.
     """
 
@@ -28,11 +28,11 @@ class Cuts:
     states: Tensor  # (K, H)     the recurrent state before it
 
     def next_values(self, values: Tensor, policy: Callable[..., Any]) -> Tensor:
-        """Return V of each row's true successor, (T, N), from V of the rows, (T, N), and the policy that gave it."""
-        begins = torch.zeros(1, len(self.rows), dtype=torch.bool, device=values.device)
-        cut = policy(self.obs.unsqueeze(0), self.states, begins)[1][0]  # (K,)
+        """Return V of each row's successor, (T, N), from V of the rows, (T, N), and the policy that gave it."""
+        starts = torch.zeros(1, len(self.rows), dtype=torch.bool, device=values.device)
+        own = policy(self.obs.unsqueeze(0), self.states, starts)[1][0]  # (K,)
         shifted = torch.cat([values[1:], values[-1:]]).flatten()  # (T · N,)
-        return shifted.index_copy(0, self.rows, cut).view_as(values)
+        return shifted.index_copy(0, self.rows, own).view_as(values)
 
 
 @dataclass
@@ -50,26 +50,39 @@ class Rollout:
     truncated: Tensor  # (T, N) bool
     values: Tensor  # (T, N)
     next_values: Tensor  # (T, N)   V of the true successor, also where the episode was cut
-    next_valid: Tensor  # (N,) bool the row after the last one is to be a decision
-    cuts: Cuts
+    next_valid: Tensor  # (N,) bool the row after the last one is a decision
+    successors: Successors
+
+    @property
+    def done(self) -> Tensor:
+        """(T, N) bool: the row ended its episode."""
+        return self.terminated | self.truncated
 
     @torch.no_grad()
-    def revalued(self, policy: Callable[..., Any]) -> "Rollout":
-        """Return the rollout with values and next_values under the policy as it is now.
+    def with_values(self, policy: Callable[..., Any]) -> "Rollout":
+        """Return the rollout with values and next_values of the policy as it is now.
 
         A recurrent policy starts from the states that were stored when it acted, as it does in training.
         """
         values = policy(self.obs, self.states[0], self.starts)[1]
-        return replace(self, values=values, next_values=self.cuts.next_values(values, policy))
+        return replace(self, values=values, next_values=self.successors.next_values(values, policy))
+
+
+class Estimates(NamedTuple):
+    """What the loss needs beyond the rollout itself; (T, N) each."""
+
+    values: Tensor
+    advantages: Tensor  # weights of the log-probabilities: advantages, returns, or returns relative to a group
+    returns: Tensor  # advantages + values, what the critic learns
 
 
 class Batch(NamedTuple):
-    """What the learner trains on: the rollout folded into B sequences of L steps."""
+    """A rollout folded into B sequences of L steps, for the learner."""
 
     obs: Tensor  # (L, B, *obs)
     states: Tensor  # (B, H) before the first step of each sequence
     starts: Tensor  # (L, B) bool
-    valid: Tensor  # (L, B) bool
+    valid: Tensor  # (L, B) bool: the row was the policy's decision, and its outcome is known
     actions: Tensor  # (L, B, *action)
     log_probs: Tensor  # (L, B)
     values: Tensor  # (L, B)
@@ -78,24 +91,19 @@ class Batch(NamedTuple):
     rows: Tensor  # (L, B) int64 flat index t · N + n in the rollout
 
     @classmethod
-    def from_rollout(
-        cls, rollout: Rollout, values: Tensor, advantages: Tensor, returns: Tensor, length: int
-    ) -> "Batch":
-        """Fold a rollout, and values, advantages and returns (T, N), into sequences of `length` steps."""
-        steps, envs = rollout.valid.shape
-        rows = torch.arange(steps * envs, device=rollout.valid.device).view(steps, envs)
-        columns = {name: getattr(rollout, name) for name in ("obs", "starts", "valid", "actions", "log_probs")}
-        columns |= {"values": values, "advantages": advantages, "returns": returns, "rows": rows}
+    def from_rollout(cls, rollout: Rollout, valid: Tensor, estimates: Estimates, length: int) -> "Batch":
+        """Fold a rollout, the rows to train on (T, N) bool, and their estimates into sequences of `length` steps."""
+        steps, envs = valid.shape
+        rows = torch.arange(steps * envs, device=valid.device).view(steps, envs)
+        columns = {name: getattr(rollout, name) for name in ("obs", "starts", "actions", "log_probs")}
+        columns |= {"valid": valid, "rows": rows, **estimates._asdict()}
         folded = {name: fold(column, length) for name, column in columns.items()}
-        kept = steps // len(rollout.states)  # steps from one state to the next
-        return cls(states=rollout.states[:: length // kept].flatten(0, 1), **folded)
+        stride = steps // len(rollout.states)  # steps from one stored state to the next
+        return cls(states=rollout.states[:: length // stride].flatten(0, 1), **folded)
 
-    def reweighed(self, values: Tensor, advantages: Tensor, returns: Tensor) -> "Batch":
-        """Return the batch with other values, advantages and returns (T, N) in place."""
-        length = len(self.valid)
-        return self._replace(
-            values=fold(values, length), advantages=fold(advantages, length), returns=fold(returns, length)
-        )
+    def with_estimates(self, estimates: Estimates) -> "Batch":
+        """Return the batch with other estimates (T, N) in place."""
+        return self._replace(**{name: fold(x, len(self.valid)) for name, x in estimates._asdict().items()})
 
     @property
     def num_sequences(self) -> int:
@@ -109,20 +117,28 @@ class Batch(NamedTuple):
         return Batch(states=states[index], **{name: x.index_select(1, index) for name, x in columns.items()})
 
 
-def check_finite(columns: dict[str, Tensor], names: tuple[str, ...], first_step: int) -> None:
-    """Raise NonFiniteError for the earliest entry of the named columns (T, N, …) that is not finite."""
-    tensors = {name: columns[name] for name in names if name in columns and columns[name].is_floating_point()}
-    broken = {name: ~x.isfinite() for name, x in tensors.items() if not x.isfinite().all()}
-    found = {name: where.nonzero()[0].tolist() for name, where in broken.items()}
-    if found:
-        name, at = min(found.items(), key=lambda item: item[1][0])
-        value, entry = tensors[name][tuple(at)].item(), f", entry {at[2:]}" if at[2:] else ""
-        message = f"{name} is not finite ({value}) in environment {at[1]} at step {first_step + at[0]}{entry}"
-        raise NonFiniteError(message, tensors)
+def check_finite(columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first_step: int) -> None:
+    """Raise NonFiniteError for the earliest number that is not finite.
 
-
-def final_obs(rollout: Rollout) -> Tensor:
-    """Return (T, N): NaN where a row's successor stands in the cuts and is not finite, else 0."""
-    finite = rollout.cuts.obs.isfinite().view(len(rollout.cuts.rows), -1).all(1)
-    marks = torch.where(finite, 0.0, torch.nan)
-    return torch.zeros(rollout.valid.numel()).to(marks).index_copy(0, rollout.cuts.rows, marks).view_as(rollout.valid)
+    Args:
+        columns: (rows, numbers) by name: flat indices t · N + n, (M,) int64, and what belongs to them, (M, …). Of several
+            broken ones in a step the first is named, so list causes before effects.
+        num_envs: N.
+        first_step: number of the step t = 0, for the message.
+    """
+    numbers = {name: (rows, x) for name, (rows, x) in columns.items() if x.is_floating_point()}
+    first: dict[str, int] = {}  # the place in the column
+    for name, (rows, x) in numbers.items():
+        if not x.isfinite().all():
+            broken = (~x.isfinite()).flatten(1).any(1) if x.dim() > 1 else ~x.isfinite()
+            places = broken.nonzero().flatten()
+            first[name] = int(places[rows[places].argmin()])
+    if not first:
+        return
+    name = min(first, key=lambda name: int(numbers[name][0][first[name]]) // num_envs)
+    rows, x = numbers[name]
+    step, env = divmod(int(rows[first[name]]), num_envs)
+    entry = (~x[first[name]].isfinite()).nonzero()[0].tolist()
+    value, where = x[first[name]][tuple(entry)].item(), f", entry {entry}" if entry else ""
+    message = f"{name} is not finite ({value}) in environment {env} at step {first_step + step}{where}"
+    raise NonFiniteError(message, {name: x for name, (_, x) in numbers.items()})

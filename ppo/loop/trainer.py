@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,19 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
-from ppo.envs import check_envs, lines_of, make_envs, time_limit
-from ppo.envs.space_json import spaces_of
+from ppo.envs import lines_of, time_limit
 from ppo.errors import NonFiniteError, UsageError
-from ppo.loop.collector import Collector
+from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode, averages
-from ppo.loop.learner import Learner
 from ppo.loop.play import play
-from ppo.loop.reference import Reference
 from ppo.loop.rollout import Rollout
-from ppo.machine.compile import resolve_compile
-from ppo.machine.flat import FlatPolicy
-from ppo.machine.process import resolve_device, resolve_threads, seed_everything, stopped_by_signal
-from ppo.policies import build_policy, resolve_policy
+from ppo.machine.process import seed_everything, stopped_by_signal
 from ppo.run.checkpoint import checkpoint_path, forensics, load_exactly, read_checkpoint, write_checkpoint
 from ppo.run.files import new_folder, write_atomically
 from ppo.run.load import load_for
 from ppo.run.logger import Logger, Progress
 
-RANK = 0
+RANK = 0  # of this process
 EVALUATION_SEED = 1_000_003  # added to the run's seed, so that no training episode is played again
 
 
@@ -40,102 +34,92 @@ class Trainer:
     """Train a policy as `config` says.
 
     Args:
-        config: the settings; `ppo.config.presets.preset` gives those of an environment.
+        config: the settings; `ppo.config.presets.preset` returns those of an environment.
         envs: a VectorEnv of your own instead of `config.env_id`'s; it sets `num_envs`.
-        fresh: start from `config.init_from`, where it names a run; False for a trainer whose weights come later.
+        checkpoint: go on from this checkpoint; `Trainer.resume` finds it and its settings.
 
     Raises:
-        UsageError: a setting, a space or an environment that cannot be trained, before anything is written.
+        UsageError: a setting, a space or an environment cannot be trained; raised before anything is written.
     """
 
-    def __init__(self, config: Config, envs: VectorEnv | None = None, *, fresh: bool = True) -> None:
-        self.own_envs = envs is not None
-        if envs is not None:
-            name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
-            config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
-        config.validate()
-        self.config = config
-        if envs is None:
-            envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs, config.group_size)
-        self.envs = check_envs(envs, config.group_size)
-        spaces = self.envs.single_observation_space, self.envs.single_action_space
-        self.policy_name = resolve_policy(config.policy, self.envs)
-        seed_everything(config.seed)
-        policy = build_policy(self.policy_name, *spaces, config.policy_options())
-        self.device, self.why_device = resolve_device(config.device, policy)
-        self.policy, self.spaces = policy.to(self.device), spaces_of(self.envs)
-        flat = FlatPolicy(self.policy, config.precision)
-        length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
-        self.threads, self.why_threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
-        torch.set_num_threads(self.threads)
-        self.compiled, self.why_compiled = resolve_compile(config.compile, *config.work(), length)
-        if config.init_from and fresh:
-            begin = load_for("init_from", config.init_from, self.spaces)
-            load_exactly(self.policy, begin.policy.state_dict(), "", Path(config.init_from))
-        self.reference = None
-        if config.reference:
-            whole, adapting = {"top_k": 0, "top_p": 1.0}, (config.kl_coef, config.kl_target, config.kl_horizon)
-            kept = load_for("reference", config.reference, self.spaces, temperature=config.temperature, **whole)
-            self.reference = Reference(kept.policy.to(self.device), *adapting, kept.meta["sha256"])
-        self.learner = Learner(flat, config, self.compiled)
-        self.collector = Collector(self.envs, flat, self.compiled, self.learner.seq_len)
+    def __init__(self, config: Config, envs: VectorEnv | None = None, *, checkpoint: Path | None = None) -> None:
+        self.parts = assemble(config, envs)
+        self.config, self.envs, self.policy = self.parts.config, self.parts.envs, self.parts.policy
+        self.collector, self.learner, self.reference = self.parts.collector, self.parts.learner, self.parts.reference
         self.iteration, self.global_step = 0, 0
         self.best_return, self.last_evaluation = -math.inf, math.nan
         self.run_dir: Path | None = None
         self.made_by = "train"  # the command: train, pretrain or reward
-        self.said: tuple[str, ...] = ()  # notes that were reported
-        self.seconds: dict[str, float] = {}  # where the time of `train` went
+        self.seconds: dict[str, float] = {}  # of `train`, by part of the loop
+        self.stopped = False
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        elif config.init_from:
+            saved = load_for("init_from", config.init_from, self.parts.spaces)
+            load_exactly(self.policy, saved.policy.state_dict(), "", Path(config.init_from))
 
     @property
     def checkpoint_every(self) -> int:
         """Iterations between checkpoints; by default a tenth of the run, and room for two of the longest episodes."""
         config = self.config
-        tenth = config.total_timesteps / config.batch_size / 10
-        return config.checkpoint_every or max(math.ceil(tenth), math.ceil(2 * time_limit(self.envs) / config.num_steps))
+        tenth = math.ceil(config.total_timesteps / config.batch_size / 10)
+        return config.checkpoint_every or max(tenth, math.ceil(2 * time_limit(self.envs) / config.num_steps))
 
     @property
     def finished(self) -> bool:
         """Whether another rollout would exceed the budget."""
         return self.global_step + self.config.batch_size > self.config.total_timesteps
 
-    def train(self, report: Callable[[Progress], None] | None = None) -> Path:
+    def train(self, report: Callable[[Progress], None] = lambda progress: None) -> Path:
         """Train until the budget is spent or the process is told to stop, and return the run's folder.
+
+        Args:
+            report: called after each iteration.
 
         Raises:
             UsageError: nothing is rewarded.
             NonFiniteError: see `ppo.errors`; the last checkpoint stays, the numbers are in `nonfinite.safetensors`.
         """
+        for progress in self.iterations():
+            report(progress)
+        return self.open_run()
+
+    def iterations(self) -> Iterator[Progress]:
+        """Train, and yield after each iteration; in between, look at or change what you like.
+
+        `stop()` ends the run there with a checkpoint, as Ctrl-C does; `break` leaves it at its last checkpoint. See `train`.
+        """
         if not self.envs.metadata.get("rewarded", True):
             raise UsageError(f"{self.config.env_id} has no reward to learn from; give it one by --env-kwargs reward …")
-        run_dir = self.open_run()
-        stopped, logger = False, Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
+        run_dir, self.stopped = self.open_run(), False
+        logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self._begin_segment()
-        with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as stop:
-            while not (self.finished or stopped):
+        with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as signal:
+            while not self.finished:
                 rollout, episodes = self.collector.collect(self.config.num_steps)
-                docked, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
-                stats = self.learner.update(docked, self.global_step / self.config.total_timesteps)
+                penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
+                stats = self.learner.update(penalized, self.global_step / self.config.total_timesteps)
                 self.policy.update_statistics(rollout.obs, rollout.valid)
                 self.iteration += 1
                 self.global_step += int(rollout.valid.sum())
 
                 due = self.iteration % self.checkpoint_every == 0 or self.finished
-                if due and self.global_step == 0:  # no later episode would come further
-                    raise UsageError("no decision came up before the first checkpoint; raise --checkpoint-every")
                 row = self._row(rollout, episodes, stats) | kl | self._evaluate(due)
                 logger.write(row, self.iteration, self.global_step)
-                stopped = stop.is_set()  # asked once: a signal from here on ends the next iteration
-                if due or stopped:
-                    logger.write_text("samples", lines_of(self.envs), self.global_step)
-                    logger.flush()
-                    self.checkpoint(run_dir / "checkpoints", row["eval/episodic_return"], self.finished)
-                    self._begin_segment()
-                if report is not None:
-                    report(Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes()))
-        return run_dir
+                if due:
+                    self._end_segment(logger, row["eval/episodic_return"])
+                yield Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes())
+                if signal.is_set() or self.stopped:
+                    if not due:
+                        self._end_segment(logger, math.nan)
+                    return
+
+    def stop(self) -> None:
+        """End `iterations` after the one under way, with a checkpoint."""
+        self.stopped = True
 
     def open_run(self) -> Path:
-        """Return the run's folder, made now if it is new, with the settings as they are in config.json."""
+        """Return the run's folder, made now if it is new, with today's settings in config.json."""
         if self.run_dir is None:
             env = self.config.env_id.rpartition(":")[2].replace("/", "_")
             name = f"{env}__{self.config.exp_name or self.config.algorithm}__s{self.config.seed}"
@@ -147,55 +131,91 @@ class Trainer:
     def resume(
         cls, run_dir: str | Path, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None
     ) -> "Trainer":
-        """Return a trainer that goes on where the run's latest checkpoint stands, bit for bit.
+        """Return a trainer that continues from the run's latest checkpoint, bit for bit.
 
         Args:
             run_dir: the run's folder.
             settings: settings to change, by name; a larger `total_timesteps`, for example.
-            envs: the VectorEnv, where the run was given one.
+            envs: the VectorEnv, if the run was trained on one of your own.
 
         Raises:
-            UsageError: the folder is no run, its checkpoint is damaged, or it does not fit the environment.
+            UsageError: the folder is not a run, its checkpoint is damaged, or it does not fit the environment.
         """
-        run_dir = Path(run_dir)
-        path = checkpoint_path(run_dir, "latest")
-        tensors, meta = read_checkpoint(path)
+        path = checkpoint_path(Path(run_dir), "latest")
+        meta = read_checkpoint(path)[1]
         if meta["own_envs"] and envs is None:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
         if meta["made_by"] != "train":
-            raise UsageError(f"{run_dir} was not made by `ppo train`; train from it: --init-from {run_dir}")
+            raise UsageError(f"{run_dir} was made by `ppo {meta['made_by']}`; train from it: --init-from {run_dir}")
         config = Config().replace(meta["config"], str(path)).replace(settings or {})
-        trainer = cls(dataclasses.replace(config, runs_dir=run_dir.parent), envs, fresh=False)
-        trainer.run_dir, trainer.iteration, trainer.global_step = run_dir, meta["iteration"], meta["global_step"]
-        trainer.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
-        if meta["spaces"] != trainer.spaces:
-            raise UsageError(f"{config.env_id} has other spaces than when {path} was written; use the same environment")
-        load_exactly(trainer.policy, tensors, "policy.", path)
-        trainer.learner.load_state_dict(tensors)
-        if trainer.reference is not None:
-            trainer.reference.load_state_dict(tensors)
-            if "kl_coef" in (settings or {}):
-                trainer.reference.coef.fill_(config.kl_coef)
+        trainer = cls(dataclasses.replace(config, runs_dir=Path(run_dir).parent), envs, checkpoint=path)
+        if trainer.reference is not None and "kl_coef" in (settings or {}):
+            trainer.reference.coef.fill_(config.kl_coef)
         return trainer
+
+    def save(self, finished: bool, evaluated: float = math.nan) -> None:
+        """Write the latest checkpoint, and the best if its evaluation is the best so far.
+
+        Args:
+            finished: the run has spent its budget; if not, it can be resumed.
+            evaluated: mean return of an evaluation; NaN without one.
+        """
+        folder = self.open_run() / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN is never the best
+        self.best_return = evaluated if best else self.best_return
+        meta = {
+            "config": self.config.to_json(),
+            "own_envs": self.parts.own_envs,
+            "made_by": self.made_by,
+            "finished": finished,
+            "policy": self.parts.policy_name,
+            "spaces": self.parts.spaces,
+            "iteration": self.iteration,
+            "global_step": self.global_step,
+            "best_return": None if math.isinf(self.best_return) else self.best_return,
+            "versions": {package.__name__: package.__version__ for package in (torch, gymnasium, np)},
+        }
+        names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
+        for name in [*names, "latest"]:  # the latest last, because it records the best return
+            write_checkpoint(folder / f"{name}.safetensors", self.parts.state_dict(), meta)
+
+    def _restore(self, path: Path) -> None:
+        tensors, meta = read_checkpoint(path)
+        if meta["spaces"] != self.parts.spaces:
+            env_id = self.config.env_id
+            raise UsageError(f"{env_id} has other spaces than when {path} was written; use the same environment")
+        self.parts.load_state_dict(tensors, path)
+        self.run_dir, self.iteration, self.global_step = path.parents[1], meta["iteration"], meta["global_step"]
+        self.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
 
     def _begin_segment(self) -> None:
         """Begin new episodes with every generator and environment seeded from (seed, rank, iteration).
 
-        It happens at the start and after each checkpoint. The running job and one that resumes there go on alike, and
-        no random state and no simulator needs to be on disk.
+        This happens at the start and after each checkpoint. So the running job and one that resumes there continue alike,
+        and no random state and no simulator needs to be on disk.
         """
         self.collector.reset(seed_everything(self.config.seed, (RANK, self.iteration)))
 
+    def _end_segment(self, logger: Logger, evaluated: float) -> None:
+        """Write a checkpoint, which cuts the episodes under way, and begin new ones."""
+        if self.global_step == 0:
+            raise UsageError(
+                "the policy took no decision before the first checkpoint (all rows were prompt tokens); "
+                "raise --checkpoint-every"
+            )
+        logger.write_text("samples", lines_of(self.envs), self.global_step)
+        logger.flush()
+        self.save(self.finished, evaluated)
+        self._begin_segment()
+
     def _notes(self) -> tuple[str, ...]:
-        """Return why something is not compiled that should be, once."""
+        """Return why something is not compiled that should be."""
         parts = {"policy": self.collector.act, "optimizer step": self.learner.step}
-        why = [f"the {name} is not compiled: {part.reason}" for name, part in parts.items() if part.reason]
-        new = tuple(note for note in why if note not in self.said)
-        self.said += new
-        return new
+        return tuple(f"the {name} is not compiled: {part.reason}" for name, part in parts.items() if part.reason)
 
     def _row(self, rollout: Rollout, episodes: list[Episode], stats: dict[str, float]) -> dict[str, float]:
-        """Return an iteration's scalars by their TensorBoard tags; NaN where there was nothing to measure."""
+        """Return an iteration's scalars by their TensorBoard tags; NaN if there was nothing to measure."""
         clipped = self.policy.head.clipped_fraction(rollout.actions[rollout.valid])
         inference = self.collector.seconds - self.collector.env_seconds
         split = {"environment": self.collector.env_seconds, "inference": inference, "update": self.learner.seconds}
@@ -212,37 +232,10 @@ class Trainer:
         }
 
     def _evaluate(self, due: bool) -> dict[str, float]:
-        """Play deterministic episodes in the training environments, which begin anew afterwards anyway."""
+        """Play deterministic episodes in the training environments, which begin anew after a checkpoint anyway."""
         played = self.config.eval_episodes if due else 0
         try:
             episodes = play(self.collector, played, self.config.seed + EVALUATION_SEED) if played else []
         except NonFiniteError as error:
             raise NonFiniteError(f"while evaluating: {error}", error.tensors) from error
         return averages(episodes, self.collector.metrics, "eval", "eval")
-
-    def checkpoint(self, folder: Path, evaluated: float, finished: bool) -> None:
-        """Write the latest checkpoint, and the best if its evaluation is."""
-        folder.mkdir(exist_ok=True)
-        self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN, nothing played, is no best
-        self.best_return = evaluated if best else self.best_return
-        names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
-        for name in [*names, "latest"]:
-            write_checkpoint(folder / f"{name}.safetensors", self._tensors(), self._meta(finished))
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        policy = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}
-        return policy | self.learner.state_dict() | (self.reference.state_dict() if self.reference else {})
-
-    def _meta(self, finished: bool) -> dict[str, Any]:
-        return {
-            "config": self.config.to_json(),
-            "own_envs": self.own_envs,
-            "made_by": self.made_by,
-            "finished": finished,
-            "policy": self.policy_name,
-            "spaces": self.spaces,
-            "iteration": self.iteration,
-            "global_step": self.global_step,
-            "best_return": None if math.isinf(self.best_return) else self.best_return,
-            "versions": {package.__name__: package.__version__ for package in (torch, gymnasium, np)},
-        }

@@ -16,14 +16,12 @@ from ppo.machine.cache import cache_folder
 from ppo.machine.cuda_graph import capture
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.inductor import CompileError, Run, load, one_line, record
-from ppo.machine.process import compiler
+from ppo.machine.process import Choice, compiler
 
 SECONDS = 30  # to compile both functions of a run when neither is in the cache; measured 20 to 28
 
 
-def resolve_compile(
-    choice: str, optimizer_steps: float, vector_steps: float, attending: int, seq_len: int
-) -> tuple[bool, str]:
+def resolve_compile(choice: str, optimizer_steps: float, vector_steps: float, attending: int, seq_len: int) -> Choice:
     """Return whether a run is compiled, and why; "auto" does where it is long enough to win back the time it takes.
 
     It follows from the settings, not from a clock or the cache: the same command is to give the same numbers again.
@@ -36,17 +34,19 @@ def resolve_compile(
         seq_len: L, over which a recurrent policy loops.
     """
     if choice != "auto":
-        return choice == "on", "asked for"
+        return Choice(choice == "on", "asked for")
     # Saved with two layers of 64 on a CPU of 2025: 0.8 ms of an optimizer step, 40 µs a step of a recurrent sequence
     # (forward and backward), 40 µs of a vector step. A layer of attention saves 3 ms of an optimizer step on 1,024 tokens and
     # 1 ms of a vector step of 256 sequences.
     saved = optimizer_steps * (8e-4 + 4e-5 * (seq_len - 1)) + vector_steps * 4e-5
     saved += attending * (optimizer_steps * 3e-3 + vector_steps * 1e-3)
     if compiler() is None and not torch.cuda.is_available():
-        return False, "there is no C++ compiler; install g++"
+        return Choice(False, "there is no C++ compiler; install g++")
     if saved < SECONDS:
-        return False, f"the run is too short to win back the {SECONDS} s it may take; --compile on if you repeat it"
-    return True, f"takes up to {SECONDS} s at the first start, then nothing: {cache_folder()}"
+        return Choice(
+            False, f"the run is too short to win back the {SECONDS} s it may take; --compile on if you repeat it"
+        )
+    return Choice(True, f"takes up to {SECONDS} s at the first start, then nothing: {cache_folder()}")
 
 
 class Compiled:

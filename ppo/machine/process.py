@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,15 @@ import torch
 from torch import nn
 
 from ppo.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a run, and why."""
+
+    value: Any
+    reason: str
+
 
 # Rows of a minibatch times parameters that are worth a thread: two threads were 1.5 times as fast as one from 5 million
 # on, for two layers of 64 to 512 and for convolutions, and no faster at 1.5 million.
@@ -32,7 +42,7 @@ def seed_everything(seed: int, key: tuple[int, ...] = ()) -> int:
     return int(words[3]) >> 1  # an environment may keep its seed in 32 bits with a sign
 
 
-def resolve_device(device: str, network: nn.Module) -> tuple[torch.device, str]:
+def resolve_device(device: str, network: nn.Module) -> Choice:
     """Return the device for "auto", "cpu" or "cuda", and why it is that; auto takes cuda for convolutions.
 
     Raises:
@@ -42,15 +52,15 @@ def resolve_device(device: str, network: nn.Module) -> tuple[torch.device, str]:
     if device == "cuda" and not available:
         raise UsageError("device = 'cuda' is asked for but torch finds no CUDA device; use --device cpu")
     if device != "auto":
-        return torch.device(device), "asked for"
+        return Choice(torch.device(device), "asked for")
     if not available:
-        return torch.device("cpu"), "torch finds no CUDA device"
+        return Choice(torch.device("cpu"), "torch finds no CUDA device")
     if any(isinstance(module, nn.Conv2d) for module in network.modules()):
-        return torch.device("cuda"), "convolutions are worth the way to it"
-    return torch.device("cpu"), "a network without convolutions spends more time on its way to a GPU than in it"
+        return Choice(torch.device("cuda"), "convolutions are worth the way to it")
+    return Choice(torch.device("cpu"), "a network without convolutions spends more time on its way to a GPU than in it")
 
 
-def resolve_threads(threads: int | str, work: int) -> tuple[int, str]:
+def resolve_threads(threads: int | str, work: int) -> Choice:
     """Return the number of threads of torch on the CPU for "auto" or a number, and why it is that.
 
     It follows from the sizes, not from a clock, because another number of threads adds up in another order: the same
@@ -61,10 +71,12 @@ def resolve_threads(threads: int | str, work: int) -> tuple[int, str]:
         work: rows of a minibatch that are computed at once, times parameters.
     """
     if threads != "auto":
-        return int(threads), "asked for"
+        return Choice(int(threads), "asked for")
     there = cores()
     found = max(1, min(there, work // WORK_OF_A_THREAD))
-    return found, "every core there is" if found == there else f"of {there} cores; a minibatch has no work for more"
+    return Choice(
+        found, "every core there is" if found == there else f"of {there} cores; a minibatch has no work for more"
+    )
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-"""Checkpoints: one safetensors file each, its header holding JSON; written whole or not at all, and never a pickle.
+"""Checkpoints: one safetensors file each with JSON in its header; written whole or not at all, and never a pickle.
 
-The file holds tensors by name (policy, optimizer, statistics) and, in the header, the schema version, the settings,
-the spaces, the counters and a checksum. There are no random states: a checkpoint is an episode boundary, at which the trainer seeds
-every generator and environment anew from (seed, iteration), in the run that goes on as in the run that resumes.
+The file holds tensors by name (policy, optimizer, statistics) and, in the header, the schema version, the settings, the
+spaces, the counters and a checksum. It holds no random states: a checkpoint is an episode boundary, at which the trainer
+seeds every generator and environment from (seed, iteration), in the run that continues as in the run that resumes.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ppo.errors import NonFiniteError, UsageError
+from ppo.errors import NonFiniteError, UsageError, one_line
 from ppo.run.files import write_atomically
 
 SCHEMA = 2
@@ -35,7 +35,7 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    """Return the SHA-256 of everything that a checkpoint says, so that a flipped bit is noticed."""
+    """Return the SHA-256 of a checkpoint's contents, so that a flipped bit is noticed."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         x = tensors[name]
@@ -45,10 +45,10 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint -> tensors by name, and its meta data with the checksum, `sha256`.
+    """Read a checkpoint -> tensors by name, and its metadata with the checksum as `sha256`.
 
     Raises:
-        UsageError: the file is missing, damaged, from elsewhere, or of a later schema. Nothing in it is ever executed.
+        UsageError: the file is missing, damaged, foreign, or of a later schema. Nothing in it is ever executed.
     """
     if not path.is_file():
         raise UsageError(f"there is no checkpoint at {path}")
@@ -57,17 +57,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = file.metadata() or {}
             meta = json.loads(header.get("ppo", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except Exception as error:  # whatever the parser stumbles over, the file is at fault
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path} is damaged or no checkpoint of ppo ({reason}); use another checkpoint") from error
+    except Exception as error:  # whatever the parser raises, the file is at fault
+        raise UsageError(f"{path} is damaged or not a ppo checkpoint ({one_line(error)}); use another one") from error
     if not isinstance(meta, dict) or "schema" not in meta:
-        raise UsageError(f"{path} is no checkpoint of ppo; give one that `ppo train` wrote")
+        raise UsageError(f"{path} is not a ppo checkpoint; give one that `ppo train` wrote")
     if meta["schema"] not in (1, SCHEMA):
         raise UsageError(
-            f"{path} has schema {meta['schema']}, this ppo reads up to {SCHEMA}; install the ppo that wrote it"
+            f"{path} has schema {meta['schema']}; this ppo reads schemas up to {SCHEMA}: install the one that wrote it"
         )
     if header.get("sha256") != _digest(tensors, header["ppo"]):
-        raise UsageError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
+        raise UsageError(f"{path} is damaged: its contents do not match its checksum; use another checkpoint")
     return tensors, (_from_schema_1(meta) if meta["schema"] == 1 else meta) | {"sha256": header["sha256"]}
 
 
@@ -87,32 +86,30 @@ def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: st
     """Load the tensors under `prefix` into a module whose parameters and buffers they match one to one.
 
     Raises:
-        UsageError: lists what is missing, unknown or of another shape.
+        UsageError: names tensors that are missing, unknown or of another shape.
     """
-    found = {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
+    own = {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
     expected = module.state_dict()
-    wrong = sorted(set(found) ^ set(expected))
-    wrong += [name for name in set(found) & set(expected) if found[name].shape != expected[name].shape]
+    wrong = sorted(set(own) ^ set(expected))
+    wrong += [name for name in set(own) & set(expected) if own[name].shape != expected[name].shape]
     if wrong:
         some = ", ".join(wrong[:3]) + f" and {len(wrong) - 3} more" * (len(wrong) > 3)
-        raise UsageError(
-            f"{path} does not fit the policy: {some} differ; was its class, or a setting of the network, changed?"
-        )
-    module.load_state_dict(found)
+        raise UsageError(f"{path} does not fit the policy: {some} differ; did its class or a network setting change?")
+    module.load_state_dict(own)
 
 
 def checkpoint_path(run_dir: Path, name: str) -> Path:
     """Return the path of a run's checkpoint ("latest", "best", …).
 
     Raises:
-        UsageError: the folder is no run, or has no such checkpoint.
+        UsageError: the folder is not a run, or has no such checkpoint.
     """
     if not (run_dir / "config.json").is_file():
-        raise UsageError(f"{run_dir} is no run folder: it has no config.json; give a folder that `ppo train` made")
+        raise UsageError(f"{run_dir} is not a run folder (it has no config.json); give a folder that `ppo train` made")
     path = run_dir / "checkpoints" / f"{name}.safetensors"
     if not path.is_file():
-        there = sorted(file.stem for file in path.parent.glob("*.safetensors"))
-        raise UsageError(f"{run_dir} has no checkpoint {name!r}; it has {', '.join(there) or 'none yet'}")
+        names = sorted(file.stem for file in path.parent.glob("*.safetensors"))
+        raise UsageError(f"{run_dir} has no checkpoint {name!r}; it has {', '.join(names) or 'none yet'}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, folders that are nobody else's, and the cache."""
+"""Files that are written whole or not at all, and folders with a free name."""
 
 import itertools
 import os
@@ -8,7 +8,7 @@ from ppo.errors import UsageError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data`, so that a reader or a power cut sees the old or the new one, whole."""
+    """Replace the file at `path` by `data`, so that a reader, or a power cut, sees the whole old or the whole new file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -25,7 +25,7 @@ def new_folder(parent: Path, name: str) -> Path:
     """Make a folder under `parent` with a name that is free: `name`, or `name__2`, `name__3`, …
 
     Raises:
-        UsageError: it cannot be made.
+        UsageError: the folder cannot be made.
     """
     for attempt in itertools.count(1):
         folder = parent / (name if attempt == 1 else f"{name}__{attempt}")
@@ -34,7 +34,7 @@ def new_folder(parent: Path, name: str) -> Path:
             return folder
         except FileExistsError:
             if not parent.is_dir():
-                raise UsageError(f"{parent} is no folder; choose another --runs-dir") from None
+                raise UsageError(f"{parent} is not a folder; choose another --runs-dir") from None
         except OSError as error:
             raise UsageError(f"cannot make {folder}: {error.strerror}; choose another --runs-dir") from error
     raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""The logger: one row an iteration, to progress.csv and to TensorBoard, at global_step."""
+"""The logger: one row per iteration, to progress.csv and to TensorBoard, at global_step."""
 
 import contextlib
 import csv
@@ -18,12 +18,12 @@ from ppo.run.files import write_atomically
 
 
 class Logger:
-    """Write rows of scalars to a run folder. A value of NaN means that there was nothing to measure, and is left out.
+    """Write rows of scalars to a run folder. NaN means that there was nothing to measure, and is left out.
 
     Args:
         run_dir: the run's folder.
         settings: the configuration, written as a table and as HParams when the run is new.
-        iteration: rows up to this iteration are kept, later ones (of a run that died) are dropped.
+        iteration: keep rows up to this iteration; later ones (of a run that died) are dropped.
         global_step: the same for TensorBoard's events.
     """
 
@@ -47,22 +47,22 @@ class Logger:
         Raises:
             UsageError: the disk is full, or the folder can no longer be written.
         """
-        shown = {name: "" if math.isnan(value) else repr(value) for name, value in row.items()}
-        shown |= {"iteration": str(iteration), "global_step": str(global_step)}
+        cells = {name: "" if math.isnan(value) else repr(value) for name, value in row.items()}
+        cells |= {"iteration": str(iteration), "global_step": str(global_step)}
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 if not self.names:
                     self.names = ["iteration", "global_step", *row]
                     csv.writer(file).writerow(self.names)
-                csv.DictWriter(file, self.names).writerow(shown)
-            known = [(name, value) for name, value in row.items() if not math.isnan(value)]
-            values = [Summary.Value(tag=name, simple_value=value) for name, value in known]
+                csv.DictWriter(file, self.names).writerow(cells)
+            measured = [(name, value) for name, value in row.items() if not math.isnan(value)]
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in measured]
             self._add(Summary(value=values), global_step)  # one event: the writer's thread costs time for each
         except OSError as error:
             raise UsageError(f"cannot write {self.path.parent}: {error.strerror}; make room and resume") from error
 
     def write_text(self, tag: str, lines: Sequence[str], global_step: int) -> None:
-        """Write lines of text as they are, to TensorBoard, where there are any."""
+        """Write lines of text to TensorBoard, verbatim; nothing if there are none."""
         if lines:
             self.writer.add_text(tag, "\n".join(f"    {line}" for line in lines), global_step)
 
@@ -79,7 +79,7 @@ class Logger:
 
     def close(self) -> None:
         """Close TensorBoard's file."""
-        with contextlib.suppress(OSError):  # `write` or `flush` has told of it
+        with contextlib.suppress(OSError):  # `write` or `flush` has reported it
             self.writer.close()
 
 
@@ -92,18 +92,18 @@ def _keep_rows(path: Path, iteration: int) -> list[str]:
     if not header:
         path.unlink()
         return []
-    kept = io.StringIO(newline="")
-    csv.writer(kept).writerows([header] + [row for row in rows if len(row) == len(header) and int(row[0]) <= iteration])
-    write_atomically(path, kept.getvalue().encode())
+    rest = io.StringIO(newline="")
+    csv.writer(rest).writerows([header] + [row for row in rows if len(row) == len(header) and int(row[0]) <= iteration])
+    write_atomically(path, rest.getvalue().encode())
     return header
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a reporter is told after each iteration; `row` holds the scalars by their TensorBoard tags."""
+    """An iteration's results; `row` holds the scalars by their TensorBoard tags."""
 
     row: dict[str, float]
     iteration: int
     global_step: int
     total_timesteps: int
-    notes: tuple[str, ...] = ()  # what is to be said once
+    notes: tuple[str, ...] = ()  # why something is slower than it could be

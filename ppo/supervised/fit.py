@@ -69,7 +69,7 @@ def fit(
                 report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps))
         vector.copy_(kept)
         trainer.made_by, finished = goal.made_by, not stop.is_set()
-        trainer.checkpoint(run_dir / "checkpoints", math.nan, finished)
+        trainer.save(finished)
     return run_dir, best, finished
 
 

@@ -1,0 +1,101 @@
+"""Assembling: settings and environments become the parts that the loop works with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+
+from ppo.config import Config
+from ppo.envs import check_envs, make_envs
+from ppo.envs.space_json import spaces_of
+from ppo.loop.collector import Collector
+from ppo.loop.learner import Learner
+from ppo.loop.reference import Reference
+from ppo.machine.compile import resolve_compile
+from ppo.machine.flat import FlatPolicy
+from ppo.machine.process import Choice, resolve_device, resolve_threads, seed_everything
+from ppo.policies import Policy, build_policy, resolve_policy
+from ppo.run.checkpoint import load_exactly
+from ppo.run.load import load_for
+
+
+@dataclass
+class Parts:
+    """The parts of a training run, and what was chosen for it."""
+
+    config: Config
+    envs: VectorEnv
+    own_envs: bool  # the caller gave a VectorEnv
+    spaces: dict[str, Any]  # of the environments, as JSON
+    policy_name: str
+    policy: Policy
+    device: Choice
+    threads: Choice
+    compiled: Choice
+    collector: Collector
+    learner: Learner
+    reference: Reference | None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient."""
+        policy = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}
+        return policy | self.learner.state_dict() | (self.reference.state_dict() if self.reference else {})
+
+    def load_state_dict(self, tensors: dict[str, Tensor], path: Path) -> None:
+        """Restore what `state_dict` returned; `path` is where it was read, for errors.
+
+        Raises:
+            UsageError: the tensors do not fit the parts.
+        """
+        load_exactly(self.policy, tensors, "policy.", path)
+        self.learner.load_state_dict(tensors)
+        if self.reference is not None:
+            self.reference.load_state_dict(tensors)
+
+
+def assemble(config: Config, envs: VectorEnv | None = None) -> Parts:
+    """Make the parts of a run, with initial weights from the seed.
+
+    Args:
+        config: the settings.
+        envs: a VectorEnv of the caller's own; it sets `num_envs` and `env_id`.
+
+    Raises:
+        UsageError: a setting, a space or an environment cannot be trained.
+    """
+    own_envs = envs is not None
+    if envs is not None:
+        name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
+        config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
+    config.validate()
+    if envs is None:
+        envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs, config.group_size)
+    envs = check_envs(envs, config.group_size)
+    single = envs.single_observation_space, envs.single_action_space
+    policy_name = resolve_policy(config.policy, envs)
+    seed_everything(config.seed)
+    policy = build_policy(policy_name, *single, config.policy_options())
+    spaces = spaces_of(envs)
+    device = resolve_device(config.device, policy)
+    flat = FlatPolicy(policy.to(device.value), config.precision)
+    length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
+    threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
+    torch.set_num_threads(threads.value)
+    compiled = resolve_compile(config.compile, *config.work(), length)
+    return Parts(
+        config, envs, own_envs, spaces, policy_name, policy, device, threads, compiled,
+        collector=Collector(envs, flat, compiled.value, length),
+        learner=Learner(flat, config, compiled.value),
+        reference=_reference(config, spaces, device.value),
+    )  # fmt: skip
+
+
+def _reference(config: Config, spaces: dict[str, Any], device: torch.device) -> Reference | None:
+    if not config.reference:
+        return None
+    saved = load_for("reference", config.reference, spaces, temperature=config.temperature, top_k=0, top_p=1.0)
+    coefficients = config.kl_coef, config.kl_target, config.kl_horizon
+    return Reference(saved.policy.to(device), *coefficients, saved.meta["sha256"])

@@ -1,0 +1,72 @@
+"""The learner: what it trains on, and what it leaves alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+from ppo import Config
+from ppo.loop.learner import Learner, explained_variance
+from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
+from ppo.machine.flat import FlatPolicy
+from ppo.policies import build_policy
+
+T, N = 4, 2
+ALGORITHMS = {
+    "normalised advantages": {},
+    "no baseline": {"baseline": False, "norm_adv": False, "gae_lambda": 1.0},
+    "groups": {"baseline": False, "norm_adv": False, "group_size": 2, "gamma": 1.0},
+    "recomputed": {"recompute_advantages": True},
+}
+
+
+def rollout_of(next_valid: list[bool]) -> Rollout:
+    """Return random decisions; `next_valid` says for each environment whether another decision follows."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(8, T, N, generator=generator)
+    no, last = torch.zeros(T, N, dtype=torch.bool), torch.arange((T - 1) * N, T * N)
+    return Rollout(
+        obs=torch.stack([x[0], x[1]], dim=-1), states=torch.zeros(T, N, 0), starts=no, valid=~no,
+        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], terminated=no, truncated=no, values=x[5],
+        next_values=x[6], next_valid=torch.tensor(next_valid),
+        successors=Successors(last, torch.zeros(N, 2), torch.zeros(N, 0)),
+    )  # fmt: skip
+
+
+def updated(rollout: Rollout, **settings) -> torch.Tensor:
+    """Return the weights after an update."""
+    torch.manual_seed(0)
+    policy = FlatPolicy(build_policy("mlp", Box(-1, 1, (2,)), Discrete(2), {"hidden_sizes": (4,)}))
+    config = Config().replace({"num_envs": N, "num_steps": T, "num_minibatches": 2, "learning_rate": 0.1} | settings)
+    Learner(policy, config).update(rollout, 0.0)
+    return policy.vector
+
+
+@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_a_decision_whose_outcome_the_rollout_does_not_show_trains_nothing(settings):
+    rollout = rollout_of(next_valid=[True, False])  # the last decision of environment 1 has no known outcome
+    other = replace(
+        rollout, actions=rollout.actions.clone(), log_probs=rollout.log_probs.clone(), values=rollout.values.clone()
+    )
+    other.actions[-1, 1] = 1 - other.actions[-1, 1]
+    other.log_probs[-1, 1], other.values[-1, 1] = -3.0, 7.0
+    assert torch.equal(updated(rollout, **settings), updated(other, **settings))
+
+
+@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_a_decision_with_a_known_outcome_trains(settings):
+    rollout = rollout_of(next_valid=[True, True])
+    other = replace(rollout, actions=rollout.actions.clone())
+    other.actions[-1, 1] = 1 - other.actions[-1, 1]
+    assert not torch.equal(updated(rollout, **settings), updated(other, **settings))
+
+
+def test_explained_variance_is_over_the_rows_that_train():
+    rollout = rollout_of([True, True])
+    returns = torch.tensor([[1.0, 3.0], [5.0, 900.0], [0.0, 0.0], [0.0, 0.0]])
+    values = torch.tensor([[0.0, 3.0], [6.0, -900.0], [7.0, 7.0], [7.0, 7.0]])
+    valid = torch.tensor([[True, True], [True, False], [False, False], [False, False]])
+    batch = Batch.from_rollout(rollout, valid, Estimates(values, returns, returns), 1)
+    # returns 1, 3, 5 have variance 8/3; the errors 1, 0, −1 have variance 2/3
+    assert explained_variance(batch) == pytest.approx(0.75)
