@@ -1,4 +1,4 @@
-"""Check an environment before training on it, and list the families there are."""
+"""Check an environment before training on it, and list the environment families."""
 
 import contextlib
 from collections.abc import Iterator
@@ -32,12 +32,12 @@ def check(
     """Yield (name, finding) pairs about an environment, from random steps in it.
 
     Args:
-        env_id: as in `Config`, and so are `env_kwargs`, `algorithm` and `policy`, for what would be trained.
+        env_id: as in `Config`; so are `env_kwargs`, `algorithm` and `policy`, which choose the preset.
         num_envs: environments stepped together.
         steps: random steps of each.
 
     Raises:
-        UsageError: the one reason why it cannot be trained.
+        UsageError: the environment cannot be trained; the sentence says why.
     """
     for what, value in (("num_envs", num_envs), ("steps", steps)):
         if value < 1:
@@ -49,10 +49,9 @@ def check(
 
 
 def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Config) -> Iterator[tuple[str, str]]:
-    num_envs = envs.num_envs
     obs_space, action_space = envs.single_observation_space, envs.single_action_space
     policy = _random_policy(envs, config)
-    yield "environment", f"{env_id}: {num_envs} x {type(envs.unwrapped).__name__}"
+    yield "environment", f"{env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}"
     yield "observation", one_line(obs_space)
     yield "action", one_line(action_space)
     yield "action mask", "none" if mask_columns(obs_space) is None else "yes; masked actions are never sampled"
@@ -60,31 +59,23 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     try:
         rollout, lengths, seconds = _roll(envs, policy, steps)
     except NonFiniteError as error:
-        raise UsageError(f"{env_id} gives numbers that cannot be trained on: {error}") from error
-    yield "finite", f"observations and rewards of {int(rollout.valid.sum()):,} random steps are all finite"
-    ended, cut = int(rollout.terminated.sum()), int(rollout.truncated.sum())
-    yield (
-        "episodes",
-        (
-            f"{len(lengths)} ended in {steps} steps of {num_envs} environments: {ended} terminated, {cut} truncated"
-            + (f"; mean length {np.mean(lengths):.0f}" if lengths else "; none that short")
-        ),
-    )
-    rewards = rollout.rewards[rollout.valid]
+        raise UsageError(f"{env_id} returns numbers that cannot be trained on: {error}") from error
+    decisions, rewards = int(rollout.valid.sum()), rollout.rewards[rollout.valid]
+    yield "finite", f"observations and rewards of {decisions:,} random steps are all finite"
+    ends = f"{int(rollout.terminated.sum())} terminated, {int(rollout.truncated.sum())} truncated"
+    mean = f"mean length {np.mean(lengths):.0f}" if lengths else "none that short"
+    yield "episodes", f"{len(lengths)} ended in {steps} steps of {envs.num_envs} environments: {ends}; {mean}"
     yield "rewards", f"from {rewards.min():.3g} to {rewards.max():.3g}, mean {rewards.mean():.3g}"
-    again, _, _ = _roll(envs, policy, steps)
+    again = _roll(envs, policy, steps)[0]
     same = torch.equal(rollout.obs, again.obs) and torch.equal(rollout.rewards, again.rewards)
-    yield (
-        "determinism",
-        ("the same seed gives the same episodes" if same else "NO: the same seed gives other episodes"),
-    )
-    yield "speed", f"{int(rollout.valid.sum()) / seconds:,.0f} steps/s of the environments alone, on this machine"
+    yield "determinism", f"{'' if same else 'NO: '}the same seed gives {'the same' if same else 'different'} episodes"
+    yield "speed", f"{decisions / seconds:,.0f} steps/s of the environments alone, on this machine"
     yield (
         "would train",
         (
             f"{resolve_policy(config.policy, envs)} policy, preset {name}: {config.num_envs} environments x "
             f"{config.num_steps} steps, {config.update_epochs} epochs x {config.num_minibatches} minibatches, "
-            f"{config.total_timesteps:,} steps in all"
+            f"{config.total_timesteps:,} steps in total"
         ),
     )
 
@@ -103,7 +94,7 @@ def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[in
 
 
 def list_families() -> Iterator[str]:
-    """Yield a line for each environment family: its ids and presets if it is installed, else how to install it."""
+    """Yield a line per environment family: its ids and presets if it is installed, otherwise how to install it."""
     for family in FAMILIES:
         if not family.installed:
             yield f"{family.name:>20}  not installed: {family.install}"

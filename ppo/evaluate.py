@@ -18,12 +18,12 @@ from ppo.loop.play import MAX_STEPS, play
 from ppo.machine.flat import FlatPolicy
 from ppo.run.load import Saved, envs_for, load
 
-MAX_ENVS = 16  # environments that play side by side in an evaluation
+MAX_ENVS = 16  # of an evaluation
 
 
 @dataclass(frozen=True)
 class Player(Saved):
-    """A trained policy as a function from raw observation to action; it needs no environment.
+    """A trained policy as a function from raw observation to action, without an environment.
 
     >>> player = load_policy("runs/CartPole-v1__ppo__s1")  # doctest: +SKIP
     >>> action, state = player.act(obs, state)  # doctest: +SKIP
@@ -42,9 +42,12 @@ class Player(Saved):
 
         Args:
             obs: one observation, as `env.reset()` or `env.step()` returned it.
-            state: what the previous call returned; None at the start of an episode.
-            mask: `info["action_mask"]`, where the environment gives its mask there.
-            deterministic: leave nothing to chance: the most probable action, or the Gaussian's mean.
+            state: the state that the previous call returned; None at the start of an episode.
+            mask: `info["action_mask"]`, if the environment puts its mask there.
+            deterministic: take the mode: the most probable action, or the Gaussian's mean.
+
+        Raises:
+            UsageError: the policy was trained with action masks, and there is no mask.
         """
         if mask is not None:
             obs = {"obs": obs, MASK_KEY: flat_mask(mask)}
@@ -73,14 +76,14 @@ def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
 
     Raises:
-        UsageError: the folder is no run, or the checkpoint is missing or damaged.
+        UsageError: the folder is not a run, or the checkpoint is missing or damaged.
     """
     return Player(**vars(load(run, checkpoint)))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found, in raw rewards."""
+    """The episodes of an evaluation, in raw rewards."""
 
     env_id: str
     checkpoint: str
@@ -93,7 +96,7 @@ class Report:
         return statistics.fmean(episode.episode_return for episode in self.episodes)
 
     def metric(self, name: str) -> float:
-        """Mean of what the environment measures under this name."""
+        """Mean of one of the environment's metrics."""
         return statistics.fmean(episode.metrics[name] for episode in self.episodes if episode.ended)
 
     def __str__(self) -> str:
@@ -106,7 +109,7 @@ class Report:
             + "".join(
                 f", {name} {self.metric(name):.3f}" for name in next((e.metrics for e in self.episodes if e.ended), ())
             )
-            + (f"; {endless} did not end within {MAX_STEPS:,} steps and count as they stand" if endless else "")
+            + (f"; {endless} did not end within {MAX_STEPS:,} steps; the return so far counts" if endless else "")
         )
 
 
@@ -118,18 +121,18 @@ def evaluate(
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
 ) -> Report:
-    """Play episodes with a run's policy in fresh environments of its kind.
+    """Play episodes with a run's policy in new environments.
 
     Args:
         run: the run's folder.
         episodes: to play.
-        deterministic: leave nothing to chance when acting.
+        deterministic: take the mode instead of a sample.
         checkpoint: as in `load_policy`.
         seed: of the environments and of sampling.
-        env_kwargs: keyword arguments of the environment that are to be others than in the run.
+        env_kwargs: keyword arguments of the environment, which override the run's.
 
     Raises:
-        UsageError: see `load_policy`; or the environment has other spaces than the policy was trained with.
+        UsageError: see `load_policy`; or the policy was trained with other spaces than the environment has.
     """
     if episodes < 1:
         raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
@@ -138,8 +141,8 @@ def evaluate(
     with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
         torch.manual_seed(seed)
         played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic)
-    given = "".join(f", {name} {value}" for name, value in (env_kwargs or {}).items())
-    return Report(player.config.env_id + given, checkpoint, deterministic, played)
+    overrides = "".join(f", {name} {value}" for name, value in (env_kwargs or {}).items())
+    return Report(player.config.env_id + overrides, checkpoint, deterministic, played)
 
 
 def _check_seed(seed: int) -> None:
@@ -154,10 +157,10 @@ def film(
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
 ) -> Path:
-    """Play one episode, write it as an MP4 under the run's videos/, and return the file's path; see `evaluate`.
+    """Film one episode as an MP4 under the run's videos/, and return the file's path; see `evaluate`.
 
     Raises:
-        UsageError: imageio is not installed, or the environment cannot render pictures.
+        UsageError: imageio is not installed, or the environment cannot render frames.
     """
     try:
         import imageio.v2 as imageio
@@ -175,12 +178,12 @@ def film(
         while not ended and len(frames) < MAX_STEPS:
             frame = envs.render()
             if frame is None or len(frame) == 0 or frame[0] is None:
-                raise UsageError(f"{player.config.env_id} does not render rgb_array pictures; there is nothing to film")
+                raise UsageError(f"{player.config.env_id} does not render rgb_array frames; it cannot be filmed")
             frames.append(np.asarray(frame[0]))
             ended = collector.collect(1, deterministic)[1]
     folder = Path(run) / "videos"
     folder.mkdir(exist_ok=True)
-    given = "".join(f"__{name}_{value}".replace("/", "_") for name, value in (env_kwargs or {}).items())
-    path = folder / f"{checkpoint}__s{seed}{given}.mp4"
+    overrides = "".join(f"__{name}_{value}".replace("/", "_") for name, value in (env_kwargs or {}).items())
+    path = folder / f"{checkpoint}__s{seed}{overrides}.mp4"
     imageio.mimsave(path, [*frames], fps=fps, macro_block_size=2)
     return path
