@@ -142,7 +142,7 @@ def test_an_environment_that_its_seed_does_not_determine_is_told(blinking, what)
 def test_an_environment_whose_numbers_are_not_finite_is_refused_with_where_they_arose(blinking, options, where):
     with pytest.raises(UsageError) as caught:
         blinking(**options)
-    assert "Blinking-v0 gives numbers that cannot be trained on" in str(caught.value)
+    assert "Blinking-v0 returns numbers that cannot be trained on" in str(caught.value)
     assert where in str(caught.value)
 
 

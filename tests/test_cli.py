@@ -169,7 +169,7 @@ def test_a_folder_that_is_no_run_is_one_sentence(folder, capsys, command):
         ("check CartPole-v1 --steps 0", "steps = 0 is too small"),
         ("check Absent-v0", "env_id = 'Absent-v0' is unknown"),
         ("check probes:Wordy-v0", "observation space at 'word' is Text"),
-        ("check probes:Faulty-v0", "gives numbers that cannot be trained on: rewards is not finite (nan)"),
+        ("check probes:Faulty-v0", "returns numbers that cannot be trained on: rewards is not finite (nan)"),
     ],
 )
 def test_checking_what_cannot_be_checked_is_one_sentence(capsys, args, sentence):
