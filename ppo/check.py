@@ -32,9 +32,12 @@ def check(
     """Yield (name, finding) pairs about an environment, from random steps in it.
 
     Args:
-        env_id: as in `Config`; so are `env_kwargs`, `algorithm` and `policy`, which choose the preset.
+        env_id: as in `Config`.
         num_envs: environments stepped together.
         steps: random steps of each.
+        env_kwargs: as in `Config`.
+        algorithm: chooses the preset, as in `Config`.
+        policy: as in `Config`.
 
     Raises:
         UsageError: the environment cannot be trained; the sentence says why.

@@ -22,7 +22,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder under `parent` with a name that is free: `name`, or `name__2`, `name__3`, …
+    """Make a folder under `parent` with a name that is free: `name`, or `name__2`, `name__3` and so on.
 
     Raises:
         UsageError: the folder cannot be made.
