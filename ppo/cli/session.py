@@ -37,7 +37,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         )
         return
     lines = [
-        ("time", time_split(trainer.seconds, trainer.compiled, trainer.config.vectorization)),
+        ("time", time_split(trainer.seconds, trainer.compiled.value, trainer.config.vectorization)),
         ("run folder", str(run_dir)),
         ("evaluate it", f"{_command('ppo')} eval {folder}"),
         ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
@@ -129,9 +129,9 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
         ("observation", one_line(envs.single_observation_space)),
         ("action", one_line(envs.single_action_space)),
         ("policy", f"{trainer.policy_name}, {parameters:,} parameters"),
-        ("device", f"{trainer.device}: {trainer.why_device}"),
-        ("threads", f"{trainer.threads}: {trainer.why_threads}"),
-        ("compile", f"{'on' if trainer.compiled else 'off'}: {trainer.why_compiled}"),
+        ("device", f"{trainer.device.value}: {trainer.device.reason}"),
+        ("threads", f"{trainer.threads.value}: {trainer.threads.reason}"),
+        ("compile", f"{'on' if trainer.compiled.value else 'off'}: {trainer.compiled.reason}"),
         ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
         ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of B {sequences} x L {length}, "
                    f"{config.optimizer}"),

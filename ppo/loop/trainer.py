@@ -62,13 +62,13 @@ class Trainer:
         self.policy_name = resolve_policy(config.policy, self.envs)
         seed_everything(config.seed)
         policy = build_policy(self.policy_name, *spaces, config.policy_options())
-        self.device, self.why_device = resolve_device(config.device, policy)
-        self.policy, self.spaces = policy.to(self.device), spaces_of(self.envs)
+        self.device = resolve_device(config.device, policy)
+        self.policy, self.spaces = policy.to(self.device.value), spaces_of(self.envs)
         flat = FlatPolicy(self.policy, config.precision)
         length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
-        self.threads, self.why_threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
-        torch.set_num_threads(self.threads)
-        self.compiled, self.why_compiled = resolve_compile(config.compile, *config.work(), length)
+        self.threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
+        torch.set_num_threads(self.threads.value)
+        self.compiled = resolve_compile(config.compile, *config.work(), length)
         if config.init_from and fresh:
             begin = load_for("init_from", config.init_from, self.spaces)
             load_exactly(self.policy, begin.policy.state_dict(), "", Path(config.init_from))
@@ -76,9 +76,9 @@ class Trainer:
         if config.reference:
             whole, adapting = {"top_k": 0, "top_p": 1.0}, (config.kl_coef, config.kl_target, config.kl_horizon)
             kept = load_for("reference", config.reference, self.spaces, temperature=config.temperature, **whole)
-            self.reference = Reference(kept.policy.to(self.device), *adapting, kept.meta["sha256"])
-        self.learner = Learner(flat, config, self.compiled)
-        self.collector = Collector(self.envs, flat, self.compiled, self.learner.seq_len)
+            self.reference = Reference(kept.policy.to(self.device.value), *adapting, kept.meta["sha256"])
+        self.learner = Learner(flat, config, self.compiled.value)
+        self.collector = Collector(self.envs, flat, self.compiled.value, self.learner.seq_len)
         self.iteration, self.global_step = 0, 0
         self.best_return, self.last_evaluation = -math.inf, math.nan
         self.run_dir: Path | None = None

@@ -151,5 +151,5 @@ def _shown(pairs: Iterator[Parts], trainer: Trainer, steps: int, places: int) ->
                     place.append((token, n == 0, written[n + 1] and following <= end, min(following, end)))
         table = np.array([place[:steps] for place in rest]).transpose(2, 1, 0)  # (4, T, N)
         rest = [place[steps:] for place in rest]
-        starts, valid, actions = (torch.from_numpy(x).to(trainer.device) for x in table[1:])
-        yield Shown(packed(space, table[0], trainer.device), starts.bool(), valid.bool(), actions)
+        starts, valid, actions = (torch.from_numpy(x).to(trainer.device.value) for x in table[1:])
+        yield Shown(packed(space, table[0], trainer.device.value), starts.bool(), valid.bool(), actions)
