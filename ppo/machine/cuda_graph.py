@@ -12,7 +12,8 @@ from ppo.machine.inductor import Run
 def capture(function: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor]) -> Run:
     """Return a function of tensors that replays the kernels which `function` launches on these; their values stay.
 
-    The kernels read and change `tensors` in place. Other arguments are copied there first, when they are new.
+    The kernels read and change `tensors` in place. Another tensor is copied there first, unless it is the same tensor
+    as in the call before: whoever changes it in place between calls must pass the tensor of the capture.
     """
     with preserved(tensors):
         side = torch.cuda.Stream()

@@ -111,7 +111,8 @@ def _compile(graph: GraphModule, tensors: list[Tensor], path: Path) -> None:
             aoti_compile_and_package(program, package_path=package, inductor_configs=options)
             os.replace(package, path)
     except Exception as error:  # from torch or the compiler: anything
-        raise CompileError(one_line(error)) from error
+        output = " ".join(str(error).partition("\nOutput:\n")[2].split())  # of the compiler, after a long command
+        raise CompileError(f"{command} fails: {output[:200]}" if output else one_line(error)) from error
 
 
 def _graphs(graph: GraphModule) -> list[GraphModule]:
