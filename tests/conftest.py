@@ -15,4 +15,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PPO_CACHE", str(folder / "ppo"))
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
+        patch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")  # spares trial compilations: 8 s
+        patch.setenv("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")  # of the code around the kernels: 3 s a function
         yield folder / "ppo"

@@ -32,7 +32,7 @@ def test_a_choice_comes_with_its_reason():
     parts = assemble(Config().replace(SMALL | {"threads": 1, "device": "cpu", "compile": "off"}))
     choices = (parts.threads, parts.device, parts.compiled)
     assert [choice.value for choice in choices] == [1, torch.device("cpu"), False]
-    assert {choice.reason for choice in choices} == {"asked for"}
+    assert {choice.reason for choice in choices} == {"requested"}
 
 
 def test_the_tensors_of_the_parts_are_restored_by_name(tmp_path):

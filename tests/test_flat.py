@@ -1,4 +1,4 @@
-"""The vector is the policy: who changes one changes the other, and gradients of the vector are the parameters' own."""
+"""The vector is the policy: a change of one is a change of the other, and its gradient is that of the parameters."""
 
 import copy
 
@@ -25,7 +25,7 @@ every_policy = pytest.mark.parametrize("name", [*SPACES, "own lstm", "own gru", 
 
 
 class Remembering(Policy):
-    """A user's own policy around one of torch's recurrent modules, which keeps references to its weights."""
+    """A user's own policy around a recurrent module of torch, which keeps references to its weights."""
 
     def __init__(self, kind: type[nn.LSTM] | type[nn.GRU]) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Remembering(Policy):
 
 
 class Tied(Policy):
-    """A user's own policy whose layers share one weight, and which has a parameter that nothing depends on."""
+    """A user's own policy with two layers that share a weight, and an unused parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,11 +72,11 @@ def inputs(policy: Policy, name: str) -> tuple[Tensor, Tensor, Tensor]:
     return obs, torch.randn(N, policy.state_size), torch.rand(T, N) < 0.3
 
 
-def outputs(forward, given: tuple[Tensor, Tensor, Tensor], head: Head) -> list[Tensor]:
-    """Return all that a policy says about its inputs: of fixed actions, values, and the state after them."""
-    dist, values, state = forward(*given)
+def outputs(forward, arguments: tuple[Tensor, Tensor, Tensor], head: Head) -> list[Tensor]:
+    """Return a policy's log-probabilities of fixed actions, entropies, values, and the state after the last step."""
+    dist, values, state = forward(*arguments)
     with torch.no_grad():
-        actions = torch.zeros_like(dist.sample(head.noise(*given[2].shape, deterministic=True)))
+        actions = torch.zeros_like(dist.sample(head.noise(*arguments[2].shape, deterministic=True)))
     return [dist.log_prob(actions), dist.entropy(), values, state]
 
 
@@ -85,26 +85,26 @@ def as_vector(tensors) -> Tensor:
 
 
 @every_policy
-def test_making_it_flat_changes_nothing_of_a_policy(name):
+def test_a_flat_policy_computes_what_the_policy_did(name):
     policy = make(name)
-    given, weights = inputs(policy, name), copy.deepcopy(policy.state_dict())
-    expected = outputs(policy, given, policy.head)
+    arguments, weights = inputs(policy, name), copy.deepcopy(policy.state_dict())
+    expected = outputs(policy, arguments, policy.head)
     flat = FlatPolicy(policy)
     assert {key: x.tolist() for key, x in policy.state_dict().items()} == {k: x.tolist() for k, x in weights.items()}
     assert torch.equal(flat.vector, as_vector(policy.parameters()))
-    torch.testing.assert_close(outputs(policy, given, policy.head), expected)
-    torch.testing.assert_close(outputs(flat.forward, given, policy.head), expected)
+    torch.testing.assert_close(outputs(policy, arguments, policy.head), expected)
+    torch.testing.assert_close(outputs(flat.forward, arguments, policy.head), expected)
 
 
 @every_policy
-def test_a_change_of_the_vector_changes_what_the_policy_says(name):
+def test_a_change_of_the_vector_changes_the_policy(name):
     policy, other = make(name), make(name, seed=7)
-    given, expected = inputs(policy, name), outputs(other, inputs(other, name), other.head)
+    arguments, expected = inputs(policy, name), outputs(other, inputs(other, name), other.head)
     flat = FlatPolicy(policy)
-    assert not torch.allclose(outputs(policy, given, policy.head)[2], expected[2])
+    assert not torch.allclose(outputs(policy, arguments, policy.head)[2], expected[2])
     flat.vector.copy_(as_vector(other.parameters()))
-    torch.testing.assert_close(outputs(policy, given, policy.head), expected)
-    torch.testing.assert_close(outputs(flat.forward, given, policy.head), expected)
+    torch.testing.assert_close(outputs(policy, arguments, policy.head), expected)
+    torch.testing.assert_close(outputs(flat.forward, arguments, policy.head), expected)
 
 
 @every_policy
@@ -136,18 +136,18 @@ def test_a_parameter_that_nothing_depends_on_has_a_gradient_of_zeros():
     policy = Tied()
     flat = FlatPolicy(policy)
     where = as_vector(torch.full_like(p, float(key == "unused")) for key, p in policy.named_parameters()).bool()
-    found = flat.gradient(flat.forward(*inputs(policy, "tied"))[1].sum())  # the value alone, not the actor either
+    results = flat.gradient(flat.forward(*inputs(policy, "tied"))[1].sum())  # the value alone, not the actor either
     actor = as_vector(torch.full_like(p, float("actor" in key)) for key, p in policy.named_parameters()).bool()
     assert where.sum() == 4
-    assert (found[where] == 0).all()
-    assert (found[actor] == 0).all()
-    assert (found[~where & ~actor] != 0).any()
+    assert (results[where] == 0).all()
+    assert (results[actor] == 0).all()
+    assert (results[~where & ~actor] != 0).any()
 
 
 def test_frozen_parameters_are_not_in_the_vector_and_do_not_change():
     policy = make("gru")
     policy.embeddings[0].weight.requires_grad_(False)
-    kept = policy.embeddings[0].weight.clone()
+    before = policy.embeddings[0].weight.clone()
     flat = FlatPolicy(policy)
     trained = [x for key, x in policy.named_parameters() if key != "embeddings.0.weight"]
     assert torch.equal(flat.vector, as_vector(trained))
@@ -155,8 +155,8 @@ def test_frozen_parameters_are_not_in_the_vector_and_do_not_change():
     gradient = flat.gradient(flat.forward(*inputs(policy, "gru"))[1].sum())
     assert gradient.shape == flat.vector.shape
     flat.vector.sub_(1.0)
-    assert torch.equal(policy.embeddings[0].weight, kept)
-    assert torch.equal(flat.others()["embeddings.0.weight"], kept)
+    assert torch.equal(policy.embeddings[0].weight, before)
+    assert torch.equal(flat.untrained()["embeddings.0.weight"], before)
 
 
 def test_tied_parameters_stand_in_the_vector_once_and_stay_tied():
@@ -176,14 +176,16 @@ def test_parameters_of_several_dtypes_are_refused_in_one_sentence(change):
         FlatPolicy(policy)
     dtype = {"double": "float64", "half": "float16"}[change]
     assert str(caught.value) == (
-        "a policy's parameters must be of one dtype on one device; these are "
+        "a policy's trained parameters must have one dtype and one device, not "
         + ", ".join(sorted(["torch.float32 on cpu", f"torch.{dtype} on cpu"]))
     )
 
 
 def test_a_policy_without_trained_parameters_is_refused_in_one_sentence():
     policy = make("mlp").requires_grad_(False)
-    with pytest.raises(UsageError, match=r"^a policy's parameters must be of one dtype on one device; these are none$"):
+    with pytest.raises(
+        UsageError, match=r"^a policy's trained parameters must have one dtype and one device, not none$"
+    ):
         FlatPolicy(policy)
 
 
@@ -193,7 +195,7 @@ def test_frozen_parameters_may_be_of_another_dtype():
     assert len(FlatPolicy(policy).vector) == 36 + 6 + 21 + 7
 
 
-def test_others_are_what_the_policy_reads_beside_the_vector():
+def test_untrained_tensors_are_all_that_the_policy_reads_besides_the_vector():
     names = {
         "head.low",
         "head.high",
@@ -202,44 +204,44 @@ def test_others_are_what_the_policy_reads_beside_the_vector():
         "features.normalizer.var",
         "features.normalizer.count",
     }
-    assert set(FlatPolicy(make("mlp")).others()) == names
+    assert set(FlatPolicy(make("mlp")).untrained()) == names
 
 
 @every_policy
-def test_over_another_vector_it_is_a_policy_with_those_weights_and_the_original_stays(name):
+def test_with_another_vector_it_is_a_policy_with_those_weights_and_the_original_stays(name):
     policy, other = make(name), make(name, seed=7)
-    flat, given = FlatPolicy(policy), inputs(policy, name)
+    flat, arguments = FlatPolicy(policy), inputs(policy, name)
     vector, before = as_vector(other.parameters()), flat.vector.clone()
-    original = outputs(policy, given, policy.head)
-    twin = flat.over(vector, flat.others())
-    expected = outputs(other, given, other.head)
-    torch.testing.assert_close(outputs(twin.forward, given, policy.head), expected)
-    torch.testing.assert_close(outputs(policy, given, policy.head), original)
-    torch.testing.assert_close(outputs(flat.forward, given, policy.head), original)
+    original = outputs(policy, arguments, policy.head)
+    twin = flat.with_tensors(vector, flat.untrained())
+    expected = outputs(other, arguments, other.head)
+    torch.testing.assert_close(outputs(twin.forward, arguments, policy.head), expected)
+    torch.testing.assert_close(outputs(policy, arguments, policy.head), original)
+    torch.testing.assert_close(outputs(flat.forward, arguments, policy.head), original)
     assert torch.equal(flat.vector, before)
 
     def gradient(policy: FlatPolicy) -> Tensor:
-        return policy.gradient(sum(x.sum() for x in outputs(policy.forward, given, other.head)[:3]))
+        return policy.gradient(sum(x.sum() for x in outputs(policy.forward, arguments, other.head)[:3]))
 
     own = gradient(flat)
     torch.testing.assert_close(gradient(twin), gradient(FlatPolicy(other)), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradient(flat), own)
 
 
-def test_over_other_buffers_it_reads_those_and_the_original_keeps_its_own():
+def test_with_other_buffers_it_reads_those_and_the_original_keeps_its_own():
     policy = make("mlp")
-    flat, given = FlatPolicy(policy), inputs(policy, "mlp")
-    before = policy(*given)[1]
+    flat, arguments = FlatPolicy(policy), inputs(policy, "mlp")
+    before = policy(*arguments)[1]
     mean = torch.full((6,), 0.5)
-    twin = flat.over(flat.vector, flat.others() | {"features.normalizer.mean": mean})
-    shifted = policy(given[0] - 0.5, *given[1:])[1]
-    torch.testing.assert_close(twin.forward(*given)[1], shifted)
+    twin = flat.with_tensors(flat.vector, flat.untrained() | {"features.normalizer.mean": mean})
+    shifted = policy(arguments[0] - 0.5, *arguments[1:])[1]
+    torch.testing.assert_close(twin.forward(*arguments)[1], shifted)
     assert not torch.allclose(shifted, before)
-    assert torch.equal(policy(*given)[1], before)
+    assert torch.equal(policy(*arguments)[1], before)
 
 
 def lstm_in_bfloat16() -> bool:
-    """Whether torch has an LSTM in bfloat16 for this processor; oneDNN's needs AVX-512."""
+    """Return whether torch has an LSTM in bfloat16 for this processor; oneDNN's needs AVX-512."""
     try:
         with torch.autocast("cpu", torch.bfloat16):
             nn.LSTM(2, 2)(torch.zeros(1, 1, 2))
@@ -249,18 +251,18 @@ def lstm_in_bfloat16() -> bool:
 
 
 @every_policy
-def test_in_bfloat16_it_says_about_the_same_in_float32(name):
+def test_in_bfloat16_values_are_about_the_same_and_in_float32(name):
     if name == "own lstm" and not lstm_in_bfloat16():
         pytest.skip("torch has no LSTM in bfloat16 for this processor")
     policy = make(name)
-    given = inputs(policy, name)
-    expected = outputs(policy, given, policy.head)
+    arguments = inputs(policy, name)
+    expected = outputs(policy, arguments, policy.head)
     flat = FlatPolicy(policy, "bfloat16")
-    found = outputs(flat.forward, given, policy.head)
-    assert found[2].dtype == found[3].dtype == torch.float32
-    assert not torch.equal(found[2], expected[2])
-    torch.testing.assert_close([x.float() for x in found], expected, rtol=0.1, atol=0.1)
-    assert flat.gradient(found[2].sum()).dtype == torch.float32
+    results = outputs(flat.forward, arguments, policy.head)
+    assert results[2].dtype == results[3].dtype == torch.float32
+    assert not torch.equal(results[2], expected[2])
+    torch.testing.assert_close([x.float() for x in results], expected, rtol=0.1, atol=0.1)
+    assert flat.gradient(results[2].sum()).dtype == torch.float32
 
 
 ACTIONS = {
@@ -274,7 +276,7 @@ ACTIONS = {
 
 
 @pytest.mark.parametrize(("space", "bound"), ACTIONS.values(), ids=ACTIONS)
-def test_in_bfloat16_actions_are_as_exact_as_ever(space, bound):
+def test_in_bfloat16_actions_and_log_probabilities_stay_in_float32(space, bound):
     torch.manual_seed(0)
     policy = build_policy("mlp", SPACE, space, {"hidden_sizes": (8,), "action_bound": bound})
     dist = FlatPolicy(policy, "bfloat16").forward(torch.randn(T, 64, 6), torch.zeros(64, 0), None)[0]

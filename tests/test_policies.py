@@ -8,20 +8,16 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector.utils import concatenate, create_empty_array
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
 from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
-from ppo.machine.operations import lookup
 from ppo.policies import Features, Policy, build_policy, resolve_policy
 from ppo.policies.features import is_image
 from ppo.policies.gru import GRUPolicy
 from ppo.policies.mlp import MLPPolicy
-from ppo.policies.recurrence import Recurrence
 from ppo.policies.transformer import TransformerPolicy
 
 T, N = 6, 3
@@ -207,29 +203,6 @@ def reference_gru(cell: nn.GRUCell, x, state, starts):
     return torch.stack(outputs), state
 
 
-def recurrence(cell: nn.GRUCell, x, state, starts):
-    inputs, keep = functional.linear(x, cell.weight_ih, cell.bias_ih), (~starts).to(x.dtype).unsqueeze(-1)
-    outputs = Recurrence.apply(inputs, keep, state, cell.weight_hh, cell.bias_hh)
-    return outputs, outputs[-1]
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(st.integers(1, 20), st.integers(1, 4), st.sampled_from([0.0, 0.2, 0.7, 1.0]), st.integers(0, 10_000))
-def test_the_recurrence_gives_the_outputs_and_gradients_of_a_loop_with_resets(steps, envs, share, seed):
-    torch.manual_seed(seed)
-    cell = nn.GRUCell(3, 4).double()
-    x, state = torch.randn(steps, envs, 3).double(), torch.randn(envs, 4).double()
-    starts, weights = torch.rand(steps, envs) < share, torch.randn(steps + 1, envs, 4).double()
-    found = []
-    for run in (recurrence, reference_gru):
-        inputs = x.clone().requires_grad_()
-        outputs, last = run(cell, inputs, state, starts)
-        loss = (outputs * weights[:-1]).sum() + (last * weights[-1]).sum()
-        found.append([outputs, last, *torch.autograd.grad(loss, [inputs, *cell.parameters()])])
-    for ours, expected in zip(*found, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
-
-
 RESETS = {
     "never": lambda steps: torch.zeros(steps, N, dtype=torch.bool),
     "at the first step": lambda steps: torch.arange(steps).eq(0).unsqueeze(1).expand(steps, N),
@@ -366,16 +339,6 @@ def test_a_token_is_looked_up_without_a_vector_as_long_as_the_vocabulary(monkeyp
     layer = nn.Linear(module.size, 2)
     (x,), _ = module.embed(tokens, [layer])
     assert torch.equal(x, layer.weight.t()[tokens] + layer.bias)
-
-
-def test_for_several_threads_machine_code_looks_up_by_products_whose_gradient_adds_in_a_fixed_order(monkeypatch):
-    table, index = torch.randn(7, 3, requires_grad=True), torch.randint(7, (4, 5))
-    expected = lookup(index, table)
-    monkeypatch.setattr("ppo.machine.operations.recording", lambda: True)
-    assert torch.equal(lookup(index, table), expected)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(functional, "embedding", None)
-    assert torch.equal(lookup(index, table), expected)
 
 
 def test_indices_become_one_hot():

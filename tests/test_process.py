@@ -1,6 +1,8 @@
-"""The process: one seed decides every stream and no two streams are alike; devices and threads say why they are."""
+"""The process: one seed decides every random stream, and the choice of device and threads comes with its reason."""
 
 import random
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -8,7 +10,14 @@ import torch
 from torch import nn
 
 from ppo import UsageError
-from ppo.machine.process import resolve_device, resolve_threads, seed_everything
+from ppo.machine.process import (
+    Choice,
+    compiler,
+    resolve_device,
+    resolve_threads,
+    seed_everything,
+    stopped_by_signal,
+)
 
 KEYS = ((), (0, 0), (0, 1), (1, 0), (0, 10))
 
@@ -34,58 +43,91 @@ def test_a_seed_and_a_key_decide_every_generator(key):
 
 
 def test_no_two_seeds_and_keys_share_a_stream():
-    # The weights come from the empty key, so that no rollout is sampled with the numbers the weights were made of.
-    found = [draws(seed, key) for seed in (0, 1, 2) for key in KEYS]
-    for stream in zip(*found, strict=True):
-        assert len(set(stream)) == len(found)
+    # The initial weights have the empty key, so that no rollout is sampled with the numbers that made the weights.
+    rows = [draws(seed, key) for seed in (0, 1, 2) for key in KEYS]
+    for stream in zip(*rows, strict=True):
+        assert len(set(stream)) == len(rows)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**40, 10**30])
 def test_the_environments_seed_fits_32_bits_with_a_sign(seed):
     seeds = [seed_everything(seed, (0, iteration)) for iteration in range(200)]
-    assert all(0 <= found < 2**31 for found in seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
     assert max(seeds) > 2**30
     assert len(set(seeds)) == 200
 
 
 @pytest.mark.parametrize(
-    ("network", "there", "asked", "expected", "why"),
+    ("network", "available", "setting", "device", "reason"),
     [
-        (nn.Linear(2, 2), True, "auto", "cpu", "without convolutions"),
-        (nn.Conv2d(1, 1, 3), True, "auto", "cuda", "convolutions"),
-        (nn.Conv2d(1, 1, 3), False, "auto", "cpu", "no CUDA device"),
-        (nn.Linear(2, 2), True, "cuda", "cuda", "asked for"),
-        (nn.Conv2d(1, 1, 3), True, "cpu", "cpu", "asked for"),
+        (nn.Linear(2, 2), True, "auto", "cpu", "without convolutions, GPU transfers cost more than they save"),
+        (nn.Conv2d(1, 1, 3), True, "auto", "cuda", "the policy has convolutions"),
+        (nn.Conv2d(1, 1, 3), False, "auto", "cpu", "torch finds no CUDA device"),
+        (nn.Linear(2, 2), True, "cuda", "cuda", "requested"),
+        (nn.Conv2d(1, 1, 3), True, "cpu", "cpu", "requested"),
     ],
 )
-def test_the_device_is_that_of_the_network_unless_it_is_asked_for(monkeypatch, network, there, asked, expected, why):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
-    device, reason = resolve_device(asked, nn.Sequential(network))
-    assert device == torch.device(expected)
-    assert why in reason
+def test_the_network_decides_the_device_unless_one_is_requested(
+    monkeypatch, network, available, setting, device, reason
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: available)
+    assert resolve_device(setting, nn.Sequential(network)) == Choice(torch.device(device), reason)
 
 
-def test_cuda_that_is_not_there_is_refused(monkeypatch):
+def test_cuda_without_a_device_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UsageError, match="device = 'cuda' is asked for but torch finds no CUDA device"):
         resolve_device("cuda", nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize(
-    ("cores", "work", "expected"),
+    ("cores", "work", "threads", "reason"),
     [
-        (1, 10**9, 1),
-        (8, 0, 1),
-        (8, 256 * 4_610, 1),  # a minibatch of 256 rows through two towers of 64
-        (8, 10**7, 4),  # a thread for each 2.5 million
-        (8, 10**9, 8),
-        (2, 10**7, 2),
+        (1, 10**9, 1, "all cores"),
+        (1, 0, 1, "all cores"),
+        (8, 0, 1, "a minibatch is too small to use more of the 8 cores"),
+        (8, 256 * 4_610, 1, "a minibatch is too small to use more of the 8 cores"),  # 256 rows, two towers of 64
+        (8, 10**7, 4, "a minibatch is too small to use more of the 8 cores"),  # a thread per 2.5 million
+        (8, 10**9, 8, "all cores"),
+        (2, 10**7, 2, "all cores"),
     ],
 )
-def test_threads_are_as_many_as_there_is_work_for(monkeypatch, cores, work, expected):
+def test_a_thread_per_unit_of_work_up_to_all_cores(monkeypatch, cores, work, threads, reason):
     monkeypatch.setattr("ppo.machine.process.cores", lambda: cores)
-    assert resolve_threads("auto", work)[0] == expected
+    assert resolve_threads("auto", work) == Choice(threads, reason)
 
 
-def test_threads_that_are_asked_for_are_taken():
-    assert resolve_threads(3, 0) == (3, "asked for")
+def test_a_requested_number_of_threads_is_used():
+    assert resolve_threads(3, 0) == Choice(3, "requested")
+
+
+def test_the_first_signal_is_an_event_and_the_second_has_its_usual_effect():
+    with stopped_by_signal() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_handlers_of_signals_are_restored_and_other_threads_have_none():
+    before = signal.getsignal(signal.SIGTERM)
+    with stopped_by_signal():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+    handlers = []
+
+    def in_a_thread() -> None:
+        with stopped_by_signal() as stop:
+            handlers.append((signal.getsignal(signal.SIGTERM), stop.is_set()))
+
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert handlers == [(before, False)]
+
+
+@pytest.mark.parametrize(("command", "expected"), [("sh", True), ("no-such-compiler", False)])
+def test_the_compiler_is_that_of_cxx_if_it_exists(monkeypatch, command, expected):
+    monkeypatch.setenv("CXX", command)
+    assert (compiler() is not None) is expected

@@ -32,9 +32,9 @@ class Parts:
     spaces: dict[str, Any]  # of the environments, as JSON
     policy_name: str
     policy: Policy
-    device: Choice
-    threads: Choice
-    compiled: Choice
+    device: Choice[torch.device]
+    threads: Choice[int]
+    compiled: Choice[bool]
     collector: Collector
     learner: Learner
     reference: Reference | None

@@ -1,6 +1,7 @@
 """CUDA graphs: the kernels that a function launches, captured once and replayed."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -9,28 +10,39 @@ from ppo.machine.inductor import Run
 
 
 def capture(function: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor]) -> Run:
-    """Return a function that replays what a function launches on a CUDA device, on whatever tensors it is given.
+    """Return a function of tensors that replays the kernels which `function` launches on these; their values stay.
 
-    Arguments that are these very tensors are read and changed where they are, others are copied into their place.
+    The kernels read and change `tensors` in place. Another tensor is copied there first, unless it is the same tensor
+    as in the call before: whoever changes it in place between calls must pass the tensor of the capture.
     """
-    values, seen = [x.clone() for x in tensors], list(tensors)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries choose their kernels at their first calls, which cannot be captured
-        function(*tensors)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = function(*tensors)
-    for tensor, value in zip(tensors, values, strict=True):
-        tensor.copy_(value)
+    with preserved(tensors):
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries choose their kernels at the first call, which cannot be captured
+            function(*tensors)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = function(*tensors)
+    copied = list(tensors)
 
-    def replay(given: list[Tensor]) -> list[Tensor]:
-        for n, (x, static) in enumerate(zip(given, tensors, strict=True)):
-            if x is not seen[n]:
+    def replay(arguments: list[Tensor]) -> list[Tensor]:
+        for n, (x, static) in enumerate(zip(arguments, tensors, strict=True)):
+            if x is not copied[n]:
                 static.copy_(x)
-                seen[n] = x
+                copied[n] = x
         graph.replay()
         return [x.clone() for x in outputs]
 
     return replay
+
+
+@contextlib.contextmanager
+def preserved(tensors: list[Tensor]) -> Iterator[None]:
+    """Restore the values of tensors when the block ends."""
+    values = [x.clone() for x in tensors]
+    try:
+        yield
+    finally:
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)

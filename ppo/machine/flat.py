@@ -10,17 +10,17 @@ from ppo.errors import UsageError
 
 
 class FlatPolicy:
-    """A policy and the vector (P,) whose views its trained parameters are.
+    """A policy and the vector (P,) of its trained parameters, which become views of it.
 
-    Whoever changes the vector changes the policy. `forward` calls the policy, `leaves` are the views that it reads and
-    of which gradients are taken, in the vector's order.
+    Writing to the vector changes the policy. `forward` calls the policy; `leaves` are the parameter views, in the
+    vector's order, for which gradients are computed.
 
     Args:
-        policy: on its device; its parameters become views.
-        precision: "float32" or "bfloat16", of the numbers inside `forward`.
+        policy: on its device.
+        precision: of the arithmetic inside `forward`, "float32" or "bfloat16".
 
     Raises:
-        UsageError: the parameters are of several dtypes or devices, or there are none.
+        UsageError: the trained parameters have several dtypes or devices, or there are none.
     """
 
     forward: Callable[..., Any]
@@ -34,8 +34,8 @@ class FlatPolicy:
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
         kinds = {(p.dtype, p.device) for p in trained.values()}
         if len(kinds) != 1:
-            found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds)) or "none"
-            raise UsageError(f"a policy's parameters must be of one dtype on one device; these are {found}")
+            listed = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds)) or "none"
+            raise UsageError(f"a policy's trained parameters must have one dtype and one device, not {listed}")
         self.shapes = {name: p.shape for name, p in trained.items()}
         self.vector = torch.cat([p.detach().reshape(-1) for p in trained.values()])
         self.leaves = list(trained.values())
@@ -47,7 +47,7 @@ class FlatPolicy:
         return (part.view(shape) for part, shape in zip(vector.split(sizes), self.shapes.values(), strict=True))
 
     def _in_precision(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a policy's forward, in bfloat16 where that is asked for; values and states come out in float32."""
+        """Return a policy's forward at the precision; it returns values and states in float32."""
         if self.precision == "float32":
             return forward
 
@@ -58,21 +58,21 @@ class FlatPolicy:
 
         return in_bfloat16
 
-    def others(self) -> dict[str, Tensor]:
-        """Return what the policy reads beside the vector, by name: buffers, and parameters that are not trained."""
+    def untrained(self) -> dict[str, Tensor]:
+        """Return the policy's other tensors by name: its buffers and its frozen parameters."""
         frozen = {name: p for name, p in self.module.named_parameters() if not p.requires_grad}
         return frozen | dict(self.module.named_buffers())
 
-    def over(self, vector: Tensor, others: dict[str, Tensor]) -> "FlatPolicy":
-        """Return the same policy over other tensors; it stands for this one while a compiler records what is done."""
+    def with_tensors(self, vector: Tensor, untrained: dict[str, Tensor]) -> "FlatPolicy":
+        """Return the same policy on other tensors; the compiler traces it in place of this one."""
         twin = object.__new__(FlatPolicy)
         twin.module, twin.precision, twin.shapes, twin.vector = self.module, self.precision, self.shapes, vector
         twin.leaves = [view.requires_grad_() for view in self._views(vector.detach())]
-        tensors = dict(zip(self.shapes, twin.leaves, strict=True)) | others
+        tensors = dict(zip(self.shapes, twin.leaves, strict=True)) | untrained
         twin.forward = self._in_precision(lambda *args: torch.func.functional_call(self.module, tensors, args))
         return twin
 
     def gradient(self, loss: Tensor) -> Tensor:
-        """Return the gradient of a loss as a vector (P,), zero where the loss does not depend on a parameter."""
-        found = torch.autograd.grad(loss, self.leaves, materialize_grads=True)
-        return torch.cat([part.reshape(-1) for part in found])
+        """Return the gradient of a loss as a vector (P,); it is 0 for parameters on which the loss does not depend."""
+        gradients = torch.autograd.grad(loss, self.leaves, materialize_grads=True)
+        return torch.cat([part.reshape(-1) for part in gradients])

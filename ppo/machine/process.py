@@ -1,4 +1,4 @@
-"""The process: its seeds, its device, and the signals that end it."""
+"""The process: its seeds, device, threads, processor cores, C++ compiler, and the signals that end it."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -16,24 +16,24 @@ from torch import nn
 
 from ppo.errors import UsageError
 
+# Rows of a minibatch times parameters, per thread. Two threads were 1.5 times as fast as one from 5 million on, for two
+# layers of 64 to 512 and for convolutions, and no faster at 1.5 million.
+WORK_PER_THREAD = 2_500_000
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen for a run, and why."""
+class Choice(Generic[Value]):
+    """A resolved setting and the reason for its value, in a few words."""
 
-    value: Any
+    value: Value
     reason: str
-
-
-# Rows of a minibatch times parameters that are worth a thread: two threads were 1.5 times as fast as one from 5 million
-# on, for two layers of 64 to 512 and for convolutions, and no faster at 1.5 million.
-WORK_OF_A_THREAD = 2_500_000
 
 
 def seed_everything(seed: int, key: tuple[int, ...] = ()) -> int:
     """Seed torch, NumPy and Python from a seed and a key, and return the seed for the environments, below 2³¹.
 
-    The weights come from the empty key, what follows a checkpoint from (rank, iteration).
+    The empty key seeds the initial weights; (rank, iteration) seeds what follows a checkpoint.
     """
     words = np.random.SeedSequence(seed, spawn_key=key).generate_state(4)
     torch.manual_seed(int(words[0]))
@@ -42,46 +42,45 @@ def seed_everything(seed: int, key: tuple[int, ...] = ()) -> int:
     return int(words[3]) >> 1  # an environment may keep its seed in 32 bits with a sign
 
 
-def resolve_device(device: str, network: nn.Module) -> Choice:
-    """Return the device for "auto", "cpu" or "cuda", and why it is that; auto takes cuda for convolutions.
+def resolve_device(device: str, network: nn.Module) -> Choice[torch.device]:
+    """Return the device for "auto", "cpu" or "cuda"; auto takes cuda for convolutions.
 
     Raises:
-        UsageError: cuda is asked for and absent.
+        UsageError: cuda is requested but absent.
     """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise UsageError("device = 'cuda' is asked for but torch finds no CUDA device; use --device cpu")
     if device != "auto":
-        return Choice(torch.device(device), "asked for")
+        return Choice(torch.device(device), "requested")
     if not available:
         return Choice(torch.device("cpu"), "torch finds no CUDA device")
     if any(isinstance(module, nn.Conv2d) for module in network.modules()):
-        return Choice(torch.device("cuda"), "convolutions are worth the way to it")
-    return Choice(torch.device("cpu"), "a network without convolutions spends more time on its way to a GPU than in it")
+        return Choice(torch.device("cuda"), "the policy has convolutions")
+    return Choice(torch.device("cpu"), "without convolutions, GPU transfers cost more than they save")
 
 
-def resolve_threads(threads: int | str, work: int) -> Choice:
-    """Return the number of threads of torch on the CPU for "auto" or a number, and why it is that.
+def resolve_threads(threads: int | str, work: int) -> Choice[int]:
+    """Return the number of torch's CPU threads for "auto" or a number.
 
-    It follows from the sizes, not from a clock, because another number of threads adds up in another order: the same
-    command is to give the same numbers again.
+    The choice follows from the sizes, not from a clock: another number of threads sums in another order, and a command
+    repeated must give the same numbers.
 
     Args:
         threads: "auto" or a number.
         work: rows of a minibatch that are computed at once, times parameters.
     """
     if threads != "auto":
-        return Choice(int(threads), "asked for")
-    there = cores()
-    found = max(1, min(there, work // WORK_OF_A_THREAD))
-    return Choice(
-        found, "every core there is" if found == there else f"of {there} cores; a minibatch has no work for more"
-    )
+        return Choice(int(threads), "requested")
+    available = cores()
+    number = max(1, min(available, work // WORK_PER_THREAD))
+    few = f"a minibatch is too small to use more of the {available} cores"
+    return Choice(number, few if number < available else "all cores")
 
 
 @contextlib.contextmanager
 def stopped_by_signal() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event; a second one has its usual effect."""
+    """Turn the first SIGINT or SIGTERM into an event; the second has its usual effect."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
