@@ -10,10 +10,10 @@ ROOT = Path(__file__).parent.parent
 # Rooms from the ground up: a folder of the package, or a file at its top. A room imports only from rooms below it.
 FLOORS = [
     ["errors"],
-    ["machine", "compare"],
+    ["machine"],
     ["envs"],
     ["policies", "config"],
-    ["run"],
+    ["run", "compare"],
     ["loop", "text"],  # they do not know each other: text is an environment like any other
     ["supervised", "evaluate", "sample", "check", "export"],
     ["cli"],

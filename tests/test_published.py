@@ -55,14 +55,14 @@ def test_versions_of_a_game_are_one_task():
     assert task_of("my.module:Maze-v2") == ("my.module:Maze", 2)
 
 
-def test_what_changed_between_versions_is_said():
+def test_caveats_are_the_changes_between_the_versions():
     assert caveats("HalfCheetah-v4", "HalfCheetah-v4") == []
     assert caveats("Ant-v4", "HalfCheetah-v4") is None
     (text,) = caveats("Hopper-v5", "Hopper-v4")
     assert "healthy reward" in text
     assert len(caveats("Ant-v5", "Ant-v3")) == 2
     assert "sticky" in caveats("ALE/Pong-v5", "PongNoFrameskip-v4")[0]
-    assert caveats("Maze-v2", "Maze-v1") == ["what changed between Maze-v1 and Maze-v2 is not on record"]
+    assert caveats("Maze-v2", "Maze-v1") == ["the changes between Maze-v1 and Maze-v2 are not recorded"]
 
 
 def test_figures_of_ones_own_need_three_columns(tmp_path):

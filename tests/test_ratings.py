@@ -99,8 +99,8 @@ def test_a_file_of_ones_own_is_looked_at(tmp_path, capsys):
     path.write_text("".join(json.dumps({"text": f"text {n}", "ratings": [n, n, n]}) + "\n" for n in range(12)))
     cli.main(["data", "--file", str(path)])
     out = capsys.readouterr().out
-    assert "12 of 2 to 2 words" in out
-    assert "36 from 0 to 11, 3 to 3 of a text" in out
+    assert "12, with 2 to 2 words" in out
+    assert "36 from 0 to 11, 3 to 3 per text" in out
     assert "1.000 of comparisons" in out
     for args in ([], ["hutto-movies", "--file", str(path)], ["none"]):
         with pytest.raises(SystemExit):

@@ -1,8 +1,12 @@
-"""What the terminal says of a run's time."""
+"""The terminal: how a run goes on, and where its time went."""
+
+import io
 
 import pytest
+from rich.console import Console
 
-from ppo.cli.terminal import time_split
+from ppo.cli.terminal import Reporter, print_lines, time_split
+from ppo.run.logger import Progress
 
 
 def test_a_split_without_a_dominant_part_gives_no_advice():
@@ -16,14 +20,14 @@ def test_a_split_without_a_dominant_part_gives_no_advice():
         ("update", False, "auto", "--compile on, fewer --update-epochs, fewer --num-minibatches"),
         ("update", True, "auto", "fewer --update-epochs, fewer --num-minibatches"),
         ("inference", True, "auto", "more --num-envs with fewer --num-steps"),
-        ("reference", True, "auto", "a smaller reference"),
-        ("environment", True, "auto", "--vectorization envpool, if it knows this one"),
-        ("environment", True, "envpool", "nothing here; it is the environment's own time"),
+        ("reference", True, "auto", "a smaller reference policy"),
+        ("environment", True, "auto", "--vectorization envpool, if EnvPool has it"),
+        ("environment", True, "envpool", "a faster environment"),
     ],
 )
-def test_a_dominant_part_is_named_with_what_would_help(part, compiled, vectorization, advice):
+def test_a_dominant_part_comes_with_a_hint(part, compiled, vectorization, advice):
     seconds = {"environment": 1.0, "inference": 1.0, "update": 1.0} | {part: 8.0}
-    assert time_split(seconds, compiled, vectorization).endswith(f"; what would help: {advice}")
+    assert time_split(seconds, compiled, vectorization).endswith(f"; to speed it up: {advice}")
     assert f"{part} {8 / sum(seconds.values()):.0%}" in time_split(seconds, compiled, vectorization)
 
 
@@ -31,3 +35,27 @@ def test_a_run_without_time_has_a_split_too():
     assert time_split(dict.fromkeys(("environment", "inference", "update"), 0.0), False, "auto").startswith(
         "environment 0%"
     )
+
+
+def test_each_note_is_printed_once():
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    with Reporter(console) as reporter:
+        for notes in (("one",), ("one", "two"), ("one", "two")):
+            reporter(Progress({}, 1, 10, 1000, notes))
+    assert console.file.getvalue() == "         note  one\n         note  two\n"
+
+
+def test_without_a_terminal_a_line_comes_at_every_tenth_and_evaluation(capsys):
+    with Reporter(Console(file=io.StringIO())) as reporter:
+        for step in (50, 120, 150, 210):
+            reporter(Progress({"charts/episodic_return": float(step)}, 1, step, 1000))
+        reporter(Progress({"eval/episodic_return": 7.0, "charts/episodic_return": float("nan")}, 1, 220, 1000))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" steps")[0] for line in lines] == ["120/1,000", "210/1,000", "220/1,000"]
+    assert "return 210  eval 7" in lines[-1]  # the newest value that there was
+
+
+def test_lines_are_aligned():
+    console = Console(file=io.StringIO())
+    print_lines(console, [("a", "x"), ("calibration", "y")])
+    assert console.file.getvalue() == "            a  x\n  calibration  y\n"

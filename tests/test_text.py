@@ -516,7 +516,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ),
         (
             "train text/Copy-v0 --kl-target 3",
-            "kl_target = 3.0 is a distance from a reference; name it with --reference",
+            "kl_target = 3.0 needs a reference policy; name its run with --reference",
         ),
         ("pretrain text/Copy-v0 --patience -1", "patience = -1 is too small"),
         ("pretrain text/Copy-v0 --top-k 3", "temperature, top_k and top_p shape sampling"),

@@ -1,13 +1,10 @@
-"""The commands: a dataclass each, whose fields are its flags and whose `run` does it."""
+"""All commands by name: each is a dataclass whose fields are its flags."""
 
 from ppo.cli.inspect import Chat, Check, Compare, Data, Envs, Eval, Export, Sample
-from ppo.cli.terminal import console
 from ppo.cli.train import Pretrain, Resume, Reward, Train
 
-__all__ = ["COMMANDS", "Command", "Pretrain", "Reward", "Train", "console"]
-
-Command = Train | Data | Pretrain | Reward | Resume | Eval | Export | Sample | Chat | Check | Envs | Compare
+Command = Train | Resume | Eval | Check | Envs | Compare | Export | Pretrain | Sample | Chat | Data | Reward
 COMMANDS = {
-    "train": Train, "data": Data, "pretrain": Pretrain, "reward": Reward, "resume": Resume, "eval": Eval,
-    "export": Export, "sample": Sample, "chat": Chat, "check": Check, "envs": Envs, "compare": Compare,
+    "train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs, "compare": Compare, "export": Export,
+    "pretrain": Pretrain, "sample": Sample, "chat": Chat, "data": Data, "reward": Reward,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The commands that look: at a run, an environment, a file, at what others published."""
+"""Read-only commands: inspect a run, an environment, a data file, or published results."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,165 +6,175 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo.cli.terminal import console
-from ppo.config import Algorithm, EnvKwarg
+from ppo.cli.flags import optional
+from ppo.cli.terminal import console, print_lines
+from ppo.config import Algorithm, EnvKwargs
 from ppo.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Data:
-    """Fetch a set of rated texts, once, or look at a file of one's own: texts, ratings, how far raters agree."""
+    """Download a set of rated texts, or summarise a file of your own: texts, ratings, agreement between raters."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")] = ""
-    """hutto-movies, hutto-amazon, hutto-nyt or hutto-tweets: about 15 ratings from -4 to +4 of each text."""
-    file: Path | None = None
-    """JSON lines of your own: text, with ratings where there are any; or chosen and rejected."""
+    """hutto-movies, hutto-amazon, hutto-nyt or hutto-tweets: about 15 ratings from -4 to +4 per text."""
+    file: Annotated[Path | None, optional("FILE", "none")] = None
+    """JSON lines of your own, with the keys text and (optional) ratings, or chosen and rejected."""
 
     def run(self) -> None:
+        """Print a summary of the texts."""
         from ppo.cli.session import data
 
         if (self.file is None) == (not self.name):
-            raise UsageError("which texts? give a name (hutto-movies, for example), or a file by --file")
+            raise UsageError("give either the name of a set (for example hutto-movies) or --file FILE")
         data(self.name, self.file, console)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Write sequences with a run's policy of tokens, and show what they are worth."""
+    """Print sequences that a run's text policy writes, each with its return."""
 
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
-    """Folder of the run."""
+    """Run folder."""
     n: Annotated[int, arg(aliases=["-n"])] = 10
-    """Sequences to write."""
-    prompt: str | None = None
-    """What each begins with; unset: the task's own prompts."""
-    temperature: float | None = None
-    """Divides the logits; unset: as in the run. So are the next two."""
-    top_k: int | None = None
-    """Sample only among the k most probable tokens; 0: among all."""
-    top_p: float | None = None
-    """Sample only among the most probable tokens that together have this probability; 1: among all."""
+    """Number of sequences."""
+    prompt: Annotated[str | None, optional("TEXT", "the task's own prompts")] = None
+    """Prompt of every sequence."""
+    temperature: Annotated[float | None, optional("FLOAT", "the run's setting")] = None
+    """Sampling temperature; divides the logits."""
+    top_k: Annotated[int | None, optional("INT", "the run's setting")] = None
+    """Sample only from the k most probable tokens. 0: from all."""
+    top_p: Annotated[float | None, optional("FLOAT", "the run's setting")] = None
+    """Sample only from the most probable tokens with this total probability."""
     deterministic: bool = False
-    """Take the most probable token each time."""
+    """Take the most probable token at each step."""
     checkpoint: str = "latest"
-    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
     """Seed of prompts and sampling."""
 
     def run(self) -> None:
+        """Print the sequences and their mean return."""
         from ppo.sample import sample
 
-        given = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
-        options = {name: value for name, value in given.items() if value is not None}
-        found = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
-        for completion, value in found:
-            console.print(f"{value:8.3f}  {completion}", markup=False)
-        console.print(f"{sum(value for _, value in found) / len(found):8.3f}  mean return", markup=False)
+        sampling = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        options = {name: value for name, value in sampling.items() if value is not None}
+        samples = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
+        for completion, episode_return in samples:
+            console.print(f"{episode_return:8.3f}  {completion}", markup=False)
+        mean = sum(episode_return for _, episode_return in samples) / len(samples)
+        console.print(f"{mean:8.3f}  mean return", markup=False)
 
 
 @dataclass(frozen=True)
 class Chat:
-    """Take the environment's side of a dialogue with a policy of tokens; an empty line ends it."""
+    """Chat with a run's dialogue policy: you take the environment's side. An empty line ends the dialogue."""
 
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
-    """Folder of the run."""
+    """Run folder."""
     checkpoint: str = "latest"
-    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
     """Seed of sampling."""
 
     def run(self) -> None:
+        """Alternate turns with the policy, then print the dialogue."""
         from ppo.sample import chat
 
-        def ask(shown: str) -> str | None:
-            console.print(f"policy  {shown}", markup=False)
+        def ask(turn: str) -> str | None:
+            console.print(f"policy  {turn}", markup=False)
             try:
                 return console.input("   you  ").strip() or None
             except EOFError:
                 return None
 
-        said = chat(self.run_dir, ask, self.checkpoint, self.seed)
-        if said is not None:
-            console.print(f"{said}", markup=False)
+        dialogue = chat(self.run_dir, ask, self.checkpoint, self.seed)
+        if dialogue is not None:
+            console.print(f"{dialogue}", markup=False)
 
 
 @dataclass(frozen=True)
 class Eval:
-    """Play episodes with a run's policy and report the returns."""
+    """Play episodes with a run's policy and report their returns."""
 
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
-    """Folder of the run."""
+    """Run folder."""
     episodes: int = 10
-    """Episodes to play."""
+    """Number of episodes."""
     stochastic: bool = False
-    """Sample actions instead of taking the most probable one."""
+    """Sample actions instead of taking the mode."""
     checkpoint: str = "latest"
-    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
-    """Seed of the environments and of sampling."""
-    env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
-    """Keyword arguments of the environment that are to be others than in the run."""
+    """Seed of the environments and of action sampling."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    """Override keyword arguments of the environment."""
     video: bool = False
-    """Film one more episode into the run's videos/ (needs the video extra)."""
+    """Film another episode, into the run's videos/ (needs the video extra)."""
 
     def run(self) -> None:
+        """Print the report of the episodes."""
         from ppo.evaluate import evaluate, film
 
-        how: dict[str, Any] = {"deterministic": not self.stochastic, "checkpoint": self.checkpoint, "seed": self.seed}
-        report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, **how)
+        options: dict[str, Any] = {
+            "deterministic": not self.stochastic,
+            "checkpoint": self.checkpoint,
+            "seed": self.seed,
+        }
+        report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, **options)
         console.print(str(report), markup=False)
         if self.video:
-            console.print(f"video: {film(self.run_dir, env_kwargs=self.env_kwargs, **how)}", markup=False)
+            console.print(f"video: {film(self.run_dir, env_kwargs=self.env_kwargs, **options)}", markup=False)
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write a run's policy as a file that needs no ppo, and try that it acts alike."""
+    """Export a run's policy to a standalone file, and check that it takes the same actions."""
 
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
-    """Folder of the run."""
+    """Run folder."""
     format: Literal["torch-export", "onnx"] = "torch-export"
-    """torch-export: for torch.export.load; onnx: for onnxruntime and others (needs the onnx extra)."""
-    out: Path | None = None
-    """The file; unset: policy.pt2 or policy.onnx in the run's folder."""
+    """torch-export: for torch.export.load. onnx: for onnxruntime and others (needs the onnx extra)."""
+    out: Annotated[Path | None, optional("FILE", "policy.pt2 or policy.onnx in the run folder")] = None
+    """File to write."""
     checkpoint: str = "latest"
-    """latest, best (by evaluation while training), or iteration_000123 where they are kept."""
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
 
     def run(self) -> None:
-        from ppo.cli.terminal import print_lines
+        """Write the file and print its inputs, its outputs and the result of the check."""
         from ppo.export import export
 
-        found = export(self.run_dir, self.format, self.out, self.checkpoint)
-        alike = f"as the run's policy on {found.observations} observations ({found.where})"
+        exported = export(self.run_dir, self.format, self.out, self.checkpoint)
+        observations = f"{exported.observations} observations ({exported.where})"
         lines = [
-            ("file", str(found.path)),
-            ("inputs", "; ".join(found.inputs)),
-            ("outputs", "; ".join(found.outputs)),
-            ("acts", f"{alike}, within {found.difference:.1g}"),
+            ("file", str(exported.path)),
+            ("inputs", "; ".join(exported.inputs)),
+            ("outputs", "; ".join(exported.outputs)),
+            ("acts", f"as the run's policy on {observations}, largest difference {exported.difference:.1g}"),
         ]
         print_lines(console, lines)
 
 
 @dataclass(frozen=True)
 class Check:
-    """Try an environment: spaces, autoreset, truncation, numbers, determinism, speed, and what would be trained."""
+    """Check an environment before training: spaces, autoreset, episodes, numbers, determinism, speed, preset."""
 
     env_id: Annotated[Positional[str], arg(metavar="ENV_ID")]
     """Gymnasium id, or `package.module:EnvId-v0`."""
     num_envs: int = 4
-    """Environments stepped together."""
+    """Number of environments stepped together."""
     steps: int = 1000
-    """Random steps of each environment."""
-    env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
+    """Random steps in each environment."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
     """Keyword arguments of the environment, as in `ppo train`."""
     algorithm: Algorithm = "ppo"
-    """Algorithm whose preset would train it."""
+    """Algorithm of the preset to report."""
     policy: str = "auto"
-    """Policy that would be trained, as in `ppo train`."""
+    """Policy of the preset to report, as in `ppo train`."""
 
     def run(self) -> None:
+        """Print the findings."""
         from ppo.check import check
-        from ppo.cli.terminal import print_lines
 
         preset = {"algorithm": self.algorithm, "policy": self.policy}
         print_lines(console, list(check(self.env_id, self.num_envs, self.steps, self.env_kwargs, **preset)))
@@ -172,9 +182,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Envs:
-    """List environment families: what is installed, with its presets, and how to install the rest."""
+    """List the environment families that are installed, with their presets, and how to install the others."""
 
     def run(self) -> None:
+        """Print a line per family and preset."""
         from ppo.check import list_families
 
         for line in list_families():
@@ -183,24 +194,25 @@ class Envs:
 
 @dataclass(frozen=True)
 class Compare:
-    """Put runs beside published figures: tables, a verdict with its interval, learning curves, an HTML page."""
+    """Compare runs with published figures: tables, a verdict with a confidence interval, curves, an HTML page."""
 
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")] = ()
-    """Run folders, ours or with TensorBoard events, folders of such, or CSV files of curves."""
-    against: Annotated[tuple[str, ...], arg(metavar="SOURCE ...")] = ()
-    """Sources by name, or CSV files of figures; unset: all that are known."""
+    runs: Annotated[Positional[tuple[Path, ...]], optional("RUN ...", "none")] = ()
+    """Run folders (of ppo, or with TensorBoard event files), folders that contain them, or CSV files of curves."""
+    against: Annotated[tuple[str, ...], optional("SOURCE ...", "all sources of `ppo compare --list`")] = ()
+    """Names of published sources, or CSV files of figures."""
     list: bool = False
-    """List the published figures: the sources, or with --env-id those of one environment."""
+    """List the published sources, or with --env-id the figures of one environment."""
     env_id: str = ""
-    """Environment of runs that do not say theirs."""
+    """Environment of runs that do not name theirs."""
     algorithm: str = ""
-    """Algorithm of runs that do not say theirs."""
+    """Algorithm of runs that do not name theirs."""
     centre: Literal["iqm", "mean"] = "iqm"
-    """Middle of the curves: interquartile mean, or mean."""
-    out: Path | None = Path("runs/compare")
-    """Folder for pictures and page; None: print only."""
+    """Centre of the plotted curves: interquartile mean, or mean."""
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = Path("runs/compare")
+    """Folder for the pictures and the page. None: only print."""
 
     def run(self) -> None:
+        """Print the comparison and write the pictures and the page."""
         try:
             from ppo.compare import command
         except ModuleNotFoundError as error:
@@ -209,7 +221,7 @@ class Compare:
             command.list_figures(console, self.env_id)
             return
         if not self.runs:
-            raise UsageError("which runs? give run folders, or --list for what is published")
+            raise UsageError("no runs given; name run folders, or use --list to see the published figures")
         result = command.compare_runs(list(self.runs), self.against, self.env_id, self.algorithm)
         command.show(result, console)
         if self.out is not None:

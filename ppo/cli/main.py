@@ -1,4 +1,4 @@
-"""The command line: arguments become a command, and what the user can mend becomes one sentence."""
+"""The command line: arguments become a command, and an error that the user can correct becomes one sentence."""
 
 import functools
 import inspect
@@ -10,28 +10,30 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from ppo.cli.commands import COMMANDS, Command, Pretrain, Reward, Train
+from ppo.cli.commands import COMMANDS, Command
+from ppo.cli.flags import FLAGS
 from ppo.cli.terminal import console
+from ppo.cli.train import Pretrain, Reward, Train
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.config.values import read_toml
 from ppo.errors import NonFiniteError, UsageError
 from ppo.run.load import architecture
 
-LEARNING = (Train, Pretrain, Reward)  # have settings, whose defaults are the environment's preset
+LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaults are the environment's preset
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a command; exit with 2 and one sentence where the user can mend it."""
+    """Run a command; an error that the user can correct is one sentence and exit code 2."""
     args = sys.argv[1:] if args is None else args
-    sys.path.insert(0, "")  # an environment or policy of the user's own lies in the folder they stand in
+    sys.path.insert(0, "")  # the user's own environments and policies are in the current folder
     try:
         parse(args).run()
     except UsageError as error:
         console.file.flush()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # `ppo … | head`: nobody reads on, and the interpreter must not try to flush
+    except BrokenPipeError:  # `ppo … | head`: the reader has closed the pipe, and Python must not flush it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
@@ -43,29 +45,31 @@ def main(args: list[str] | None = None) -> None:
 
 
 def parse(args: list[str]) -> Command:
-    """Parse arguments; what has settings is parsed until the preset of its environment is among the defaults."""
+    """Return the command that the arguments describe.
+
+    A command with settings is parsed up to three times, because its defaults depend on its arguments: the file named by
+    --config, the network of the run named by --init-from, and the preset of the environment.
+    """
     default = Config()
     if args and COMMANDS.get(args[0]) in LEARNING:
-        plain = [a for a in args if a not in ("-h", "--help")]
-        asked = _parse(plain, default)
-        assert isinstance(asked, LEARNING)
-        toml = read_toml(asked.config) if asked.config else {}
+        without_help = [word for word in args if word not in ("-h", "--help")]
+        command = _parse(without_help, default)
+        toml = read_toml(command.config) if command.config else {}
         if toml:
-            asked = _parse(plain, default.replace(toml, str(asked.config)))
-            assert isinstance(asked, LEARNING)
-        chosen = asked.settings
-        network = architecture(chosen.init_from) if chosen.init_from else {}
-        policy = network.get("policy", chosen.policy)
-        default = preset(chosen.env_id, chosen.algorithm, policy)[1].replace(network | toml, str(asked.config))
+            command = _parse(without_help, default.replace(toml, str(command.config)))
+        settings = command.settings
+        network = architecture(settings.init_from) if settings.init_from else {}
+        policy = network.get("policy", settings.policy)
+        default = preset(settings.env_id, settings.algorithm, policy)[1].replace(network | toml, str(command.config))
     return _parse(args, default)
 
 
-def _parse(args: list[str], default: Config) -> Command:
-    choices: list[Any] = []
+def _parse(args: list[str], default: Config) -> Any:
+    commands: list[Any] = []
     for name, command in COMMANDS.items():
         known: dict[str, Any] = (
             {"default": command(default), "description": inspect.getdoc(command)} if command in LEARNING else {}
         )
-        choices.append(Annotated[command, subcommand(name, **known)])
-    union: Any = functools.reduce(operator.or_, choices)
-    return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args)
+        commands.append(Annotated[command, subcommand(name, **known)])
+    union: Any = functools.reduce(operator.or_, commands)
+    return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args, registry=FLAGS)

@@ -1,4 +1,4 @@
-"""A training session in the terminal: what was resolved, how it goes, what came of it and what to do next."""
+"""A session in the terminal: print the resolved settings, show the progress, print the result and the next commands."""
 
 import contextlib
 import os
@@ -13,14 +13,14 @@ from ppo.cli.terminal import Reporter, print_lines, time_split
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.loop.trainer import Trainer
-from ppo.supervised.pretrain import pretrain as learn
+from ppo.supervised import pretrain as pretraining
 from ppo.supervised.quality import agreement
 from ppo.supervised.reward_model import train_reward_model
 from ppo.text.ratings import fetch, read
 
 
 def train(trainer: Trainer, origin: str, console: Console) -> None:
-    """Print what was resolved, train with a progress bar, and print what came of it and what to do next.
+    """Train with a progress bar; print the resolved settings before, and the result and the next commands after.
 
     Args:
         trainer: new, or resumed.
@@ -32,9 +32,8 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         run_dir = trainer.train(reporter)
     folder = shlex.quote(str(run_dir))
     if not trainer.finished:
-        console.print(
-            f"stopped at step {trainer.global_step:,}; go on with: {_command('ppo')} resume {folder}", markup=False
-        )
+        resume = f"{_command('ppo')} resume {folder}"
+        console.print(f"stopped at step {trainer.global_step:,}; continue with: {resume}", markup=False)
         return
     lines = [
         ("time", time_split(trainer.seconds, trainer.parts.compiled.value, trainer.config.vectorization)),
@@ -42,90 +41,82 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         ("evaluate it", f"{_command('ppo')} eval {folder}"),
         ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
     ]
-    if trainer.config.eval_episodes:
-        played = (
-            f"over {trainer.config.eval_episodes} deterministic episodes (best of the run {trainer.best_return:.1f})"
-        )
-        lines.insert(0, ("evaluation", f"return {trainer.last_evaluation:.1f} {played}"))
+    if episodes := trainer.config.eval_episodes:
+        best = f"best of the run {trainer.best_return:.1f}"
+        text = f"return {trainer.last_evaluation:.1f} over {episodes} deterministic episodes ({best})"
+        lines.insert(0, ("evaluation", text))
     print_lines(console, lines)
 
 
 def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
-    """Print what was resolved, pretrain with a progress bar, and print what came of it and what to do next; see `train`."""
+    """Pretrain with a progress bar, and print the result and the next commands; see `ppo.supervised.pretrain`."""
     print_lines(console, describe(trainer)[:5])
     with contextlib.closing(trainer.envs), Reporter(console) as reporter:
-        found = learn(trainer, corpus, patience, reporter)
-    folder = shlex.quote(str(found.run_dir))
-    near = f"--init-from {folder} --reference {folder}"
+        result = pretraining.pretrain(trainer, corpus, patience, reporter)
+    folder = shlex.quote(str(result.run_dir))
+    start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
     lines = [
-        ("perplexity", f"{found.perplexity:.3f} on text that was held out, after {found.tokens:,} tokens"),
-        ("run folder", str(found.run_dir)),
-        ("read some", f"{_command('ppo')} sample {folder}"),
-        ("train from it", f"{_command('ppo')} train {_same(trainer)} {near}"),
+        ("perplexity", f"{result.perplexity:.3f} on held-out text, after {result.tokens:,} tokens"),
+        ("run folder", str(result.run_dir)),
+        ("read samples", f"{_command('ppo')} sample {folder}"),
+        ("train from it", f"{_command('ppo')} train {start}"),
     ]
     print_lines(console, lines)
 
 
 def reward(trainer: Trainer, source: str, raters: str, patience: int, console: Console) -> None:
-    """Print what was resolved, train a reward model, and print how good it is and what to do next; see `train`."""
+    """Train a reward model with a progress bar, and print its quality; see `ppo.supervised.reward_model`."""
     print_lines(console, describe(trainer)[:5])
     with contextlib.closing(trainer.envs), Reporter(console) as reporter:
-        found = train_reward_model(trainer, source, raters, patience, reporter)
-    quality, thirds = found.quality, ", ".join(f"{x:.3f}" for x in found.quality.by_length)
-    use = f"{_command('ppo')} train {_same(trainer, reward=str(found.run_dir))} --init-from … --reference …"
-    if not found.finished:
-        use = "stopped before its budget was spent, so that text/Write-v0 does not take it; train it anew"
+        result = train_reward_model(trainer, source, raters, patience, reporter)
+    quality, thirds = result.quality, ", ".join(f"{accuracy:.3f}" for accuracy in result.quality.by_length)
+    use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
+    if result.finished:
+        use = f"{_command('ppo')} train {_environment(trainer, reward=str(result.run_dir))} --init-from … --reference …"
     lines = [
-        (
-            "accuracy",
-            f"{quality.accuracy:.3f} of {quality.comparisons:,} comparisons of held-out texts by one rater each",
-        ),
-        (
-            "raters",
-            f"{quality.agreement:.3f} is what another rater says the same of, {quality.ceiling:.3f} all the others",
-        ),
-        ("by length", f"{thirds}: short, middle, long texts"),
-        ("calibration", f"{quality.calibration:.3f} is the mean distance of the probability from what came true"),
-        ("run folder", str(found.run_dir)),
-        ("write for it", use),
-    ]
+        ("accuracy", f"{quality.accuracy:.3f} of {quality.comparisons:,} comparisons of held-out texts by one rater each"),
+        ("raters", f"a second rater agrees in {quality.agreement:.3f} of comparisons, "
+                   f"the mean of all other raters in {quality.ceiling:.3f}"),
+        ("by length", f"accuracy {thirds} on short, middle, long texts"),
+        ("calibration", f"error {quality.calibration:.3f} (mean |predicted − observed|, ten bins)"),
+        ("run folder", str(result.run_dir)),
+        ("train with it", use),
+    ]  # fmt: skip
     print_lines(console, lines)
 
 
 def data(name: str, file: Path | None, console: Console) -> None:
-    """Fetch a set, or read a file, and print what is in it."""
+    """Print a summary of rated texts: of the set `name`, which is downloaded the first time, or of a file."""
     path = file or fetch(name)
-    found = read(str(path))
-    words = sorted(len(text.split()) for text in found.texts)
-    lines = [("file", str(path)), ("texts", f"{len(found.texts):,} of {words[0]} to {words[-1]} words")]
-    if found.ratings:
-        said = [rating for each in found.ratings for rating in each]
-        count = sorted(map(len, found.ratings))
-        each = f"{count[0]} to {count[-1]} of a text"
-        lines += [
-            ("ratings", f"{len(said):,} from {min(said):g} to {max(said):g}, {each}"),
-            ("agreement", f"{agreement(found):.3f} of comparisons are made alike by another rater of either text"),
-        ]
-    if found.pairs:
-        lines.append(("preferences", f"{len(found.pairs):,}"))
-    print_lines(console, [*lines, ("the first", found.texts[0])])
+    rated = read(str(path))
+    words = sorted(len(text.split()) for text in rated.texts)
+    lines = [("file", str(path)), ("texts", f"{len(rated.texts):,}, with {words[0]} to {words[-1]} words")]
+    if rated.ratings:
+        ratings = [rating for one_text in rated.ratings for rating in one_text]
+        counts = sorted(map(len, rated.ratings))
+        summary = f"{len(ratings):,} from {min(ratings):g} to {max(ratings):g}, {counts[0]} to {counts[-1]} per text"
+        alike = f"two raters order a pair of texts the same way in {agreement(rated):.3f} of comparisons"
+        lines += [("ratings", summary), ("agreement", alike)]
+    if rated.pairs:
+        lines.append(("preferences", f"{len(rated.pairs):,}"))
+    print_lines(console, [*lines, ("first text", rated.texts[0])])
 
 
-def _same(trainer: Trainer, **changed: str) -> str:
+def _environment(trainer: Trainer, **more: str) -> str:
     """Return the environment of a run and its arguments, as words of a command line."""
-    given = trainer.config.env_kwargs | changed
-    words = [str(word) for pair in given.items() for word in pair]
+    pairs = (trainer.config.env_kwargs | more).items()
+    words = [str(word) for pair in pairs for word in pair]
     return shlex.join([trainer.config.env_id, *(["--env-kwargs", *words] if words else [])])
 
 
 def describe(trainer: Trainer) -> list[tuple[str, str]]:
-    """Return (name, text) pairs that say what was resolved."""
+    """Return (name, text) pairs about the resolved settings."""
     config, envs, length = trainer.config, trainer.envs, trainer.learner.seq_len
     parameters = sum(p.numel() for p in trainer.policy.parameters())
     sequences = config.batch_size // length // config.num_minibatches
-    made = f"{envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {autoreset_mode(envs).value}"
+    vector = f"{envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {autoreset_mode(envs).value}"
     lines = [
-        ("environment", f"{config.env_id}: {made}"),
+        ("environment", f"{config.env_id}: {vector}"),
         ("observation", one_line(envs.single_observation_space)),
         ("action", one_line(envs.single_action_space)),
         ("policy", f"{trainer.parts.policy_name}, {parameters:,} parameters"),
@@ -139,12 +130,12 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
     ]  # fmt: skip
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):
-        cut = f"a checkpoint every {segment} steps of an environment cuts episodes, which may take {time_limit(envs)}"
-        lines.append(("note", f"{cut}; raise --checkpoint-every"))
+        limit = f"a checkpoint every {segment} steps truncates episodes, which last up to {time_limit(envs)} steps"
+        lines.append(("note", f"{limit}; raise --checkpoint-every"))
     return lines
 
 
 def _command(name: str) -> str:
-    """Return how to call an installed command from here: by its name, or by its path where the PATH does not find it."""
-    beside = Path(sys.executable).with_name(name)
-    return name if shutil.which(name) or not beside.exists() else os.path.relpath(beside)
+    """Return how to call an installed command from here: by its name, or by its path if PATH does not contain it."""
+    path = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) or not path.exists() else os.path.relpath(path)

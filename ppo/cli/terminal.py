@@ -1,4 +1,4 @@
-"""The terminal: a progress bar where there is one, plain lines where there is not."""
+"""The terminal: a progress bar, or plain lines if the output is not a terminal."""
 
 import math
 import time
@@ -12,30 +12,34 @@ from ppo.run.logger import Progress
 
 console = Console(highlight=False, soft_wrap=True)
 
-SHOWN = {
+FIELDS = {  # of the progress bar: name, TensorBoard tag, format
     "return": ("charts/episodic_return", ".4g"),
     "solved": ("episode/solved", ".2f"),
     "loss": ("pretrain/loss", ".3f"),
     "perplexity": ("eval/perplexity", ".3f"),
-    "pairs": ("reward/loss", ".3f"),
-    "held out": ("eval/loss", ".3f"),
+    "reward loss": ("reward/loss", ".3f"),
+    "held-out loss": ("eval/loss", ".3f"),
     "kl": ("losses/approx_kl", ".4f"),
     "entropy": ("losses/entropy", ".2f"),
 }
-
-MOST = 0.6  # of a run's time: then it is worth a word
+BOTTLENECK_SHARE = 0.6  # print a hint if one part takes more than this share of the run's time
 
 
 class Reporter:
-    """Show steps, SPS, ETA, episode return, KL and entropy while a run goes on.
+    """Show the progress of a run: steps, speed, remaining time, and the newest value of each of FIELDS.
 
-    Values are those of the newest iteration that had any; SPS is the speed since the start. Lines, where there is no
-    terminal, come at every tenth of the budget and at each evaluation.
+    The speed (SPS, steps per second) is the mean since the start. Without a terminal it prints a line at every tenth of
+    the budget and at each evaluation.
+
+    Args:
+        console: printed to.
+        first_step: the global step at which this part of the run starts.
     """
 
-    def __init__(self, console: Console, begun_at: int = 0) -> None:
-        self.console, self.begun_at, self.begin, self.tenths = console, begun_at, time.monotonic(), 0
+    def __init__(self, console: Console, first_step: int = 0) -> None:
+        self.console, self.first_step, self.start, self.tenths = console, first_step, time.monotonic(), 0
         self.latest: dict[str, float] = {}
+        self.notes: set[str] = set()  # printed already
         self.bar = Bar(
             TextColumn("{task.fields[done]}"), BarColumn(None), TextColumn("{task.fields[text]}"),
             TextColumn("ETA"), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
@@ -50,13 +54,14 @@ class Reporter:
         self.bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Take in an iteration."""
-        for note in progress.notes:
+        """Show an iteration, and print each of its notes the first time it comes."""
+        for note in (note for note in progress.notes if note not in self.notes):
+            self.notes.add(note)
             self.console.print(f"         note  {note}", markup=False)
         self.latest |= {name: value for name, value in progress.row.items() if not math.isnan(value)}
-        speed = (progress.global_step - self.begun_at) / (time.monotonic() - self.begin)
+        speed = (progress.global_step - self.first_step) / (time.monotonic() - self.start)
         done = f"{progress.global_step:,}/{progress.total_timesteps:,}"
-        parts = [f"{name} {self.latest[tag]:{fmt}}" for name, (tag, fmt) in SHOWN.items() if tag in self.latest]
+        parts = [f"{name} {self.latest[tag]:{fmt}}" for name, (tag, fmt) in FIELDS.items() if tag in self.latest]
         text = "  ".join([f"{speed:,.0f} SPS", *parts])
         if "eval/episodic_return" in self.latest:
             text += f"  eval {self.latest['eval/episodic_return']:.4g}"
@@ -70,31 +75,30 @@ class Reporter:
 
 
 def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) -> str:
-    """Return where a run's time went and, where one part took most of it, what would help.
+    """Return the share of each part in a run's time and, if one part dominates, how to speed it up.
 
     Args:
-        seconds: of environment, inference, update and, where there is one, reference.
-        compiled: the policy and the optimizer step were machine code.
+        seconds: of environment, inference, update and, if the run has one, reference.
+        compiled: whether the policy and the optimizer step were compiled.
         vectorization: as in `Config`.
     """
     total = sum(seconds.values()) or 1.0
     parts = ", ".join(f"{name} {value / total:.0%}" for name, value in seconds.items())
     largest = max(seconds, key=lambda name: seconds[name])
-    if seconds[largest] < MOST * total:
+    if seconds[largest] < BOTTLENECK_SHARE * total:
         return parts
-    machine = "" if compiled else "--compile on, "
-    help_with = {
-        "environment": "--vectorization envpool, if it knows this one"
-        if vectorization != "envpool"
-        else "nothing here; it is the environment's own time",
-        "inference": f"{machine}more --num-envs with fewer --num-steps",
-        "update": f"{machine}fewer --update-epochs, fewer --num-minibatches",
-        "reference": "a smaller reference",
+    compiling = "" if compiled else "--compile on, "
+    envpool = "--vectorization envpool, if EnvPool has it" if vectorization != "envpool" else "a faster environment"
+    hints = {
+        "environment": envpool,
+        "inference": f"{compiling}more --num-envs with fewer --num-steps",
+        "update": f"{compiling}fewer --update-epochs, fewer --num-minibatches",
+        "reference": "a smaller reference policy",
     }
-    return f"{parts}; what would help: {help_with[largest]}"
+    return f"{parts}; to speed it up: {hints[largest]}"
 
 
 def print_lines(console: Console, lines: list[tuple[str, str]]) -> None:
-    """Print (name, text) pairs, a line each, the texts below each other."""
+    """Print (name, text) pairs, one per line, with the texts aligned."""
     for name, text in lines:
         console.print(f"{name:>13}  {text}", markup=False)

@@ -1,4 +1,4 @@
-"""The commands that make a run, or go on with one."""
+"""The commands that make a run or continue one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,21 +6,26 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from ppo.cli.flags import optional
 from ppo.cli.terminal import console
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.errors import UsageError
 
+Settings = Annotated[OmitArgPrefixes[Config], arg(name="")]
+ConfigFile = Annotated[Path | None, optional("FILE", "none")]
+
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy. Settings come from the preset, then from --config, then from the flags."""
+    """Train a policy. Settings come from the environment's preset, then from --config, then from the flags."""
 
-    settings: OmitArgPrefixes[Config]
-    config: Path | None = None
-    """TOML file with settings by name."""
+    settings: Settings
+    config: ConfigFile = None
+    """TOML file of settings by name, for example num_envs = 4."""
 
     def run(self) -> None:
+        """Train with a progress bar."""
         from ppo.cli.session import train
         from ppo.loop.trainer import Trainer
 
@@ -31,21 +36,21 @@ class Train:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Teach a policy of tokens by maximum likelihood, for --init-from and --reference.
+    """Pretrain a text policy by maximum likelihood, for --init-from and --reference.
 
-    Settings as in `ppo train`; those about rewards, PPO's loss, checkpoints and compiling mean nothing here.
+    Settings as in `ppo train`. Those of rewards, PPO's loss, checkpoints and compiling have no effect.
     """
 
-    settings: OmitArgPrefixes[Config]
-    corpus: str = ""
-    """Text file, one sequence a line; empty: the task's own demonstrations."""
+    settings: Settings
+    corpus: Annotated[str, optional("FILE", "the task's own demonstrations")] = ""
+    """Text file with one sequence per line."""
     patience: int = 5
-    """Evaluations on held-out text without a better perplexity after which it stops, and keeps the best; 0: go on to the
-    end, and keep the last."""
-    config: Path | None = None
-    """TOML file with settings by name."""
+    """Stop after this many evaluations without a lower held-out perplexity and keep the best. 0: keep the last."""
+    config: ConfigFile = None
+    """TOML file of settings by name, for example num_envs = 4."""
 
     def run(self) -> None:
+        """Pretrain with a progress bar."""
         from ppo.cli.session import pretrain
         from ppo.loop.trainer import Trainer
 
@@ -55,23 +60,23 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Reward:
-    """Teach a policy of tokens to score texts as people rated them, for text/Write-v0.
+    """Train a reward model from people's ratings of texts, for text/Write-v0.
 
-    Settings as in `ppo train`; those about rewards, PPO's loss, checkpoints and compiling mean nothing here.
+    Settings as in `ppo train`. Those of rewards, PPO's loss, checkpoints and compiling have no effect.
     """
 
-    settings: OmitArgPrefixes[Config]
+    settings: Settings
     ratings: str = "hutto-movies"
-    """Rated texts or preferences: JSON lines, or a set that `ppo data` fetched."""
+    """Rated texts or preferences: a file of JSON lines, or a set that `ppo data` downloaded."""
     raters: Literal["all", "even", "odd"] = "all"
-    """Whose ratings count, by their place in the list of a text; the figures are of everybody's."""
+    """Raters to train on: all, or those at even or odd positions in a text's list. The evaluation uses all."""
     patience: int = 5
-    """Evaluations on held-out texts without a smaller loss after which it stops, and keeps the best; 0: go on to the end,
-    and keep the last."""
-    config: Path | None = None
-    """TOML file with settings by name."""
+    """Stop after this many evaluations without a lower held-out loss and keep the best. 0: keep the last."""
+    config: ConfigFile = None
+    """TOML file of settings by name, for example num_envs = 4."""
 
     def run(self) -> None:
+        """Train the reward model with a progress bar."""
         from ppo.cli.session import reward
         from ppo.loop.trainer import Trainer
 
@@ -81,25 +86,26 @@ class Reward:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a run where its latest checkpoint stands, bit for bit."""
+    """Continue a run from its latest checkpoint, bit for bit as if it had not stopped."""
 
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
-    """Folder of the run."""
-    total_timesteps: int | None = None
-    """A new budget; unset: the run's own."""
-    reference: str | None = None
-    """Folder of the reference, where it has moved."""
+    """Run folder."""
+    total_timesteps: Annotated[int | None, optional("INT", "the run's own")] = None
+    """New budget."""
+    reference: Annotated[str | None, optional("RUN", "the run's own")] = None
+    """Run folder of the reference policy, if it has moved."""
 
     def run(self) -> None:
+        """Train with a progress bar."""
         from ppo.cli.session import train
         from ppo.loop.trainer import Trainer
 
-        given = {"total_timesteps": self.total_timesteps, "reference": self.reference}
-        changed = {name: value for name, value in given.items() if value is not None}
-        trainer = Trainer.resume(self.run_dir, changed)
+        settings = {"total_timesteps": self.total_timesteps, "reference": self.reference}
+        changes = {name: value for name, value in settings.items() if value is not None}
+        trainer = Trainer.resume(self.run_dir, changes)
         if trainer.finished:
             raise UsageError(
-                f"{self.run_dir} stands at step {trainer.global_step:,}, and another rollout could exceed its budget of "
-                f"{trainer.config.total_timesteps:,} steps; give a larger --total-timesteps to go on"
+                f"{self.run_dir} is at step {trainer.global_step:,}, and another rollout could exceed its budget of "
+                f"{trainer.config.total_timesteps:,} steps; raise --total-timesteps"
             )
         train(trainer, f"resumed at step {trainer.global_step:,}", console)

@@ -1,4 +1,4 @@
-"""Learning curves of runs: our `progress.csv`, TensorBoard event files with the usual tags, or a CSV of curves."""
+"""Learning curves of runs: from `progress.csv`, TensorBoard event files with the usual tags, or a CSV of curves."""
 
 import csv
 import json
@@ -10,69 +10,70 @@ from typing import Any
 
 import numpy as np
 
-from ppo.errors import UsageError
+from ppo.config import Config
+from ppo.config.setting import names
+from ppo.errors import UsageError, one_line
 
 SAMPLED, DETERMINISTIC = "sampled", "deterministic"
-# Training episodes are played by the sampled policy; evaluations by the deterministic one, here and by default in SB3.
+# The sampled policy plays training episodes, the deterministic policy evaluations; by default in SB3 too.
 OURS = {SAMPLED: "charts/episodic_return", DETERMINISTIC: "eval/episodic_return"}
-# In event files eval/episodic_return is CleanRL's: a sampled policy, at steps 0, 1, 2 …
+# In event files eval/episodic_return is CleanRL's: the sampled policy, at steps 0, 1, 2 …
 THEIRS = {SAMPLED: ("charts/episodic_return", "rollout/ep_rew_mean"), DETERMINISTIC: ("eval/mean_reward",)}
-# Settings that say where, how fast or how long something is written, and not what is learnt.
-ASIDE = ("seed", "runs_dir", "exp_name", "device", "threads", "compile", "precision", "vectorization",
-         "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_id", "algorithm")  # fmt: skip
-EPISODES = "charts/episodes"  # how many a point of the first is the mean of; one where nothing says
+# Runs of a group may differ in these settings: they do not change what is learnt, or are fields of `Run`.
+NOT_COMPARED = {"env_id", "algorithm", *names(Config, "run", "machine")}
+EPISODES = "charts/episodes"  # number of episodes in a mean of charts/episodic_return; 1 if the column is missing
 CSV_COLUMNS = ("env_id", "algorithm", "settings", "seed", "policy", "step", "return", "episodes")
-Point = tuple[int, float, float]  # step, return, episodes that it is the mean of
-MOST_POINTS = 400  # of a curve that is kept: finer than any picture
+Point = tuple[int, float, float]  # step, mean return, episodes in the mean
+MAX_POINTS = 400  # of a curve in memory: finer than any picture
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Returns of one run as it learnt: steps (K,) rising, returns (K,) raw, each the mean of so many episodes (K,)."""
+    """The learning curve of one run."""
 
-    steps: np.ndarray
-    returns: np.ndarray
-    episodes: np.ndarray
+    steps: np.ndarray  # (K,) increasing
+    returns: np.ndarray  # (K,) raw mean returns
+    episodes: np.ndarray  # (K,) episodes in each mean
 
     def over(self, begin: float, end: float) -> float:
-        """Return the mean over the episodes in (begin, end], NaN where there is none."""
+        """Return the mean over the episodes at steps in (begin, end]; NaN if there are none."""
         inside = (self.steps > begin) & (self.steps <= end)
         return float(np.average(self.returns[inside], weights=self.episodes[inside])) if inside.any() else float("nan")
 
-    def thinned(self, points: int) -> "Curve":
-        """Return means over `points` equal stretches of the steps, each placed at its stretch's last step."""
-        which = np.minimum((self.steps * points - 1) // max(int(self.steps[-1]), 1), points - 1)
-        each = [which == n for n in np.unique(which)]
-        means = [np.average(self.returns[e], weights=self.episodes[e]) for e in each]
-        counts = np.array([self.episodes[e].sum() for e in each])
-        return Curve(np.array([self.steps[e][-1] for e in each]), np.array(means), counts)
+    def downsample(self, points: int) -> "Curve":
+        """Return the means over `points` equal intervals of the steps, each at the last step of its interval."""
+        interval = np.minimum((self.steps * points - 1) // max(int(self.steps[-1]), 1), points - 1)
+        parts = [interval == n for n in np.unique(interval)]
+        means = [np.average(self.returns[part], weights=self.episodes[part]) for part in parts]
+        counts = np.array([self.episodes[part].sum() for part in parts])
+        return Curve(np.array([self.steps[part][-1] for part in parts]), np.array(means), counts)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: what was trained, and its curves by policy (sampled, deterministic)."""
+    """One run, with its learning curves by policy (sampled, deterministic)."""
 
     name: str
     env_id: str
     algorithm: str
     seed: str
-    settings: tuple[tuple[str, str], ...]  # those that tell groups apart
+    settings: tuple[tuple[str, str], ...]  # runs with equal settings are one group
     curves: dict[str, Curve]
 
 
 def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple[list[Run], list[str]]:
-    """Read the runs at, or in folders below, the paths; a folder that is named twice is read once.
+    """Read the runs at the paths and in the folders below them. Each folder is read once.
 
     Args:
         paths: run folders, folders of run folders, files within them, or CSV files of curves.
-        env_id: environment of runs that do not say theirs.
-        algorithm: algorithm of runs that do not say theirs.
+        env_id: environment of runs that do not name theirs.
+        algorithm: algorithm of runs that do not name theirs.
 
     Returns:
-        The runs, and a sentence for each that was left out.
+        The runs, and a sentence for each run that was left out.
 
     Raises:
-        UsageError: a path holds no run, a file cannot be read, or a run does not say what was trained.
+        UsageError: a path holds no run, a file cannot be read, or a run does not name its environment or algorithm.
     """
     runs, folders = [], dict[Path, None]()
     for path in paths:
@@ -82,26 +83,30 @@ def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple
         if not path.exists():
             raise UsageError(f"{path} does not exist")
         root = path.parent if path.name == "progress.csv" or path.name.startswith("events.out.tfevents.") else path
-        found = {f.parent for pattern in ("progress.csv", "events.out.tfevents.*") for f in root.rglob(pattern)}
-        if not found:
+        below = {f.parent for pattern in ("progress.csv", "events.out.tfevents.*") for f in root.rglob(pattern)}
+        if not below:
             raise UsageError(f"{path} holds no run: no progress.csv and no TensorBoard event file in it or below it")
-        folders |= dict.fromkeys(folder.resolve() for folder in sorted(found))
+        folders |= dict.fromkeys(folder.resolve() for folder in sorted(below))
     runs += [read_run(folder, env_id, algorithm) for folder in folders]
-    left_out = [f"{run.name} is left out: it has logged no finite return" for run in runs if not run.curves]
+    left_out = [f"{run.name} is left out: it has not logged a finite return" for run in runs if not run.curves]
     return [run for run in runs if run.curves], left_out
 
 
 def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
-    """Read one run folder, ours or another trainer's."""
+    """Read one run folder, ours or another library's.
+
+    Raises:
+        UsageError: a file cannot be read, or the run does not name its environment or algorithm.
+    """
     try:
         if not ((folder / "progress.csv").is_file() and (folder / "config.json").is_file()):
             return _foreign(folder, env_id, algorithm)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in ASIDE)
+        settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in NOT_COMPARED)
         curves = _curves(_read_progress(folder / "progress.csv"))
         return Run(_name(folder), config["env_id"], config["algorithm"], str(config["seed"]), settings, curves)
     except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
-        raise UsageError(f"cannot read the run {_name(folder)}: {type(error).__name__} {error}") from error
+        raise UsageError(f"cannot read the run {_name(folder)}: {one_line(error)}") from error
 
 
 def _name(folder: Path) -> str:
@@ -109,42 +114,42 @@ def _name(folder: Path) -> str:
 
 
 def _foreign(folder: Path, env_id: str, algorithm: str) -> Run:
-    """Read a run of another trainer; CleanRL names its folders env_id__exp_name__seed__time, SB3 ALGORITHM_number."""
+    """Read another library's run; CleanRL names its folders env_id__exp_name__seed__time, SB3 ALGORITHM_number."""
     curves, parts = _curves(_read_events(folder)), folder.name.split("__")
-    said = {"env_id": "", "algorithm": ""}
+    named = {"env_id": "", "algorithm": ""}
     seed, settings = folder.name, tuple[tuple[str, str], ...]()
     if len(parts) == 4 and re.search(r"-v\d+$", parts[0]):
         seed, settings = parts[2], (("exp_name", parts[1]),)
-        # A slash in an id makes a folder of its own; EnvPool's Atari is another task than ALE's of that name.
+        # The slash in an id makes two folders. EnvPool's Pong-v5 is not ALE/Pong-v5.
         family = "envpool:" if "envpool" in parts[1] else "ALE/" if folder.parent.name == "ALE" else ""
-        said = {"env_id": family + parts[0], "algorithm": parts[1].partition("_")[0]}
+        named = {"env_id": family + parts[0], "algorithm": parts[1].partition("_")[0]}
     elif match := re.fullmatch(r"([A-Za-z0-9]+)_\d+", folder.name):
-        said["algorithm"] = match[1].lower()
-    found = {"env_id": said["env_id"] or env_id, "algorithm": said["algorithm"] or algorithm}
-    for name, value in found.items():
+        named["algorithm"] = match[1].lower()
+    named = {"env_id": named["env_id"] or env_id, "algorithm": named["algorithm"] or algorithm}
+    for name, value in named.items():
         if not value and curves:
             flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{_name(folder)} does not say its {name}; give it with {flag}")
-    return Run(_name(folder), found["env_id"], found["algorithm"], seed, settings, curves)
+            raise UsageError(f"{_name(folder)} does not name its {name}; add {flag}")
+    return Run(_name(folder), named["env_id"], named["algorithm"], seed, settings, curves)
 
 
 def _curves(series: dict[str, list[Point]]) -> dict[str, Curve]:
-    """Return the curves by policy, from points by policy."""
+    """Return the curve of each policy from its points, in any order."""
     curves = {}
-    for policy, found in series.items():
-        points = sorted(point for point in found if np.isfinite(point[1]) and point[0] > 0)
+    for policy, unsorted in series.items():
+        points = sorted(point for point in unsorted if np.isfinite(point[1]) and point[0] > 0)
         if points:
             steps, returns, episodes = np.array(points, float).T
             curve = Curve(steps.astype(np.int64), returns, episodes)
-            curves[policy] = curve.thinned(MOST_POINTS) if len(points) > MOST_POINTS else curve
+            curves[policy] = curve.downsample(MAX_POINTS) if len(points) > MAX_POINTS else curve
     return curves
 
 
 def _read_progress(path: Path) -> dict[str, list[Point]]:
     series: dict[str, list[Point]] = {SAMPLED: [], DETERMINISTIC: []}
     text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a run that is still going on may have written half a line
-    for row in csv.DictReader(whole.splitlines()):
+    complete = text[: text.rfind("\n") + 1]  # a running job may have written half a line
+    for row in csv.DictReader(complete.splitlines()):
         for policy, tag in OURS.items():
             if row.get(tag):
                 count = float(row.get(EPISODES) or 1) if policy == SAMPLED else 1.0
@@ -169,26 +174,26 @@ def _read_events(folder: Path) -> dict[str, list[Point]]:
 
 
 def write_curves(path: Path, runs: list[Run], points: int) -> None:
-    """Write the curves of runs, thinned, as a CSV that `find_runs` reads."""
+    """Write the curves of runs, downsampled to at most `points` points, as a CSV file that `find_runs` reads."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for run in runs:
             settings = "; ".join(f"{name}={value}" for name, value in run.settings)
             for policy, curve in run.curves.items():
-                thin = curve.thinned(points)
-                for step, value, count in zip(thin.steps, thin.returns, thin.episodes, strict=True):
+                small = curve.downsample(points)
+                for step, value, count in zip(small.steps, small.returns, small.episodes, strict=True):
                     point = [step, f"{value:.6g}", f"{count:g}"]
                     writer.writerow([run.env_id, run.algorithm, settings, run.seed, policy, *point])
 
 
 def read_curves(path: Path) -> list[Run]:
-    """Read runs from a CSV of curves, with the columns CSV_COLUMNS.
+    """Read runs from a CSV file of curves, with the columns CSV_COLUMNS.
 
     Raises:
-        UsageError: a column is missing, or a row holds no number where one belongs.
+        UsageError: a column is missing, or a row is not a point of a curve.
     """
-    found: dict[tuple[str, ...], dict[str, list[Point]]] = {}
+    points: dict[tuple[str, ...], dict[str, list[Point]]] = {}
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         missing = [name for name in CSV_COLUMNS[:-1] if name not in (reader.fieldnames or ())]
@@ -201,11 +206,11 @@ def read_curves(path: Path) -> list[Run]:
                 if row["policy"] not in (SAMPLED, DETERMINISTIC):
                     raise ValueError
             except (ValueError, KeyError, TypeError):
-                raise UsageError(f"{path}, line {reader.line_num} is no point of a curve: {row}") from None
-            found.setdefault(key, {}).setdefault(row["policy"], []).append(point)
+                raise UsageError(f"{path}, line {reader.line_num} is not a point of a curve: {row}") from None
+            points.setdefault(key, {}).setdefault(row["policy"], []).append(point)
     return [
         Run(f"{path}, seed {seed}", env_id, algorithm, seed, _settings(text), _curves(series))
-        for (env_id, algorithm, text, seed), series in found.items()
+        for (env_id, algorithm, text, seed), series in points.items()
     ]
 
 

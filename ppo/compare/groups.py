@@ -1,4 +1,4 @@
-"""Runs in groups that differ in their seed alone, beside published figures: the difference, its interval, a verdict."""
+"""Group runs that differ only in their seed, and compare each group with published figures."""
 
 import math
 from collections import Counter
@@ -11,14 +11,14 @@ from ppo.compare import statistics
 from ppo.compare.curves import DETERMINISTIC, SAMPLED, Run
 from ppo.compare.published import Figure, caveats
 
-WINDOW = 0.05  # a score at a step is the mean over this share of the steps before it
+WINDOW = 0.05  # a score at step s is the mean over the steps in ((1 − WINDOW) s, s]
 POINTS = 60  # of a group's curve
-Word = Literal["better", "not distinguishable", "worse", "one run", "no spread"]
+Outcome = Literal["better", "not distinguishable", "worse", "one run", "no spread"]
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of one algorithm on one environment with the same settings: one a seed."""
+    """Runs of one algorithm on one environment with the same settings and different seeds."""
 
     env_id: str
     algorithm: str
@@ -26,7 +26,7 @@ class Group:
     runs: list[Run]
 
     def policies(self, step: float = math.inf) -> list[str]:
-        """Return the policies for which every run has a curve that begins by this step."""
+        """Return the policies for which every run has a curve that starts at or before this step."""
         return [
             policy for policy in (SAMPLED, DETERMINISTIC)
             if all(policy in run.curves and run.curves[policy].steps[0] <= step for run in self.runs)
@@ -37,106 +37,106 @@ class Group:
         return min(int(run.curves[policy].steps[-1]) for run in self.runs)
 
     def scores(self, policy: str, step: int) -> np.ndarray:
-        """Return each run's score (n,) at a step: the mean over WINDOW, or the last point where that holds none."""
-        found = []
+        """Return each run's score (n,) at a step: the mean over WINDOW, or if that is empty the last point before it."""
+        scores = []
         for curve in (run.curves[policy] for run in self.runs):
             score = curve.over((1 - WINDOW) * step, step)
-            found.append(curve.returns[curve.steps <= step][-1] if math.isnan(score) else score)
-        return np.array(found)
+            scores.append(curve.returns[curve.steps <= step][-1] if math.isnan(score) else score)
+        return np.array(scores)
 
     def curve(self, policy: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return steps (K,) and the runs' returns (n, K) there, on a grid that all of them reach."""
-        curves = [run.curves[policy].thinned(POINTS) for run in self.runs]
+        """Return steps (K,) that all runs have reached, and the runs' returns (n, K) there."""
+        curves = [run.curves[policy].downsample(POINTS) for run in self.runs]
         first, end = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
         steps = np.linspace(first, end, POINTS)
         return steps, np.stack([np.interp(steps, curve.steps, curve.returns) for curve in curves])
 
     def setting(self, name: str) -> str:
-        """Return a setting of the runs as text, empty where they do not say."""
+        """Return a setting of the runs as text; empty if it is unknown."""
         return dict(self.runs[0].settings).get(name, "")
 
     @property
     def kind(self) -> str:
-        """Return the algorithm as published figures name it: recurrent PPO is one of its own."""
+        """Return the algorithm as published figures name it; they list recurrent PPO separately."""
         recurrent = self.setting("policy") == "gru" or self.algorithm.lower() == "recurrentppo"
         return "ppo-lstm" if recurrent else self.algorithm.lower()
 
     @property
     def notes(self) -> list[str]:
-        """Return what a reader of the group's figures should know: runs that stopped early, seeds that stand twice."""
-        said = [
-            f"{run.name} holds seed {run.seed}, which another run of the group has"
+        """Return warnings about the group: duplicate seeds, and runs that stopped early."""
+        notes = [
+            f"{run.name} has seed {run.seed}, like another run of its group"
             for run in self.runs if Counter(r.seed for r in self.runs)[run.seed] > 1
         ]  # fmt: skip
         for policy in self.policies():
             ends = {run.name: int(run.curves[policy].steps[-1]) for run in self.runs}
             longest = max(ends.values())
-            said += [
-                f"{name} ends at {end:,} steps, others at {longest:,}: all are compared where it ends ({policy})"
+            notes += [
+                f"{name} ends at {end:,} steps, others at {longest:,}; all are compared at {end:,} ({policy} policy)"
                 for name, end in ends.items() if end < (1 - WINDOW) * longest
             ]  # fmt: skip
-        return said
+        return notes
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A group beside a published figure, at a step that both have reached."""
+    """A group against a published figure, at a step that both have reached."""
 
     group: Group
     figure: Figure
     step: int
-    policy: str  # that ours was measured with
+    policy: str  # of our scores
     scores: np.ndarray  # (n,) ours
-    mean: float  # theirs
-    std: float  # theirs, NaN where unknown
-    difference: float
-    low: float
+    mean: float  # of the figure
+    std: float  # of the figure; NaN if unknown
+    difference: float  # our mean minus the figure's
+    low: float  # of the difference's 95 % interval
     high: float
-    steps_to: float  # the step at which our mean first reached theirs, NaN if never
+    steps_to: float  # step at which our mean first reached the figure's; NaN if never
     caveats: list[str]
 
     @property
-    def word(self) -> Word:
-        """Return the verdict."""
+    def outcome(self) -> Outcome:
+        """Return the verdict, or why there is none."""
         if math.isnan(self.low):
             return "one run" if len(self.scores) < 2 else "no spread"
         return "better" if self.low > 0 else "worse" if self.high < 0 else "not distinguishable"
 
     @property
     def final(self) -> bool:
-        """Return whether ours ended here."""
+        """Return whether our runs end at this step."""
         return self.step >= (1 - WINDOW) * self.group.end(self.policy)
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
-    """Put runs together that differ in their seed alone; a group's name tells it from the others on its environment."""
-    found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Run]] = {}
+    """Group runs that differ only in their seed. A group's name has the settings in which it differs from others."""
+    members_of: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Run]] = {}
     for run in runs:
-        found.setdefault((run.env_id, run.algorithm, run.settings), []).append(run)
+        members_of.setdefault((run.env_id, run.algorithm, run.settings), []).append(run)
     groups = []
-    for (env_id, algorithm, settings), members in found.items():
-        others = [dict(key[2]) for key in found if key[:2] == (env_id, algorithm)]
-        telling = [f"{k} {v}" for k, v in settings if any(other.get(k) != v for other in others)]
-        groups.append(Group(env_id, algorithm, ", ".join([algorithm, *telling]), members))
+    for (env_id, algorithm, settings), members in members_of.items():
+        others = [dict(key[2]) for key in members_of if key[:2] == (env_id, algorithm)]
+        differing = [f"{k} {v}" for k, v in settings if any(other.get(k) != v for other in others)]
+        groups.append(Group(env_id, algorithm, ", ".join([algorithm, *differing]), members))
     return sorted(groups, key=lambda group: (group.env_id, group.name))
 
 
-def compare(group: Group, figures: list[Figure]) -> list[Comparison]:
-    """Return the group beside each figure for its task and algorithm that lies within its steps.
+def compare_all(group: Group, figures: list[Figure]) -> list[Comparison]:
+    """Compare a group with every figure that fits; see `compare`.
 
-    Those that are met at the group's end come first, the best first.
+    Comparisons at the group's last step come first, in order of the figure's mean, highest first.
     """
-    found = [beside(group, figure) for figure in figures]
-    return sorted((c for c in found if c is not None), key=lambda c: (not c.final, -c.mean))
+    comparisons = [compare(group, figure) for figure in figures]
+    return sorted((c for c in comparisons if c is not None), key=lambda c: (not c.final, -c.mean))
 
 
-def beside(group: Group, figure: Figure) -> Comparison | None:
-    """Return a group beside a figure; None where task, algorithm or budget do not meet."""
+def compare(group: Group, figure: Figure) -> Comparison | None:
+    """Compare a group with a figure; None if the task or algorithm differs, or the group does not reach the figure."""
     changes = caveats(group.env_id, figure.env_id)
     if changes is None or figure.algorithm.partition(" (")[0].lower() not in ("", group.kind):
         return None
     last, first = int(figure.steps[-1]), int(figure.steps[0])
-    # Like with like; where ours was not measured as theirs, as it was, which the caveats say.
+    # Prefer the policy that the figure measured. The caveats name the difference if only the other one is there.
     for policy in sorted(group.policies(), key=lambda policy: policy != figure.policy):
         end = group.end(policy)
         step = min(last, end)
@@ -146,38 +146,37 @@ def beside(group: Group, figure: Figure) -> Comparison | None:
         return None
     scores, (mean, std) = group.scores(policy, step), figure.at(step)
     steps, returns = group.curve(policy)
-    std = std if std > 0 else math.nan  # 0 is no spread to reckon with
+    std = std if std > 0 else math.nan  # a standard deviation of 0 gives no interval
     kwargs = group.setting("env_kwargs")
-    changes += [f"ours changes the environment: {kwargs}"] if kwargs not in ("", "{}") else []
-    said = [*changes, *_protocol(policy, figure), *_spread(figure, std), *_budgets(group, figure, step)]
+    changes += [f"our environment has other arguments: {kwargs}"] if kwargs not in ("", "{}") else []
+    differences = [*changes, *_protocol(policy, figure), *_spread(figure, std), *_budgets(group, figure, step)]
     return Comparison(
         group, figure, step, policy, scores, mean, std, *statistics.difference(scores, mean, std, figure.seeds),
-        steps_to=statistics.steps_to(steps, returns.mean(0), mean), caveats=said,
+        steps_to=statistics.steps_to(steps, returns.mean(0), mean), caveats=differences,
     )  # fmt: skip
 
 
 def _protocol(policy: str, figure: Figure) -> list[str]:
-    """Return what stands between our protocol and the figure's."""
+    """Return the differences between our protocol and the figure's."""
     if figure.policy == "unstated":
-        return ["theirs does not say which policy was measured"]
-    said = [f"ours is the {policy} policy, theirs {figure.policy}"] if policy != figure.policy else []
+        return ["the source does not state which policy was measured"]
+    texts = [f"our policy is {policy}, theirs {figure.policy}"] if policy != figure.policy else []
     if policy == SAMPLED and "training episodes" not in figure.protocol:
-        said.append("ours are training episodes, theirs a separate evaluation")
+        texts.append("ours are training episodes, theirs a separate evaluation")
     if policy == DETERMINISTIC and "training episodes" in figure.protocol:
-        said.append("ours is a separate evaluation, theirs are training episodes")
-    return said
+        texts.append("ours is a separate evaluation, theirs are training episodes")
+    return texts
 
 
 def _spread(figure: Figure, std: float) -> list[str]:
     if figure.seeds < 2:
-        return ["theirs is one run" if figure.seeds else "how many runs theirs are is not stated"]
-    return ["theirs has no spread over seeds and is taken as a point"] if math.isnan(std) else []
+        return ["theirs is one run" if figure.seeds else "the source does not state the number of runs"]
+    return ["theirs has no standard deviation over seeds and counts as exact"] if math.isnan(std) else []
 
 
 def _budgets(group: Group, figure: Figure, step: int) -> list[str]:
-    """Return whether either run went on beyond the step: its learning rate may have fallen only later."""
+    """Return the budgets beyond the step: with a longer budget the learning rate was still high at the step."""
     ours = int(group.setting("total_timesteps") or max(group.end(policy) for policy in group.policies()))
     theirs = int(figure.steps[-1])
-    said = [f"ours goes on to {ours:,} steps"] if step < (1 - WINDOW) * ours else []
-    said += [f"theirs goes on to {theirs:,} steps"] if step < (1 - WINDOW) * theirs else []
-    return said
+    texts = [f"our budget is {ours:,} steps"] if step < (1 - WINDOW) * ours else []
+    return texts + ([f"their budget is {theirs:,} steps"] if step < (1 - WINDOW) * theirs else [])

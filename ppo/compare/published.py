@@ -1,4 +1,4 @@
-"""Published scores and learning curves as package data: each with its source, its protocol and its seeds."""
+"""Published scores and learning curves, read from package data: each has its source, protocol and number of seeds."""
 
 import csv
 import functools
@@ -14,19 +14,19 @@ from ppo.errors import UsageError
 
 HERE = Path(__file__).parent
 COLUMNS = ("source", "algorithm", "env_id", "protocol", "seeds", "step", "mean", "std")
-NEEDED = ("env_id", "step", "mean")
+REQUIRED = ("env_id", "step", "mean")
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """What a source says of one algorithm on one environment: a score (K = 1) or a learning curve.
+    """A published result of one algorithm on one environment: a score (K = 1) or a learning curve.
 
     Attributes:
-        protocol: how it was measured; its first word is sampled, deterministic or unstated.
-        seeds: how many runs it is the mean of; 0 where the source does not say.
-        steps: (K,) decisions of the policy, rising.
+        protocol: how it was measured; the first word is sampled, deterministic or unstated.
+        seeds: the number of runs in the mean; 0 if the source does not state it.
+        steps: (K,) decisions of the policy, increasing.
         means: (K,) returns.
-        stds: (K,) standard deviation across seeds; NaN where none was published.
+        stds: (K,) standard deviations over seeds; NaN if none was published.
     """
 
     source: str
@@ -41,18 +41,17 @@ class Figure:
     @property
     def policy(self) -> str:
         """Return sampled, deterministic, or unstated."""
-        word = re.match(r"\w*", self.protocol)
-        found = word[0].lower() if word else ""
-        return found if found in ("sampled", "deterministic") else "unstated"
+        match = re.match(r"sampled\b|deterministic\b", self.protocol.lower())
+        return match[0] if match else "unstated"
 
     def at(self, step: int) -> tuple[float, float]:
-        """Return mean and std at a step, interpolated between the points on either side."""
+        """Return the mean and standard deviation at a step, interpolated linearly between points."""
         return float(np.interp(step, self.steps, self.means)), float(np.interp(step, self.steps, self.stds))
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where figures come from."""
+    """The origin of figures."""
 
     citation: str
     data: str
@@ -61,16 +60,16 @@ class Source:
 
 
 def read_figures(path: Path = HERE / "figures.csv") -> list[Figure]:
-    """Read figures from a CSV: one point a row, columns COLUMNS, of which NEEDED must be there and filled.
+    """Read figures from a CSV file with one point per row and the columns COLUMNS, of which REQUIRED must be filled.
 
     Raises:
-        UsageError: the file cannot be read; names the line.
+        UsageError: the file cannot be read, or a line is not a figure.
     """
     series: dict[tuple[str, str, str, str, int], list[tuple[int, float, float]]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+            missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
             if missing:
                 raise UsageError(f"{path} lacks the column {missing[0]}; the columns are {', '.join(COLUMNS)}")
             for row in reader:
@@ -93,8 +92,10 @@ def _point(
         if not (texts["env_id"] and point[0] >= 0 and seeds >= 0 and math.isfinite(point[1]) and spread):
             raise ValueError
     except (ValueError, OverflowError):
-        shown = ", ".join(f"{name} {texts[name]!r}" for name in ("env_id", "seeds", "step", "mean", "std"))
-        raise UsageError(f"{path}, line {line} is not a figure: {shown}") from None
+        values = ", ".join(f"{name} {texts[name]!r}" for name in ("env_id", "seeds", "step", "mean", "std"))
+        raise UsageError(
+            f"{path}, line {line} is not a figure: {values}; it needs an env_id and finite numbers"
+        ) from None
     return (texts["source"], texts["algorithm"], texts["env_id"], texts["protocol"], seeds), point
 
 
@@ -104,12 +105,12 @@ def _figure(key: tuple[str, str, str, str, int], points: list[tuple[int, float, 
 
 
 def read_sources() -> dict[str, Source]:
-    """Return the sources of the figures in the package, by name."""
+    """Return the sources of the package's figures, by name."""
     return {name: Source(**text) for name, text in tomllib.loads((HERE / "sources.toml").read_text("utf-8")).items()}
 
 
 def task_of(env_id: str) -> tuple[str, int]:
-    """Return what an environment is and its version; Atari's ids of gym, EnvPool and ALE are versions of one game."""
+    """Return the task of an environment and its version; Atari ids of gym, EnvPool and ALE are versions of one game."""
     plain = re.fullmatch(r"(?:ALE/)?(.+?)(NoFrameskip)?-v(\d+)", env_id.removeprefix("envpool:"))
     if plain is None:
         return env_id, 0
@@ -125,11 +126,11 @@ def _changes() -> dict[str, dict[str, str]]:
 
 
 def caveats(ours: str, theirs: str) -> list[str] | None:
-    """Return what changed between the versions of two environments; None where they are not the same task."""
+    """Return the changes between the versions of two environments; None if they are different tasks."""
     (name, a), (other, b) = task_of(ours), task_of(theirs)
     if name != other:
         return None
-    known = _changes().get(name.partition(" ")[0], {})
-    if a != b and not known:
-        return [f"what changed between {theirs} and {ours} is not on record"]
-    return [text for version, text in known.items() if min(a, b) < int(version) <= max(a, b)]
+    changes = _changes().get(name.partition(" ")[0], {})
+    if a != b and not changes:
+        return [f"the changes between {theirs} and {ours} are not recorded"]
+    return [text for version, text in changes.items() if min(a, b) < int(version) <= max(a, b)]

@@ -1,4 +1,4 @@
-"""What a comparison looks like: learning curves as PNG and SVG, and one self-contained HTML page."""
+"""Pictures of a comparison (learning curves and profiles as PNG and SVG), and one self-contained HTML page."""
 
 import html
 import io
@@ -16,9 +16,8 @@ from ppo.compare.tables import Rows, runs_text
 from ppo.errors import UsageError
 
 COLOURS = ("#1f5fa8", "#c8553d", "#3b8f5a", "#7b5ea7", "#b8860b", "#4c7a89")
-# of the published curves in a panel, at most five: the best
-GREYS = ("#555555", "#8a8a8a", "#a9854f", "#7a9a7a", "#9a7a9a")
-LONGEST = 48  # letters of a group's name in a legend
+GREYS = ("#555555", "#8a8a8a", "#a9854f", "#7a9a7a", "#9a7a9a")  # of the best five published curves in a panel
+MAX_NAME = 48  # letters of a group's name in a legend
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd } table { border-collapse: collapse; font-size: 13px }
@@ -28,10 +27,10 @@ th { color: #666; font-weight: 600 } .better { color: #1a7f37 } .worse { color: 
 
 
 def picture(panels: list[tuple[list[Group], list[list[Comparison]]]], centre: str) -> Any:
-    """Draw learning curves, one panel an environment: groups with 95 % intervals, the best published with their spread.
+    """Draw learning curves, one panel per environment: groups with intervals, and the best published figures.
 
     Args:
-        panels: the groups of an environment, and the comparisons of each.
+        panels: for each environment its groups, and the comparisons of each group.
         centre: iqm or mean.
     """
     columns = min(3, len(panels))
@@ -54,12 +53,12 @@ def picture(panels: list[tuple[list[Group], list[list[Comparison]]]], centre: st
         axis.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0")
         axis.spines[["top", "right"]].set_visible(False)
         alone = len(panels) == 1
-        apart = (
+        position = (
             {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
             if alone
             else {"loc": "upper left", "bbox_to_anchor": (-0.25, 0), "borderaxespad": 5}
         )
-        axis.legend(fontsize=7 if alone else 6, frameon=False, **apart)
+        axis.legend(fontsize=7 if alone else 6, frameon=False, **position)
     figure.tight_layout()
     return figure
 
@@ -72,7 +71,7 @@ def _draw_group(axis: Any, group: Group, colour: str, centre: str) -> None:
     middle = statistics.iqm(returns, axis=0) if centre == "iqm" else returns.mean(0)
     spread = "95 %" if len(returns) >= statistics.ENOUGH else "range"
     runs = f"{'IQM' if centre == 'iqm' else centre} of {len(returns)} runs, {spread}" if len(returns) > 1 else "one run"
-    name = group.name if len(group.name) <= LONGEST else group.name[: LONGEST - 1] + "…"
+    name = group.name if len(group.name) <= MAX_NAME else group.name[: MAX_NAME - 1] + "…"
     axis.plot(steps, middle, color=colour, lw=2, label=f"{name}, {policies[0]}, {runs}", zorder=3)
     if len(returns) > 1:
         low, high = statistics.band(returns, centre)
@@ -94,15 +93,20 @@ def _draw_published(axis: Any, published: Figure, grey: str, end: int) -> None:
 
 
 def profiles(scores: dict[str, dict[str, np.ndarray]], levels: np.ndarray) -> Any:
-    """Draw performance profiles: for each algorithm the share of runs above each normalised score."""
+    """Draw a performance profile of each algorithm: the share of runs above each normalised score.
+
+    Args:
+        scores: normalised scores by algorithm and environment.
+        levels: (K,) normalised scores.
+    """
     figure, axis = pyplot().subplots(figsize=(8, 3.5))
-    for (name, found), colour in zip(scores.items(), COLOURS, strict=False):
-        pooled = np.concatenate(list(found.values()))
+    for (name, by_env), colour in zip(scores.items(), COLOURS, strict=False):
+        pooled = np.concatenate(list(by_env.values()))
         axis.plot(levels, statistics.performance_profile(pooled, levels), color=colour, lw=2,
-                  label=f"{name}, {len(pooled)} runs on {len(found)} environments")  # fmt: skip
+                  label=f"{name}, {len(pooled)} runs on {len(by_env)} environments")  # fmt: skip
     axis.axvline(1.0, color="#888888", lw=1, ls=":")
-    axis.set_xlabel("score: 0 untrained, 1 the highest published over several runs at the budget")
-    axis.set_ylabel("share of runs above")
+    axis.set_xlabel("normalised score: 0 untrained, 1 the highest published multi-run figure at the budget")
+    axis.set_ylabel("share of runs above the score")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
     figure.tight_layout()
@@ -110,7 +114,7 @@ def profiles(scores: dict[str, dict[str, np.ndarray]], levels: np.ndarray) -> An
 
 
 def pyplot() -> Any:
-    """Return matplotlib's pyplot, drawing to files.
+    """Return matplotlib's pyplot, set to draw to files.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -118,7 +122,7 @@ def pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError("pictures need matplotlib: pip install matplotlib, or leave --out empty") from error
+        raise UsageError("pictures need matplotlib: pip install matplotlib, or choose --out None") from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -132,23 +136,23 @@ def save(figure: Any, folder: Path, env_id: str) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
     pyplot().close(figure)
-    drawn = text.getvalue()
-    (folder / f"{name}.svg").write_text(drawn, encoding="utf-8")
-    return drawn[drawn.index("<svg") :]
+    svg = text.getvalue()
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    return svg[svg.index("<svg") :]
 
 
 def page(sections: list[tuple[str, str, list[tuple[str, Rows]]]], own: Rows, between: Rows, notes: list[str]) -> str:
-    """Return one HTML page.
+    """Return the HTML page.
 
     Args:
-        sections: of each environment its name, its picture, and a verdict and a table for each group.
-        own: rows of our runs.
-        between: rows of our runs against each other.
-        notes: protocol, sources, and what was left out.
+        sections: for each environment its name, its picture as SVG, and for each group the verdict and the table.
+        own: rows of the runs.
+        between: rows of the runs against each other.
+        notes: protocol, sources and warnings.
     """
     parts = ["<h1>Runs against published figures</h1>", table(own)]
-    for env_id, drawn, groups in sections:
-        parts += [f"<h2>{html.escape(env_id)}</h2>", drawn]
+    for env_id, svg, groups in sections:
+        parts += [f"<h2>{html.escape(env_id)}</h2>", svg]
         for text, rows in groups:
             parts.append(f"<p>{html.escape(text)}.</p>{table(rows) if len(rows) > 1 else ''}")
     if len(between) > 1:
@@ -159,11 +163,11 @@ def page(sections: list[tuple[str, str, list[tuple[str, Rows]]]], own: Rows, bet
 
 
 def table(rows: Rows) -> str:
-    """Return rows, the first of which is the head, as an HTML table."""
+    """Return rows as an HTML table; the first row is the head."""
     head, *rest = rows
     lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
     for row in rest:
-        marks = (f' class="{cell}"' if cell in ("better", "worse") else "" for cell in row)
-        cells = (f"<td{mark}>{html.escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True))
+        classes = (f' class="{cell}"' if cell in ("better", "worse") else "" for cell in row)
+        cells = (f"<td{name}>{html.escape(cell)}</td>" for name, cell in zip(classes, row, strict=True))
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table>{''.join(lines)}</table>"

@@ -1,6 +1,6 @@
-"""Statistics of a handful of runs, honestly: interquartile means, intervals, profiles (Agarwal et al. 2021, 2108.13264).
+"""Statistics of a few runs: interquartile means, intervals, profiles (Agarwal et al. 2021, arXiv 2108.13264).
 
-The numerics are scipy's. An interval needs two runs: of one run there is none, and none is invented.
+The numerics are scipy's. A single run has no interval.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 10_000
-ENOUGH = 5  # runs for a percentile bootstrap: of three normal numbers it holds the mean in 66 cases of 100, not in 95
+ENOUGH = 5  # runs for a percentile bootstrap: with three normal samples it covers the mean 66 times in 100, not 95
 LEVEL = 0.95
 
 
@@ -19,51 +19,54 @@ def iqm(scores: Sequence[float] | np.ndarray, axis: int | None = None) -> float:
 
 
 def interval(samples: Sequence[np.ndarray], statistic: str = "iqm") -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the IQM or mean over all samples, resampled within each.
+    """Return the 95 % percentile bootstrap interval of the IQM or mean over all samples, resampled within each sample.
 
     Args:
-        samples: scores (n,) of the runs of each environment: the strata.
+        samples: for each environment (stratum), the scores (n,) of its runs.
         statistic: "iqm" or "mean".
 
     Returns:
-        (low, high); NaN where there are fewer than ENOUGH runs in all, or one run only of an environment.
+        (low, high); NaN if there are fewer than ENOUGH runs in total, or only one run of an environment.
     """
     if min(len(sample) for sample in samples) < 2 or sum(len(sample) for sample in samples) < ENOUGH:
         return float("nan"), float("nan")
 
     def pooled(*parts: np.ndarray, axis: int = -1) -> np.ndarray:
-        together = np.concatenate(parts, axis=axis)
-        return np.asarray(iqm(together, axis) if statistic == "iqm" else together.mean(axis))
+        scores = np.concatenate(parts, axis=axis)
+        return np.asarray(iqm(scores, axis) if statistic == "iqm" else scores.mean(axis))
 
-    found = stats.bootstrap(
+    bounds = stats.bootstrap(
         tuple(samples), pooled, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile",
         vectorized=True, rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    return float(bounds.low), float(bounds.high)
 
 
 def performance_profile(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Return the share of scores (n,) above each level (K,): higher is better everywhere where one curve is above."""
+    """Return the share of scores (n,) above each level (K,)."""
     return (np.asarray(scores)[:, None] > levels).mean(0)
 
 
 def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return P(a run of ours is better than one of theirs), ties half: Mann and Whitney's U over all pairs."""
+    """Return P(a run of ours is better than one of theirs), a tie counting half: Mann and Whitney's U / (n · m)."""
     return float(stats.mannwhitneyu(ours, theirs).statistic) / (len(ours) * len(theirs))
 
 
 def difference(ours: np.ndarray, mean: float, std: float, seeds: int) -> tuple[float, float, float]:
-    """Return our mean minus a published one, and its 95 % interval: NaN for one run, and where nothing has a spread.
+    """Return our mean minus a published mean, and the ends of its 95 % interval.
 
-    Where the published figure has a spread over seeds the interval is Welch's (1947), else it is that of our mean
-    alone (Student), the published figure being taken as a point. Deviations published by the field mostly divide by n;
-    they are taken so, which widens the interval.
+    If the published figure has a standard deviation over seeds, the interval is Welch's (1947). Otherwise it is
+    Student's interval of our mean, and the published mean counts as exact. Published standard deviations mostly divide
+    by n, so all are read that way, which widens the interval.
 
     Args:
         ours: scores (n,).
-        mean: published.
-        std: published, across seeds; NaN where there is none.
-        seeds: of the published figure.
+        mean: the published mean.
+        std: the published standard deviation over seeds; NaN if there is none.
+        seeds: the number of published runs.
+
+    Returns:
+        (difference, low, high); low and high are NaN for one run of ours, and if neither side has a spread.
     """
     n, own = len(ours), float(np.mean(ours))
     a = float(np.var(ours, ddof=1)) / n if n > 1 else 0.0
@@ -83,16 +86,20 @@ def steps_to(steps: np.ndarray, returns: np.ndarray, level: float) -> float:
 
 
 def area(steps: np.ndarray, returns: np.ndarray) -> float:
-    """Return the mean height of a curve over its steps: the area under it by its width."""
+    """Return the mean of a curve over its steps: the area under it, divided by its width."""
     if steps[-1] == steps[0]:
         return float(returns[0])
     return float(np.trapezoid(returns, steps) / (steps[-1] - steps[0]))
 
 
 def band(returns: np.ndarray, centre: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % bootstrap interval, low and high (K,), of the runs' returns (n, K) at each point.
+    """Return low and high (K,), the 95 % bootstrap interval of returns (n, K) at each point.
 
-    Of fewer than ENOUGH runs it is their range.
+    With fewer than ENOUGH runs they are the range of the runs.
+
+    Args:
+        returns: (n, K), one row per run.
+        centre: "iqm" or "mean".
     """
     if len(returns) < ENOUGH:
         return returns.min(0), returns.max(0)
@@ -100,8 +107,8 @@ def band(returns: np.ndarray, centre: str) -> tuple[np.ndarray, np.ndarray]:
     def middle(x: np.ndarray, axis: int) -> np.ndarray:
         return np.asarray(iqm(x, axis) if centre == "iqm" else x.mean(axis))
 
-    found = stats.bootstrap(
+    bounds = stats.bootstrap(
         (returns,), middle, n_resamples=2000, confidence_level=LEVEL, method="percentile", axis=0, vectorized=True,
         rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
-    return found.low, found.high
+    return bounds.low, bounds.high

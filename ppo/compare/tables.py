@@ -1,6 +1,7 @@
-"""What a comparison says: rows for the terminal and the page, and the verdict in one sentence."""
+"""Tables of a comparison, for the terminal and the page, and the verdict in one sentence."""
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -12,21 +13,21 @@ Rows = list[tuple[str, ...]]
 
 
 def number(value: float) -> str:
-    """Return a number with as many digits as its size deserves; – for NaN."""
+    """Return a number with fewer decimals the larger it is; – for NaN."""
     if math.isnan(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 20 else f"{value:.2f}"
 
 
 def span(low: float, high: float) -> str:
-    """Return an interval as text; – where there is none."""
+    """Return an interval as text; – for NaN."""
     return "–" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
 
 
 def own_rows(groups: list[Group]) -> Rows:
-    """Return a row for each group and policy: runs, end, mean ± deviation, IQM with interval, mean over training."""
+    """Return a row for each group and policy: runs, last step, mean ± std, IQM with interval, mean over training."""
     rows: Rows = [
-        ("environment", "what", "runs", "policy", "at step", "mean ± std", "IQM [95 %]", "mean over training")
+        ("environment", "group", "runs", "policy", "at step", "mean ± std", "IQM [95 %]", "mean over training")
     ]
     for group in groups:
         for policy in group.policies():
@@ -45,30 +46,32 @@ def own_rows(groups: list[Group]) -> Rows:
 
 
 def published_rows(comparisons: list[Comparison]) -> Rows:
-    """Return a row for each comparison: theirs, ours, the difference with its interval, the verdict, what stands between."""
+    """Return a row for each comparison: both scores, the difference with its interval, the verdict, the caveats."""
     head = (
-        "source", "published", "at step", "ours", "difference [95 %]", "we are", "we reached theirs at", "what stands between",
+        "source", "published", "at step", "ours", "difference [95 %]", "verdict", "steps to match", "protocol differences",
     )  # fmt: skip
     rows: Rows = [head]
     for c in comparisons:
-        theirs = number(c.mean) + ("" if math.isnan(c.std) else f" ± {number(c.std)}")
+        published = number(c.mean) + ("" if math.isnan(c.std) else f" ± {number(c.std)}")
         name = f"{c.figure.source}, {c.figure.algorithm}, {c.figure.env_id}, {runs_text(c.figure.seeds)}"
-        where = "–" if math.isnan(c.steps_to) else f"{c.steps_to:,.0f}"
+        matched = "–" if math.isnan(c.steps_to) else f"{c.steps_to:,.0f}"
         rows.append((
-            name, theirs, f"{c.step:,}", f"{number(float(c.scores.mean()))} ({c.policy})",
-            f"{number(c.difference)} {span(c.low, c.high)}", c.word, where, "; ".join(c.caveats) or "–",
+            name, published, f"{c.step:,}", f"{number(float(c.scores.mean()))} ({c.policy})",
+            f"{number(c.difference)} {span(c.low, c.high)}", c.outcome, matched, "; ".join(c.caveats) or "–",
         ))  # fmt: skip
     return rows
 
 
 def runs_text(seeds: int) -> str:
-    """Return how many runs a figure is of, 0 where nothing says."""
-    return f"{seeds} runs" if seeds > 1 else "one run" if seeds else "runs not stated"
+    """Return a number of runs as text; 0 means that the source does not state it."""
+    return f"{seeds} runs" if seeds > 1 else "one run" if seeds else "number of runs not stated"
 
 
 def between_rows(groups: list[Group]) -> Rows:
-    """Return a row for each two groups on one environment: both IQMs, and the probability that the first is better."""
-    rows: Rows = [("environment", "first", "second", "policy", "at step", "IQM", "IQM", "P(first is better)")]
+    """Return a row for each pair of groups on one environment: both IQMs, and P(a run of the first is better)."""
+    rows: Rows = [
+        ("environment", "first", "second", "policy", "at step", "first IQM", "second IQM", "P(first is better)")
+    ]
     for index, first in enumerate(groups):
         for second in groups[index + 1 :]:
             if first.env_id != second.env_id or not (SAMPLED in first.policies() and SAMPLED in second.policies()):
@@ -87,22 +90,25 @@ def between_rows(groups: list[Group]) -> Rows:
 
 
 def verdict(group: Group, comparisons: list[Comparison]) -> str:
-    """Return one sentence about a group: how it stands to what was published over several runs, where its own end."""
+    """Return one sentence about a group: its difference from the best multi-run figure at its last step."""
     who = f"{group.env_id}, {group.name} ({runs_text(len(group.runs))})"
     several = [c for c in comparisons if c.figure.seeds > 1 and c.final]
     if not several:
-        return f"{who}: none of the figures has several runs and the budget at which this ends"
+        return f"{who}: no verdict, since no published figure has several runs and the same budget"
     best = several[0]
-    theirs = f"{best.figure.source}'s {number(best.mean)} on {best.figure.env_id}, the highest of them at this budget"
-    ours = f"{number(float(best.scores.mean()))} at {best.step:,} steps, {best.policy} policy"
-    between = f" ({'; '.join(best.caveats)})" if best.caveats else ""
-    if best.word in ("one run", "no spread"):
-        why = {"one run": "one run has no interval, so there is no verdict: train more seeds",
-               "no spread": "neither has a spread, so there is no interval and no verdict"}[best.word]  # fmt: skip
-        return f"{who}: {ours}, against {theirs}{between}; {why}"
+    theirs = f"{best.figure.source}'s {number(best.mean)} on {best.figure.env_id}, the highest multi-run figure at this budget"
+    ours = f"{number(float(best.scores.mean()))} at {best.step:,} steps ({best.policy} policy)"
+    caveats = f" ({'; '.join(best.caveats)})" if best.caveats else ""
+    reasons = {"one run": "one run has no interval; train more seeds",
+               "no spread": "neither score has a spread over seeds"}  # fmt: skip
+    if best.outcome in reasons:
+        return f"{who}: {ours}, against {theirs}{caveats}; no verdict, since {reasons[best.outcome]}"
     words = {"better": "better than", "not distinguishable": "not distinguishable from", "worse": "worse than"}
-    # A source may give the same runs as a curve and as a score: counted once, by the better-placed of them.
-    each = {(c.figure.source, c.figure.algorithm, c.figure.env_id): c.word for c in reversed(several)}
-    counts = ", ".join(f"{word} {n}" for word in words if (n := sum(w == word for w in each.values())))
+    # A source may list the same runs as a curve and as a score: count them once, with the outcome of the higher mean.
+    outcomes = {(c.figure.source, c.figure.algorithm, c.figure.env_id): c.outcome for c in reversed(several)}
+    counts = Counter[str](outcomes.values())
+    tally = ", ".join(f"{word} {counts[word]}" for word in words if counts[word])
     interval = f"difference {number(best.difference)} {span(best.low, best.high)}"
-    return f"{who}: {ours}, {words[best.word]} {theirs}, {interval}{between}; of {len(each)} such figures: {counts}"
+    return (
+        f"{who}: {ours}, {words[best.outcome]} {theirs}, {interval}{caveats}; multi-run figures at this budget: {tally}"
+    )

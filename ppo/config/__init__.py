@@ -1,5 +1,5 @@
-"""Settings: every one of them, presets, and values from outside."""
+"""Every setting of a run, the presets, and values from TOML and JSON."""
 
-from ppo.config.config import Algorithm, Config, EnvKwarg
+from ppo.config.config import Algorithm, Config, EnvKwargs
 
-__all__ = ["Algorithm", "Config", "EnvKwarg"]
+__all__ = ["Algorithm", "Config", "EnvKwargs"]

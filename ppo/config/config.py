@@ -1,146 +1,156 @@
-"""Every setting of a run in one frozen dataclass; `tyro` turns it into command-line flags."""
+"""Every setting of a run: one frozen dataclass, one field per setting."""
+
+# ruff: noqa: RUF009 (`setting` returns a dataclass field)
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from ppo.config.setting import check_ranges, names, setting
 from ppo.config.values import convert
 from ppo.errors import UsageError
 
-POLICY_OPTIONS = (
-    "hidden_sizes", "activation", "state_size", "normalize_obs", "action_bound", "log_std_init", "temperature", "top_k",
-    "top_p", "num_layers", "context", "separate_critic",
-)  # fmt: skip
-AUTO = {"threads": 1, "log_std_init": 0.0}  # settings that are a number of this kind, or "auto"
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
-EnvKwarg = bool | int | float | str
+EnvKwargs = Annotated[
+    dict[str, bool | int | float | str],
+    arg(metavar="KEY VALUE ...", help_behavior_hint=lambda default: f"(default: {default or 'none'})"),
+]
 
 
 @dataclass(frozen=True)
 class Config:
-    """What is trained, where, and how. Names follow Gymnasium and CleanRL; a preset fills in what is not given."""
+    """The settings of a run, named as in Gymnasium and CleanRL.
 
-    env_id: Annotated[Positional[str], arg(metavar="[ENV_ID]")] = "CartPole-v1"
+    A field is everything there is to a setting: its flag, its key in a TOML file, its type, its help, its range, and the
+    role by which presets, saved policies and `ppo compare` select it.
+    """
+
+    env_id: Annotated[Positional[str], arg(metavar="[ENV_ID]")] = setting("CartPole-v1", "problem", main=True)
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
-    algorithm: Algorithm = "ppo"
-    """Preset of the one loop: A2C is one epoch over one minibatch, REINFORCE weighs by returns, GRPO by returns
-    relative to those of the same prompt."""
-    policy: str = "auto"
-    """auto, mlp, cnn, gru, transformer, or `package.module:Class`; auto: the preset's, or cnn for
-    images, gru for text, else mlp."""
-    seed: int = 1
-    """Seed of environments, sampling, shuffling and initialisation."""
-    exp_name: str = ""
-    """Second part of the run folder's name; empty: the algorithm."""
-    runs_dir: Path = Path("runs")
-    """Folder in which the run's own folder is made."""
+    algorithm: Algorithm = setting("ppo", "update", main=True)
+    """Preset of the training loop. a2c: one epoch over one minibatch. reinforce: returns instead of advantages. grpo:
+    returns relative to those of other responses to the same prompt (text)."""
+    policy: str = setting("auto", "network", main=True)
+    """auto, mlp, cnn, gru, transformer, or `package.module:Class`. auto: the preset's policy if it has one, otherwise cnn
+    for images, gru for text, mlp for everything else."""
+    total_timesteps: int = setting(500_000, "problem", main=True, low=1)
+    """Budget: decisions of the policy, summed over environments. Never exceeded."""
+    seed: int = setting(1, "run", main=True, low=0)
+    """Seed of environments, action sampling, minibatch shuffling and initial weights."""
+    num_envs: int = setting(8, "rollout", main=True, low=1)
+    """N, the number of environments stepped together."""
+    num_steps: int = setting(128, "rollout", main=True, low=1)
+    """T, the steps of each environment between two updates."""
+    learning_rate: float = setting(3e-4, "update", main=True, positive=True)
+    """Initial step size of the optimizer."""
 
-    total_timesteps: int = 500_000
-    """Budget in decisions of the policy (steps summed over environments); never exceeded."""
-    num_envs: int = 8
-    """N: environments stepped together."""
-    num_steps: int = 128
-    """T: steps of each environment between two updates."""
-    env_kwargs: Annotated[dict[str, EnvKwarg], arg(metavar="KEY VALUE ...")] = field(default_factory=dict)
-    """Keyword arguments of the environment: `--env-kwargs continuous True`."""
-    vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = "auto"
-    """How environments are vectorised; auto takes the environment's own vector entry point, else the faster by trial."""
+    env_kwargs: EnvKwargs = setting({}, "problem")
+    """Keyword arguments of the environment, for example `--env-kwargs continuous True`."""
+    gamma: float = setting(0.99, "problem", low=0, high=1)
+    """Discount factor γ."""
+    scale_rewards: bool = setting(False, "problem")
+    """Divide rewards by the running standard deviation of the discounted return. Logged returns stay raw."""
 
-    learning_rate: float = 3e-4
-    """Step size of the optimizer at the start."""
-    anneal_lr: bool = True
-    """Let the learning rate fall linearly to zero over the budget."""
-    optimizer: Literal["adam", "rmsprop"] = "adam"
-    """Adam (eps 1e-5) for PPO; RMSprop (alpha 0.99, eps 1e-5) is what A2C was published with."""
-    max_grad_norm: float = 0.5
-    """Gradients are scaled down to this global norm; 0 switches clipping off."""
-    update_epochs: int = 4
+    anneal_lr: bool = setting(True, "update")
+    """Decrease the learning rate linearly to 0 over the budget."""
+    optimizer: Literal["adam", "rmsprop"] = setting("adam", "update")
+    """adam (eps 1e-5) as in PPO, or rmsprop (alpha 0.99, eps 1e-5) as in A2C."""
+    max_grad_norm: float = setting(0.5, "update", low=0)
+    """Largest global norm of the gradients; they are scaled down to it. 0: no clipping."""
+    update_epochs: int = setting(4, "update", low=1)
     """Passes over each rollout."""
-    num_minibatches: int = 4
-    """Minibatches, and so optimizer steps, of one pass."""
-    seq_len: int = 0
-    """L: steps in a training sequence, a divisor of num_steps; 0: 1 without memory, the longest that fits with."""
-
-    gamma: float = 0.99
-    """Discount factor."""
-    gae_lambda: float = 0.95
-    """Lambda of generalised advantage estimation; 1 is Monte Carlo, 0 is one-step temporal difference."""
-    baseline: bool = True
-    """Weigh log-probabilities by advantages; off: by returns, and values only close returns that were cut."""
-    group_size: int = 1
-    """Environments side by side that get the same prompt, whose weights are normalised among them (text; GRPO)."""
-    recompute_advantages: bool = False
-    """Compute values and advantages anew at each epoch instead of once an iteration."""
-    norm_adv: bool = True
-    """Normalise advantages to mean 0 and deviation 1 within each minibatch."""
-    clip_coef: float = 0.2
-    """Epsilon: the probability ratio is clipped to 1 ± this."""
-    clip_vloss: bool = False
-    """Clip the value's change to ± clip_coef, as the original implementation did."""
-    ent_coef: float = 0.0
+    num_minibatches: int = setting(4, "update", low=1)
+    """Minibatches of one pass. Each is one optimizer step."""
+    seq_len: int = setting(0, "update", low=0)
+    """L, the length of a training sequence; must divide num_steps. 0: 1 for feed-forward policies, as long as possible for
+    recurrent ones."""
+    gae_lambda: float = setting(0.95, "update", low=0, high=1)
+    """λ of generalised advantage estimation. 1: Monte Carlo; 0: one-step temporal difference."""
+    baseline: bool = setting(True, "update")
+    """Weight the policy gradient by advantages. Off: by returns; the critic then only bootstraps truncated returns."""
+    group_size: int = setting(1, "update", low=1)
+    """Responses per prompt (GRPO's G): this many neighbouring environments share a prompt, and their returns are normalised
+    within the group. Text only."""
+    recompute_advantages: bool = setting(False, "update")
+    """Recompute values and advantages in each epoch instead of once per iteration."""
+    norm_adv: bool = setting(True, "update")
+    """Normalise advantages to mean 0 and standard deviation 1 in each minibatch."""
+    clip_coef: float = setting(0.2, "update", positive=True)
+    """ε: the probability ratio is clipped to 1 ± ε."""
+    clip_vloss: bool = setting(False, "update")
+    """Clip the change of the value to ± clip_coef, as the original implementation does."""
+    ent_coef: float = setting(0.0, "update", low=0)
     """Weight of the entropy bonus."""
-    vf_coef: float = 0.5
+    vf_coef: float = setting(0.5, "update", low=0)
     """Weight of the value loss."""
-    target_kl: float = 0.0
-    """Stop the epochs of an iteration when approx_kl exceeds this; 0 never stops."""
+    target_kl: float = setting(0.0, "update", low=0)
+    """End the epochs of an iteration when approx_kl exceeds this. 0: never."""
 
-    normalize_obs: bool = False
-    """Normalise observations by running statistics, which are kept inside the policy."""
-    scale_rewards: bool = False
-    """Divide rewards by the running deviation of the discounted return (logged returns stay raw)."""
-    hidden_sizes: tuple[int, ...] = ()
-    """Widths of the hidden layers (but for mlp, the last one counts); empty: mlp 64 64, cnn 512, else 64."""
-    activation: Literal["tanh", "relu", "silu"] = "tanh"
+    hidden_sizes: tuple[int, ...] = setting((), "network", low=1)
+    """Widths of the hidden layers. All but mlp use only the last. Empty: 64 64 for mlp, 512 for cnn, 64 otherwise."""
+    activation: Literal["tanh", "relu", "silu"] = setting("tanh", "network")
     """Activation of the hidden layers."""
-    state_size: int = 64
-    """Width of a layer of the gru policy's state."""
-    num_layers: int = 1
-    """Layers of the gru or the transformer."""
-    context: int = 32
-    """Steps back that the transformer sees."""
-    separate_critic: bool = False
-    """Give the critic of a gru or transformer policy a memory of its own; mlp always does, cnn never."""
-    action_bound: Literal["clip", "tanh"] = "clip"
-    """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it with exact log-probability."""
-    log_std_init: float | Literal["auto"] = "auto"
-    """Initial log standard deviation of Box actions, in units of half their range where they are bounded; auto: −½ log of
-    how many numbers an action has, so that the noise of all together has size 1."""
-    temperature: float = 1.0
-    """Divides the logits of choices; what is trained is what is sampled."""
-    top_k: int = 0
-    """Sample only among the k most probable entries of a choice; 0: among all."""
-    top_p: float = 1.0
-    """Sample only among the most probable entries that together have this probability; 1: among all."""
+    normalize_obs: bool = setting(False, "network")
+    """Normalise observations by running statistics, which are part of the policy."""
+    state_size: int = setting(64, "network", low=1)
+    """Width of one layer of the gru policy's state."""
+    num_layers: int = setting(1, "network", low=1)
+    """Layers of the gru or transformer."""
+    context: int = setting(32, "network", low=1)
+    """Steps that the transformer looks back."""
+    separate_critic: bool = setting(False, "network")
+    """Give the critic of a gru or transformer its own memory. mlp always has a separate critic, cnn never."""
+    action_bound: Literal["clip", "tanh"] = setting("clip", "network")
+    """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it by tanh with the exact log-probability."""
 
-    init_from: str = ""
-    """Folder of a run (of `ppo pretrain`, say) whose latest policy is the start; `ppo train` takes its network's settings too."""
-    reference: str = ""
-    """Folder of a run whose latest policy the trained one is kept near; empty: none."""
-    kl_coef: float = 0.1
-    """Beta: weight of log π − log π_ref of each action, docked from its reward."""
-    kl_target: float = 0.0
-    """Nats an episode to which kl_coef is adapted (Ziegler et al. 2019); 0: kl_coef is fixed."""
-    kl_horizon: int = 10_000
+    log_std_init: float | Literal["auto"] = setting("auto", "sampling", low=-10, high=2)
+    """Initial log standard deviation of Box actions, in units of half their range if they are bounded. auto: −½ log of the
+    number of action dimensions, so that the noise vector has norm about 1."""
+    temperature: float = setting(1.0, "sampling", positive=True)
+    """Divides the logits of discrete actions, when sampling and in the loss alike."""
+    top_k: int = setting(0, "sampling", low=0)
+    """Sample only from the k most probable discrete actions. 0: from all."""
+    top_p: float = setting(1.0, "sampling", positive=True, high=1)
+    """Sample only from the most probable discrete actions that together have this probability. 1: from all."""
+
+    init_from: str = setting("", "reference")
+    """Run folder whose latest policy is the initial policy, for example of `ppo pretrain`. `ppo train` also takes its
+    network settings."""
+    reference: str = setting("", "reference")
+    """Run folder of the reference policy for the KL penalty. Empty: no penalty."""
+    kl_coef: float = setting(0.1, "reference", low=0)
+    """β: log π − log π_ref of each action is subtracted from its reward with this weight."""
+    kl_target: float = setting(0.0, "reference", low=0)
+    """Adapt kl_coef to keep the KL divergence of an episode near this many nats (Ziegler et al. 2019). 0: fixed kl_coef."""
+    kl_horizon: int = setting(10_000, "reference", low=1)
     """Episodes over which kl_coef is adapted."""
 
-    checkpoint_every: int = 0
-    """Iterations between checkpoints, each with an evaluation and new episodes; 0: ten in a run, or fewer."""
-    keep_checkpoints: bool = False
-    """Keep every checkpoint by its iteration, not only the latest and the best."""
-    eval_episodes: int = 10
-    """Episodes of an evaluation at a checkpoint (deterministic policy); 0 switches evaluations off."""
+    exp_name: str = setting("", "run")
+    """Second part of the run folder's name. Empty: the algorithm."""
+    runs_dir: Path = setting(Path("runs"), "run")
+    """Folder that holds the run folders."""
+    checkpoint_every: int = setting(0, "run", low=0)
+    """Iterations between checkpoints. Each evaluates the policy and starts new episodes. 0: at most ten checkpoints."""
+    keep_checkpoints: bool = setting(False, "run")
+    """Keep every checkpoint, named by its iteration, not only the latest and the best."""
+    eval_episodes: int = setting(10, "run", low=0)
+    """Episodes of the evaluation at a checkpoint (deterministic policy). 0: no evaluations."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the policy lives; auto takes cuda for convolutions, where there is one, else cpu."""
-    compile: Literal["auto", "on", "off"] = "auto"
-    """Run the policy and the optimizer step as machine code; auto does where that wins back compiling it."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Numbers inside the networks; bfloat16 (autocast) is for large networks on hardware that is built for it."""
-    threads: int | Literal["auto"] = "auto"
-    """Threads of torch on the CPU; auto takes as many cores as a minibatch has work for."""
+    vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = setting("auto", "machine")
+    """How environments are vectorised. auto: the environment's own vector entry point if it has one, otherwise sync or
+    async, whichever is faster in a short trial."""
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "machine")
+    """Device of the policy. auto: cuda if there is one and the policy has convolutions, otherwise cpu."""
+    compile: Literal["auto", "on", "off"] = setting("auto", "machine")
+    """Compile the policy and the optimizer step (AOTInductor; CUDA graphs on a GPU). auto: only if the run is long enough
+    to repay the compile time."""
+    precision: Literal["float32", "bfloat16"] = setting("float32", "machine")
+    """Number format inside the networks. bfloat16 (autocast) is for large networks on hardware that supports it."""
+    threads: int | Literal["auto"] = setting("auto", "machine", low=1, high=1024)
+    """Torch's CPU threads. auto: enough for the work of one minibatch."""
 
     @property
     def batch_size(self) -> int:
@@ -148,45 +158,23 @@ class Config:
         return self.num_envs * self.num_steps
 
     def work(self) -> tuple[int, int, int]:
-        """Return the optimizer steps and the vector steps of the whole run, and through how many layers of attention."""
+        """Return the whole run's optimizer steps and vector steps, and the number of attention layers."""
         iterations, layers = self.total_timesteps // self.batch_size, self.num_layers * (self.policy == "transformer")
         return iterations * self.update_epochs * self.num_minibatches, iterations * self.num_steps, layers
 
     def validate(self) -> None:
-        """Check ranges and divisibility.
+        """Check ranges, divisibility, and settings that need each other.
 
         Raises:
-            UsageError: one sentence with the first setting that is out of range.
+            UsageError: the first setting that cannot be used, in one sentence.
         """
-        at_least = {"total_timesteps": 1, "num_envs": 1, "num_steps": 1, "update_epochs": 1, "num_minibatches": 1}
-        at_least |= {"state_size": 1, "seed": 0, "seq_len": 0, "checkpoint_every": 0, "eval_episodes": 0, "threads": 1}
-        at_least |= {"top_k": 0, "kl_horizon": 1, "num_layers": 1, "context": 1, "group_size": 1}
-        for name, low in at_least.items():
-            if getattr(self, name) != "auto" and getattr(self, name) < low:
-                raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {low}")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose a number from 0 to 1")
-        for name in ("learning_rate", "clip_coef", "temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose a positive number")
-        for name in ("ent_coef", "vf_coef", "max_grad_norm", "target_kl", "kl_coef", "kl_target"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} = {getattr(self, name)} is out of range; choose 0 or a positive number")
+        check_ranges(self)
         if self.kl_target and not self.reference:
-            raise UsageError(f"kl_target = {self.kl_target} is a distance from a reference; name it with --reference")
+            raise UsageError(f"kl_target = {self.kl_target} needs a reference policy; name its run with --reference")
         if self.group_size > 1 and self.gamma != 1:
             raise UsageError(f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1")
-        if not 0 < self.top_p <= 1:
-            raise UsageError(f"top_p = {self.top_p} is out of range; choose a number above 0, up to 1")
-        if self.threads != "auto" and self.threads > 1024:
-            raise UsageError(f"threads = {self.threads} is too large; choose at most the number of cores")
         if set(self.exp_name) & set("/\\:"):
             raise UsageError(f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes and colons")
-        if self.log_std_init != "auto" and not -10 <= self.log_std_init <= 2:
-            raise UsageError(f"log_std_init = {self.log_std_init} is out of range; choose a number from -10 to 2")
-        if any(size < 1 for size in self.hidden_sizes):
-            raise UsageError(f"hidden_sizes = {self.hidden_sizes} is out of range; give widths of at least 1")
         if self.total_timesteps < self.batch_size:
             raise UsageError(
                 f"total_timesteps = {self.total_timesteps} is less than one rollout of num_envs * num_steps = "
@@ -195,9 +183,10 @@ class Config:
         self.sequence_length(recurrent=False)
 
     def sequence_length(self, recurrent: bool) -> int:
-        """Return L: `seq_len`, or what 0 stands for.
+        """Return L: `seq_len`, or if that is 0, its default.
 
-        Without memory that is 1; with memory, the longest divisor of T that leaves every minibatch whole sequences.
+        The default is 1 for a feed-forward policy. For a recurrent one it is the longest divisor of T with which every
+        minibatch holds whole sequences.
 
         Raises:
             UsageError: the sizes do not divide.
@@ -208,8 +197,8 @@ class Config:
                 f"{self.num_minibatches}; choose a divisor of {self.batch_size}"
             )
         if self.seq_len == 0:
-            fits = (n for n in range(self.num_steps, 0, -1) if self._divides(n))
-            return next(fits) if recurrent else 1
+            lengths = (n for n in range(self.num_steps, 0, -1) if self._divides(n))
+            return next(lengths) if recurrent else 1
         if not self._divides(self.seq_len):
             raise UsageError(
                 f"seq_len = {self.seq_len} does not divide num_steps = {self.num_steps} into sequences that fill "
@@ -221,18 +210,24 @@ class Config:
         return self.num_steps % length == 0 and (self.batch_size // length) % self.num_minibatches == 0
 
     def policy_options(self) -> dict[str, Any]:
-        """Return the keyword arguments of a policy's class; those left to the policy are missing."""
-        options = {name: getattr(self, name) for name in POLICY_OPTIONS}
+        """Return the keyword arguments of a policy's class, without those that are left to the policy."""
+        options = {name: getattr(self, name) for name in names(self, "network", "sampling") if name != "policy"}
         return {name: value for name, value in options.items() if value != ()}
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
-        return dataclasses.asdict(self) | {"runs_dir": str(self.runs_dir), "hidden_sizes": list(self.hidden_sizes)}
+        values = dataclasses.asdict(self)
+        paths = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
+        return values | paths | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
 
     def replace(self, settings: dict[str, Any], source: str = "settings") -> "Config":
-        """Return a copy with `settings` (JSON or TOML values) in place.
+        """Return a copy with some settings changed.
+
+        Args:
+            settings: JSON or TOML values by name.
+            source: where they were read, for the error.
 
         Raises:
-            UsageError: an unknown key or a value of another type; `source` names where it stood.
+            UsageError: an unknown key or a value of another type.
         """
-        return dataclasses.replace(self, **convert(settings, self, AUTO, source))
+        return dataclasses.replace(self, **convert(settings, type(self), source))

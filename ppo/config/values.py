@@ -1,11 +1,15 @@
 """Settings from outside: a TOML file or JSON values become a dataclass's own types, or one sentence says why not."""
 
-import dataclasses
+import contextlib
 import tomllib
+import typing
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ppo.errors import UsageError
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "text", dict: "a table"}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -20,43 +24,63 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read settings from {path}: {error}") from error
 
 
-def convert(settings: dict[str, Any], example: Any, auto: dict[str, Any], source: str) -> dict[str, Any]:
-    """Return JSON or TOML values as a dataclass holds them.
+def convert(settings: dict[str, Any], cls: type, source: str) -> dict[str, Any]:
+    """Return JSON or TOML values with the types of a dataclass's fields.
 
     Args:
         settings: values by name.
-        example: an instance of the dataclass, whose values show the types.
-        auto: those that are a number like the one given here, or "auto".
-        source: where the values stood.
+        cls: the dataclass, whose annotations are the types.
+        source: where the values were read, for the error.
 
     Raises:
         UsageError: an unknown key, or a value of another type.
     """
-    known = {f.name: f for f in dataclasses.fields(example)}
-    unknown = sorted(set(settings) - set(known))
+    types = typing.get_type_hints(cls)
+    unknown = sorted(set(settings) - set(types))
     if unknown:
         raise UsageError(f"unknown key {', '.join(unknown)} in {source}; the keys are the flags of `ppo train`")
     values = {}
     for name, value in settings.items():
-        like = getattr(example, name)
-        if name in auto:
-            like = "" if value == "auto" else auto[name]
-        values[name] = _convert(name, value, like, source)
-        allowed = getattr(known[name].type, "__args__", ())
-        if getattr(known[name].type, "__origin__", None) is Literal and value not in allowed:
-            raise UsageError(f"{name} = {value!r} in {source} is not one of {', '.join(allowed)}")
+        try:
+            values[name] = _convert(value, types[name])
+        except TypeError:
+            raise UsageError(f"{name} = {value!r} in {source} is not {_describe(types[name])}") from None
     return values
 
 
-def _convert(name: str, value: Any, example: Any, source: str) -> Any:
-    if isinstance(example, Path) and isinstance(value, str):
-        return Path(value)
-    if isinstance(example, tuple) and isinstance(value, list) and all(type(v) is int for v in value):
-        return tuple(value)
-    if isinstance(example, float) and type(value) is int:
+def _convert(value: Any, kind: Any) -> Any:
+    """Return a value as the type `kind`; raise TypeError if it has another type."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        for part in args:
+            with contextlib.suppress(TypeError):
+                return _convert(value, part)
+    elif origin is Literal:
+        if value in args:
+            return value
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_convert(item, args[0]) for item in value)
+    elif origin is dict:
+        if isinstance(value, dict):
+            return value
+    elif kind is Path:
+        if isinstance(value, str | Path):
+            return Path(value)
+    elif kind is float and type(value) is int:
         return float(value)
-    if type(value) is not type(example):
-        kinds = {Path: "text", tuple: "a list of whole numbers", dict: "a table", str: "text", bool: "true or false"}
-        kind = next((text for kind, text in kinds.items() if isinstance(example, kind)), "a number")
-        raise UsageError(f"{name} = {value!r} in {source} is not {'a whole number' if type(example) is int else kind}")
-    return value
+    elif type(value) is kind:
+        return value
+    raise TypeError
+
+
+def _describe(kind: Any) -> str:
+    """Return a type in words."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_describe, args))
+    if origin is Literal:
+        return f"one of {', '.join(args)}" if len(args) > 1 else f'"{args[0]}"'
+    if origin is tuple:
+        return f"a list of {_describe(args[0]).removeprefix('a ')}s"
+    return WORDS[origin or kind]

@@ -1,4 +1,4 @@
-"""Saved policies: the checkpoint of a run becomes the policy it holds, and environments of its kind."""
+"""Saved policies: read a policy from a run's checkpoint, and make the environments it was trained for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
+from ppo.config.setting import names
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import from_json, spaces_of
 from ppo.errors import UsageError
@@ -15,38 +16,39 @@ from ppo.machine.flat import FlatPolicy
 from ppo.policies import Policy, build_policy
 from ppo.run.checkpoint import checkpoint_path, load_exactly, read_checkpoint
 
-ARCHITECTURE = (
-    "policy", "hidden_sizes", "activation", "state_size", "num_layers", "context", "separate_critic", "normalize_obs",
-    "action_bound",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Saved:
-    """A policy and what it was trained for."""
+    """A policy with its spaces, its settings and the metadata of its checkpoint."""
 
     policy: Policy
     obs_space: Space[Any]
     action_space: Space[Any]
     config: Config
-    meta: dict[str, Any]  # of the checkpoint
+    meta: dict[str, Any]
 
 
 def architecture(run: str) -> dict[str, Any]:
-    """Return the settings of a run that say what its network is, so that its weights fit another run's.
+    """Return the network settings of a run; another run needs the same values to start from its weights.
 
     Raises:
         UsageError: see `load`.
     """
     config = read_checkpoint(checkpoint_path(Path(run), "latest"))[1]["config"]
-    return {name: config[name] for name in ARCHITECTURE if name in config}
+    return {name: config[name] for name in names(Config, "network") if name in config}
 
 
 def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Saved:
-    """Load the latest policy of a run that a setting names, for the environment with these spaces.
+    """Load the latest policy of a run for an environment with these spaces.
+
+    Args:
+        setting: the setting that names the run, for the error.
+        run: the run's folder.
+        spaces: of the environment, as `spaces_of` returns them.
+        options: see `load`.
 
     Raises:
-        UsageError: see `load`; or the policy is for other spaces.
+        UsageError: see `load`; or the policy was trained with other spaces.
     """
     try:
         saved = load(run, **options)
@@ -55,7 +57,7 @@ def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> 
     if saved.meta["spaces"] != spaces:
         raise UsageError(
             f"{setting} = {run!r} was trained on {saved.config.env_id}, which has other spaces or another vocabulary; "
-            "take a run of the same environment"
+            "choose a run of the same environment"
         )
     return saved
 
@@ -66,17 +68,17 @@ def load(run: str | Path, checkpoint: str = "latest", **options: Any) -> Saved:
     Args:
         run: the run's folder.
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
-        options: options of the policy that are to be others than in the run.
+        options: settings to override; `temperature`, for example.
 
     Raises:
-        UsageError: the folder is no run, or the checkpoint is missing or damaged.
+        UsageError: the folder is not a run, or the checkpoint is missing or damaged.
     """
     path = checkpoint_path(Path(run), checkpoint)
     tensors, meta = read_checkpoint(path)
     config = Config().replace(meta["config"], str(path)).replace(options)
     obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
     policy = build_policy(meta["policy"], obs_space, action_space, config.policy_options())
-    FlatPolicy(policy)  # laid out in memory as when it was trained: products round the same way
+    FlatPolicy(policy)  # same memory layout as in training, so that matrix products round identically
     load_exactly(policy, tensors, "policy.", path)
     return Saved(policy.eval(), obs_space, action_space, config, meta)
 
@@ -84,20 +86,20 @@ def load(run: str | Path, checkpoint: str = "latest", **options: Any) -> Saved:
 def envs_for(
     saved: Saved, num_envs: int, env_kwargs: dict[str, Any] | None = None, render_mode: str | None = None
 ) -> VectorEnv:
-    """Make environments of the kind that a policy was trained on.
+    """Make the environments that a policy was trained for.
 
     Args:
         saved: the policy.
         num_envs: N.
-        env_kwargs: keyword arguments that are to be others than in its run.
+        env_kwargs: keyword arguments that override those of the run.
         render_mode: as in Gymnasium.
 
     Raises:
-        UsageError: they have other spaces, or the run was given its environments.
+        UsageError: their spaces are not the run's, or the run was trained on a VectorEnv passed from Python.
     """
     config = saved.config
     if saved.meta["own_envs"]:
-        raise UsageError("the run was trained on a VectorEnv of your own; play it with load_policy(run).act")
+        raise UsageError("the run was trained on a VectorEnv of your own; use load_policy(run).act from Python")
     kwargs = config.env_kwargs | (env_kwargs or {})
     envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode))
     if spaces_of(envs) != saved.meta["spaces"]:

@@ -1,0 +1,105 @@
+"""Learning curves are read from our runs, from event files of other libraries, and from CSV files."""
+
+import re
+
+import numpy as np
+import pytest
+from fake_runs import only_group, three_runs, write_run
+from torch.utils.tensorboard import SummaryWriter
+
+from ppo import Config
+from ppo.compare.curves import Curve, find_runs, read_curves, write_curves
+from ppo.errors import UsageError
+
+
+@pytest.fixture
+def three(tmp_path):
+    return three_runs(tmp_path)
+
+
+def test_every_episode_counts_once():
+    curve = Curve(np.array([100, 200, 300]), np.array([10.0, 40.0, 100.0]), np.array([1.0, 3.0, 1.0]))
+    assert curve.over(0, 200) == 32.5
+    assert curve.downsample(1).returns == [46.0]
+    assert curve.downsample(1).episodes == [5.0]
+
+
+def test_runs_without_a_finite_return_are_left_out(three):
+    (three / "s1" / "progress.csv").write_text("iteration,global_step,charts/episodic_return\n1,1000,nan\n")
+    with (three / "s2" / "progress.csv").open("a") as file:
+        file.write("101,1010000,48")  # half a line, as a run that is writing leaves it
+    runs, left_out = find_runs([three])
+    assert len(runs) == 2
+    assert runs[0].curves["sampled"].steps[-1] == 1_000_000
+    assert re.search(r"s1 is left out: it has not logged a finite return", left_out[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "env_id"),
+    [
+        ("Hopper-v4__ppo_continuous_action__3__1700000000", "charts/episodic_return", ""),
+        ("PPO_1", "rollout/ep_rew_mean", "Hopper-v4"),
+    ],
+)
+def test_event_files_of_other_libraries_are_read(tmp_path, name, tag, env_id):
+    with SummaryWriter(str(tmp_path / name)) as writer:
+        for step in range(1, 101):
+            writer.add_scalar(tag, float(step), step * 1000)
+    (run,) = find_runs([tmp_path], env_id)[0]
+    assert (run.env_id, run.algorithm) == ("Hopper-v4", "ppo")
+    assert run.curves["sampled"].steps[-1] == 100_000
+    assert run.curves["sampled"].over(90_000, 100_000) == 95.5
+
+
+def test_compact_curves_are_read_back(three, tmp_path_factory):
+    runs, path = find_runs([three])[0], tmp_path_factory.mktemp("csv") / "curves.csv"
+    write_curves(path, runs, 50)
+    group = only_group(path)
+    assert group.scores("sampled", 1_000_000) == pytest.approx([4900, 5000, 5200])
+    assert group.policies() == ["sampled", "deterministic"]
+
+
+def test_cleanrls_own_evaluation_is_ignored(tmp_path):
+    """It samples actions, and numbers its points 0, 1, 2 …"""
+    with SummaryWriter(str(tmp_path / "Hopper-v4__ppo__1__170")) as writer:
+        for n in range(10):
+            writer.add_scalar("charts/episodic_return", 5.0, (n + 1) * 1000)
+            writer.add_scalar("eval/episodic_return", 9.0, n)
+    (run,) = find_runs([tmp_path], env_id="Ant-v4")[0]  # the run's own id has priority over the argument
+    assert (list(run.curves), run.env_id) == (["sampled"], "Hopper-v4")
+
+
+@pytest.mark.parametrize(
+    ("name", "env_id"),
+    [("ALE/Pong-v5__ppo_atari__1__170", "ALE/Pong-v5"), ("Pong-v5__ppo_atari_envpool__1__170", "envpool:Pong-v5")],
+)
+def test_atari_ids_of_other_libraries_are_read(tmp_path, name, env_id):
+    with SummaryWriter(str(tmp_path / name)) as writer:
+        writer.add_scalar("charts/episodic_return", 5.0, 1000)
+    assert find_runs([tmp_path])[0][0].env_id == env_id
+
+
+def test_settings_of_the_run_and_of_the_machine_do_not_tell_groups_apart(tmp_path):
+    settings = Config().to_json()
+    del settings["seed"]
+    write_run(tmp_path / "a", 1, **settings)
+    others = {"device": "cuda", "threads": 4, "compile": "on", "vectorization": "sync", "eval_episodes": 3,
+              "precision": "bfloat16", "checkpoint_every": 7, "keep_checkpoints": True, "exp_name": "x", "runs_dir": "y"}  # fmt: skip
+    write_run(tmp_path / "b", 2, **(settings | others))
+    assert len(only_group(tmp_path).runs) == 2
+    names = {name for name, _ in find_runs([tmp_path])[0][0].settings}
+    assert names == set(settings) - set(others) - {"env_id", "algorithm"}
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("env_id,step\nX-v0,1\n", "lacks the column algorithm; the columns are env_id, algorithm, settings"),
+        ("env_id,algorithm,settings,seed,policy,step,return\nX-v0,ppo,,1,sampled,1,high\n", "line 2 is not a point"),
+        ("env_id,algorithm,settings,seed,policy,step,return\nX-v0,ppo,,1,greedy,1,2\n", "line 2 is not a point"),
+    ],
+)
+def test_a_csv_without_curves_is_one_sentence(tmp_path, row, sentence):
+    (tmp_path / "curves.csv").write_text(row)
+    with pytest.raises(UsageError, match=sentence):
+        read_curves(tmp_path / "curves.csv")

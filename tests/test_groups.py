@@ -1,0 +1,117 @@
+"""Groups and comparisons: runs are grouped by their settings and compared with figures of the same task."""
+
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_runs import figure, only_group, three_runs, write_run
+
+from ppo.compare.curves import Curve, Run, find_runs
+from ppo.compare.groups import Group, compare, compare_all, group_runs
+from ppo.compare.published import Figure
+
+
+@pytest.fixture
+def three(tmp_path):
+    return three_runs(tmp_path)
+
+
+def test_runs_that_differ_only_in_their_seed_are_one_group(three):
+    write_run(three / "other", 1, gamma=0.9)
+    groups = group_runs(find_runs([three])[0])
+    assert sorted((g.name, len(g.runs)) for g in groups) == [("ppo, gamma 0.9", 1), ("ppo, gamma 0.99", 3)]
+
+
+def test_a_score_is_the_mean_over_the_last_steps_before_it(tmp_path):
+    run = Run("", "X-v0", "ppo", "1", (), {"sampled": Curve(np.arange(10, 1010, 10), np.arange(100.0), np.ones(100))})
+    group = Group("X-v0", "ppo", "ppo", [run])
+    assert group.scores("sampled", 1000) == [97.0]  # the points 96 … 100 at 960 … 1000 hold 95 … 99
+    assert group.scores("sampled", 500) == [48.0]  # in (475, 500]
+
+
+@pytest.mark.parametrize(("mean", "word"), [(4000.0, "better"), (5050.0, "not distinguishable"), (9000.0, "worse")])
+def test_the_verdict_follows_from_the_interval(three, mean, word):
+    group = only_group(three)
+    result = compare(group, figure(mean))
+    assert result.outcome == word
+    assert result.difference == pytest.approx(5033.33 - mean, abs=0.1)
+    assert result.low < result.difference < result.high
+
+
+def test_equal_scores_on_every_seed_give_no_verdict(tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path / f"s{seed}", seed)
+    group = only_group(tmp_path)
+    assert compare(group, figure(std=math.nan)).outcome == "no spread"
+    assert compare(group, figure()).outcome == "better"
+
+
+def test_the_caveats_name_every_difference_of_the_protocols(tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path / f"s{seed}", seed, total_timesteps=3_000_000, env_kwargs={"ctrl_cost_weight": 0.0})
+    group = only_group(tmp_path)
+    caveats = compare(group, figure(std=0.0)).caveats
+    assert "our budget is 3,000,000 steps" in caveats
+    assert "our environment has other arguments: {'ctrl_cost_weight': 0.0}" in caveats
+    assert "theirs has no standard deviation over seeds and counts as exact" in caveats
+    assert "does not state which policy" in " ".join(compare(group, figure(protocol="mine")).caveats)
+
+
+def test_a_recurrent_policy_is_compared_only_with_recurrent_figures(tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path / f"s{seed}", seed, policy="gru")
+    group = only_group(tmp_path)
+    assert compare(group, figure()) is None
+    assert compare(group, replace(figure(), algorithm="PPO-LSTM")) is not None
+
+
+def test_short_runs_and_duplicate_seeds_are_noted(three):
+    write_run(three / "short", 4, end=300_000)
+    write_run(three / "again", 3)
+    group = only_group(three, three / "again")
+    assert len(group.runs) == 5  # each folder is read once
+    notes = " ".join(group.notes)
+    assert re.search(r"short ends at 300,000 steps, others at 1,000,000; all are compared at 300,000", notes)
+    assert len(re.findall(r"has seed 3, like another run of its group", notes)) == 2
+
+
+def test_one_run_gets_no_verdict(tmp_path):
+    write_run(tmp_path / "s1")
+    group = only_group(tmp_path)
+    result = compare(group, figure())
+    assert result.outcome == "one run"
+    assert math.isnan(result.low)
+
+
+def test_our_policy_is_the_one_that_the_figure_measured(three):
+    group = only_group(three)
+    sampled, greedy = compare(group, figure()), compare(group, figure(protocol="deterministic, evaluation"))
+    assert sampled.policy == "sampled"
+    assert "theirs a separate evaluation" in " ".join(sampled.caveats)
+    assert greedy.policy == "deterministic"
+    assert greedy.scores.mean() == pytest.approx(sampled.scores.mean() + 100)
+    assert "v4 changed the MuJoCo bindings" in sampled.caveats[0]
+
+
+def test_a_curve_is_compared_at_our_last_step_and_a_later_score_not_at_all(tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path / f"s{seed}", seed, end=500_000)
+    group = only_group(tmp_path)
+    curve = Figure("theirs", "PPO", "HalfCheetah-v3", "sampled, evaluation", 10,
+                   np.array([0, 1_000_000]), np.array([0.0, 8000.0]), np.array([0.0, 10.0]))  # fmt: skip
+    assert (compare(group, curve).step, compare(group, curve).mean) == (500_000, 4000.0)
+    assert compare(group, figure()) is None
+    assert compare(group, figure(env_id="Ant-v3", step=400_000)) is None
+
+
+def test_the_step_at_which_their_level_was_reached(three):
+    group = only_group(three)
+    assert compare(group, figure(mean=2516.0)).steps_to == pytest.approx(250_000, rel=0.1)
+    assert math.isnan(compare(group, figure(mean=6000.0)).steps_to)
+
+
+def test_comparisons_at_our_last_step_come_first_then_the_highest(three):
+    figures = [figure(1.0), figure(3.0), figure(9.0, step=500_000), figure(2.0, env_id="Ant-v3")]
+    assert [c.mean for c in compare_all(only_group(three), figures)] == [3.0, 1.0, 9.0]

@@ -1,0 +1,67 @@
+"""A session prints the resolved settings, and commands that work as they are printed."""
+
+import contextlib
+import io
+import shlex
+
+import pytest
+from command_line import SIZES
+from rich.console import Console
+
+from ppo import Config, Trainer
+from ppo.cli import main as cli
+from ppo.cli import session
+
+SETTINGS = {name.replace("-", "_"): value for name, value in SIZES.items()} | {"hidden_sizes": [8], "compile": "off"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def lines_of(trainer):
+    with contextlib.closing(trainer.envs):
+        return dict(session.describe(trainer))
+
+
+def test_the_description_has_the_sizes_of_the_run():
+    lines = lines_of(Trainer(Config().replace(SETTINGS | {"total_timesteps": 256})))
+    assert lines["rollout"] == "T 16 x N 2 = 32 steps"
+    assert lines["update"] == "1 epochs x 2 minibatches of B 16 x L 1, adam"
+    assert lines["environment"].startswith("CartPole-v1: 2 x ")
+    assert lines["policy"].startswith("mlp, ")
+
+
+def test_a_checkpoint_that_truncates_episodes_is_noted():
+    short = Trainer(Config().replace(SETTINGS | {"checkpoint_every": 1}))
+    assert lines_of(short)["note"] == (
+        "a checkpoint every 16 steps truncates episodes, which last up to 500 steps; raise --checkpoint-every"
+    )
+    assert "note" not in lines_of(Trainer(Config().replace(SETTINGS)))
+
+
+def test_the_command_to_train_from_a_pretrained_policy_can_be_run(capsys):
+    config = Config().replace(
+        SETTINGS | {"env_id": "text/Copy-v0", "env_kwargs": {"length": 3}, "total_timesteps": 256}
+    )
+    output = io.StringIO()
+    session.pretrain(Trainer(config), "", 5, Console(file=output, soft_wrap=True))
+    (line,) = (line for line in output.getvalue().splitlines() if "train from it" in line)
+    command = cli.parse(shlex.split(line.split("ppo train ")[1].join(["train ", ""])))
+    assert command.settings.env_kwargs == {"length": 3}
+    assert command.settings.init_from == command.settings.reference == "runs/text_Copy-v0__ppo__s1"
+
+
+def test_a_summary_of_rated_texts(tmp_path):
+    path = tmp_path / "rated.jsonl"
+    path.write_text('{"text": "good film", "ratings": [3, 4]}\n{"text": "a bad film", "ratings": [-3, -1, -2]}\n')
+    output = io.StringIO()
+    session.data("", path, Console(file=output, soft_wrap=True))
+    assert [line.strip() for line in output.getvalue().splitlines()][1:] == [
+        "texts  2, with 2 to 3 words",
+        "ratings  5 from -3 to 4, 2 to 3 per text",
+        "agreement  two raters order a pair of texts the same way in 1.000 of comparisons",
+        "first text  good film",
+    ]

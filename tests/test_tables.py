@@ -1,0 +1,74 @@
+"""Tables: numbers, rows and the sentence of the verdict."""
+
+import math
+
+import pytest
+from fake_runs import figure, only_group, three_runs, write_run
+
+from ppo.compare.curves import find_runs
+from ppo.compare.groups import compare_all, group_runs
+from ppo.compare.tables import between_rows, number, own_rows, published_rows, runs_text, span, verdict
+
+
+@pytest.fixture
+def group(tmp_path):
+    return only_group(three_runs(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(math.nan, "–"), (0.123, "0.12"), (25.04, "25.0"), (-1234.5, "-1,234"), (999.94, "999.9")]
+)
+def test_a_larger_number_has_fewer_decimals(value, text):
+    assert number(value) == text
+
+
+def test_an_interval_and_a_number_of_runs_as_text():
+    assert (span(1.0, 2000.0), span(math.nan, math.nan)) == ("[1.00, 2,000]", "–")
+    assert [runs_text(n) for n in (0, 1, 5)] == ["number of runs not stated", "one run", "5 runs"]
+
+
+def test_a_row_of_our_runs_has_mean_and_deviation(group):
+    _, sampled, deterministic = own_rows([group])
+    assert sampled[:6] == ("HalfCheetah-v5", "ppo", "3", "sampled", "1,000,000", "5,033 ± 152.8")
+    assert deterministic[3] == "deterministic"
+
+
+def test_a_row_of_a_comparison_has_the_difference_and_the_verdict(group):
+    (row,) = published_rows(compare_all(group, [figure(2500.0)]))[1:]
+    assert row[:4] == ("theirs, PPO, HalfCheetah-v3, 10 runs", "2,500 ± 100.0", "1,000,000", "5,033 (sampled)")
+    assert row[4].startswith("2,533 [")
+    assert row[5] == "better"
+    assert 200_000 < int(row[6].replace(",", "")) < 300_000  # of a rise to 5,000 over the first 500,000 steps
+
+
+def test_two_groups_are_compared_by_the_probability_of_improvement(tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path / f"a{seed}", seed, level=5000.0 + seed, gamma=0.9)
+        write_run(tmp_path / f"b{seed}", seed, level=100.0 + seed, gamma=0.5)
+    _, row = between_rows(group_runs(find_runs([tmp_path])[0]))
+    assert row[1:3] == ("ppo, gamma 0.5 (2 runs)", "ppo, gamma 0.9 (2 runs)")
+    assert row[-3:] == ("101.5", "5,002", "0.00")
+
+
+def test_the_verdict_is_against_the_highest_figure_over_several_runs(group):
+    figures = [figure(4000.0), figure(9999.0, seeds=1), figure(6000.0, std=10.0)]
+    text = verdict(group, compare_all(group, figures))
+    assert text.startswith(
+        "HalfCheetah-v5, ppo (3 runs): 5,033 at 1,000,000 steps (sampled policy), worse than theirs's 6,000"
+    )
+    assert "difference -966.7" in text
+    assert text.endswith("multi-run figures at this budget: worse 1")  # both are of one source: counted once
+
+
+def test_without_a_figure_over_several_runs_there_is_no_verdict(group):
+    assert verdict(group, compare_all(group, [figure(seeds=1)])).endswith(
+        "ppo (3 runs): no verdict, since no published figure has several runs and the same budget"
+    )
+
+
+def test_one_run_gets_no_verdict(tmp_path):
+    write_run(tmp_path / "s1")
+    group = only_group(tmp_path)
+    assert verdict(group, compare_all(group, [figure()])).endswith(
+        "no verdict, since one run has no interval; train more seeds"
+    )
