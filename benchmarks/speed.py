@@ -27,12 +27,12 @@ from typing import Any
 
 import tyro
 
+from benchmarks.runs import RESULTS
 from benchmarks.speed_loops import Row, measure_bound, measure_ours
 from benchmarks.speed_peer import measure_peer
 from benchmarks.speed_report import write
 from benchmarks.speed_text import tokens_per_second
 from benchmarks.speed_times import times
-from benchmarks.trained import RESULTS
 from ppo.run.files import write_atomically
 
 ROOT = Path(__file__).parents[1]

@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.trained import markdown
+from benchmarks.runs import markdown
 
 PEER = "Stable-Baselines3 / sb3-contrib"
 
