@@ -113,7 +113,7 @@ def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
     Args:
         rounds: rounds of each comparison.
         only: measure only the rows whose name contains this; "times", "scale" and "text" are names too. Empty: everything.
-        again: measure also what is already there.
+        again: measure every part again.
     """
     versions = installed()
     peers = versions.keys() >= PEERS
@@ -125,10 +125,10 @@ def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
     results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     results = {"rows": {}, "measured": {}} | results
     stamp = fingerprint(rounds, machine, versions)
-    for name, measured in parts.items():
+    for name, part in parts.items():
         if only not in name or (results["measured"].get(name) == stamp and not again):
             continue
-        (results["rows"] if name in ROWS else results)[name] = measured()
+        (results["rows"] if name in ROWS else results)[name] = part()
         results["measured"][name] = stamp
         results |= {
             "date": datetime.date.today().isoformat(), "machine": machine, "versions": versions,
