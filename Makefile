@@ -1,4 +1,4 @@
-# The daily habits; CI runs the same commands.
+# Daily commands; CI runs the same ones.
 BIN = .venv/bin
 .PHONY: setup format lint test test-all
 

@@ -1,1 +1,1 @@
-"""Benchmarks: what the project claims, as commands that anyone can run."""
+"""Benchmarks: commands that measure the figures of the README."""

@@ -1,9 +1,9 @@
-"""PPO near a reference, against the exact optimum: text/Frontier-v0 at several weights of the divergence.
+"""PPO with a KL penalty, against the exact optimum: text/Frontier-v0 at several weights β of the penalty.
 
     python -m benchmarks.frontier
 
-A reference is pretrained on the task's demonstrations, PPO starts from it and is kept near it. All 1,365 sequences can be
-written down, so that reward, divergence and the distance from the best policy are computed, not sampled.
+A reference policy is pretrained on the task's demonstrations. PPO starts from it, with a KL penalty to it. All 1,365 sequences
+can be enumerated, so that reward, divergence and the distance from the optimal policy are computed, not sampled.
 """
 
 import json
@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import torch
 import tyro
 
-from benchmarks.trained import RESULTS, settings, spread, trained, write_result
+from benchmarks.runs import RESULTS, finish, settings, spread, write_result
 from ppo.run.load import load
 from ppo.supervised.pretrain import pretrain
 from ppo.text.tasks.frontier import log_probs, optimum, reward_and_kl
@@ -24,9 +24,9 @@ from ppo.text.tasks.frontier import log_probs, optimum, reward_and_kl
 ENV = "text/Frontier-v0"
 BETAS, SEEDS = (1.0, 0.5, 0.25), (1, 2, 3)
 STEPS = 8_000_000
-# At the optimum every sequence is worth the same, so that what is left to learn is small: many places, each batch used
-# once, and a λ that trusts the critic. With the preset's 0.95 and four epochs the distance stayed at 0.05.
-CLOSE = {
+# Near the optimum all sequences have the same value, so the gradients are small: many environments, one epoch, and a λ that
+# relies on the critic. With the preset's 0.95 and four epochs the distance stayed at 0.05.
+SETTINGS = {
     "num_envs": 256, "num_steps": 32, "num_minibatches": 4, "update_epochs": 1, "gae_lambda": 0.7, "learning_rate": 2e-3,
     "ent_coef": 0.0,
 }  # fmt: skip
@@ -35,7 +35,7 @@ RUNS = Path("runs/frontier")
 
 @dataclass(frozen=True)
 class Point:
-    """Where a seed's policy came to lie, and where the best one does."""
+    """Reward and divergence of one seed's policy and of the optimal policy."""
 
     beta: float
     seed: int
@@ -47,23 +47,25 @@ class Point:
 
 
 def train(beta: float, seed: int, start: Path) -> Point:
-    """Train one seed near the reference, and measure where it came to lie."""
-    run = near(beta, seed, start)
+    """Train one seed, and return its reward, its divergence and its distance from the optimal policy."""
+    run = penalized(beta, seed, start)
     reference, policy = sequence_log_probs(start), sequence_log_probs(run)
     best = optimum(reference, beta)
     distance = float((policy.exp() - best.exp()).abs().sum() / 2)
     return Point(beta, seed, *reward_and_kl(policy, reference), *reward_and_kl(best, reference), distance)
 
 
-def near(beta: float, seed: int, start: Path) -> Path:
-    """Return the run at a weight β of the divergence; that at a small one goes on from the run at twice the weight.
+def penalized(beta: float, seed: int, start: Path) -> Path:
+    """Return the run at a weight β of the KL penalty; a small β starts from the run at twice the weight.
 
-    From the reference itself, at β 0.25, a sequence that the optimum writes in 2 % of cases and the reference in 0.06 % is
-    given up before it was seen often enough: the divergence is then 2 % too large, the total variation 0.03.
+    From the reference policy itself, at β 0.25, PPO gives up a sequence before it is sampled often enough (the optimum
+    samples it with probability 2 %, the reference with 0.06 %): the divergence is then 2 % too large, the total variation 0.03.
     """
-    begin = near(2 * beta, seed, start) if beta < 0.5 else start
-    from_it = {"init_from": str(begin), "reference": str(start), "kl_coef": beta}
-    return trained(settings(ENV, RUNS, f"beta{beta}", seed, total_timesteps=STEPS, eval_episodes=0, **CLOSE, **from_it))
+    begin = penalized(2 * beta, seed, start) if beta < 0.5 else start
+    penalty = {"init_from": str(begin), "reference": str(start), "kl_coef": beta}
+    return finish(
+        settings(ENV, RUNS, f"beta{beta}", seed, total_timesteps=STEPS, eval_episodes=0, **SETTINGS, **penalty)
+    )
 
 
 def sequence_log_probs(run: Path) -> torch.Tensor:
@@ -73,15 +75,15 @@ def sequence_log_probs(run: Path) -> torch.Tensor:
 
 
 def table(points: list[Point]) -> list[tuple[str, ...]]:
-    """Return a row for each β: mean over seeds, what it is to be, and the distance of each seed."""
-    head = ("β", "E[r]", "exact", "KL, nats", "exact", "total variation, each seed")
+    """Return a row for each β: means over seeds, the exact values, and the distance of each seed."""
+    head = ("β", "E[r]", "exact", "KL, nats", "exact", "total variation, by seed")
     rows: list[tuple[str, ...]] = [head]
     for beta in sorted(BETAS):
-        found = [p for p in points if p.beta == beta]
-        reward, kl = ([getattr(p, name) for p in found] for name in ("reward", "kl"))
+        seeds = [p for p in points if p.beta == beta]
+        reward, kl = ([getattr(p, name) for p in seeds] for name in ("reward", "kl"))
         rows.append((
-            f"{beta}", spread(reward, 3), f"{found[0].best_reward:.3f}", spread(kl, 3), f"{found[0].best_kl:.3f}",
-            ", ".join(f"{p.total_variation:.4f}" for p in found),
+            f"{beta}", spread(reward, 3), f"{seeds[0].best_reward:.3f}", spread(kl, 3), f"{seeds[0].best_kl:.3f}",
+            ", ".join(f"{p.total_variation:.4f}" for p in seeds),
         ))  # fmt: skip
     return rows
 
@@ -93,24 +95,24 @@ def draw(points: list[Point], start: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     axes.plot([kl for _, kl in curve], [reward for reward, _ in curve], color="0.5", label="exact frontier")
     for beta in sorted(BETAS):
-        found = [p for p in points if p.beta == beta]
-        axes.plot([p.kl for p in found], [p.reward for p in found], "o", markersize=5, label=f"PPO, β = {beta}")
-    axes.set(xlabel="KL(π ‖ π_ref), nats a sequence", ylabel="E[r]", title=ENV)
+        seeds = [p for p in points if p.beta == beta]
+        axes.plot([p.kl for p in seeds], [p.reward for p in seeds], "o", markersize=5, label=f"PPO, β = {beta}")
+    axes.set(xlabel="KL(π ‖ π_ref), nats per sequence", ylabel="E[r]", title=ENV)
     axes.legend()
     figure.savefig(RESULTS / "frontier.png", dpi=110)
 
 
 def main(jobs: int = 2) -> None:
-    """Train what is missing, and write table, figures and picture."""
+    """Train the missing runs, and write table, figures and picture."""
     torch.set_num_threads(1)
-    start = trained(settings(ENV, RUNS, "reference", 1, total_timesteps=1_000_000, eval_episodes=0), pretrain)
+    start = finish(settings(ENV, RUNS, "reference", 1, total_timesteps=1_000_000, eval_episodes=0), pretrain)
     points: list[Point] = []
     with ProcessPoolExecutor(jobs) as pool:
-        for beta in BETAS:  # the large ones first: small ones begin at their runs
+        for beta in BETAS:  # from large to small: a small β starts from the run at a larger one
             points += pool.map(train, *zip(*product([beta], SEEDS, [start]), strict=True))
     (RESULTS / "frontier.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
     draw(points, start)
-    protocol = f"{STEPS:,} tokens at each β (0.25 goes on from 0.5), {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
+    protocol = f"{STEPS:,} tokens at each β (the runs at 0.25 continue those at 0.5), {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
     write_result("frontier", "Frontier", protocol, table(points))
 
 

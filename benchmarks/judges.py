@@ -1,4 +1,4 @@
-"""Judges of a text that nothing was trained on: what `--env-kwargs judge benchmarks.judges:vader` logs beside the reward."""
+"""Judges that score a text and are not trained on: `--env-kwargs judge benchmarks.judges:vader` logs their scores."""
 
 from functools import cache
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.q_learning
 
-Both learn by acting alone; dynamic programming, which knows the process, gives what they are to come to.
+Both learn only from their own steps; dynamic programming on the known process gives the exact values.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from benchmarks.trained import settings, spread, trained, write_result
+from benchmarks.runs import finish, settings, spread, write_result
 from ppo import load_policy, preset
 from ppo.envs.traffic_light import ACTIONS, STATES, best_values
 
@@ -25,17 +25,17 @@ def learn(seed: int, gamma: float, epsilon: float = 0.2) -> np.ndarray:
     state, _ = env.reset(seed=seed)
     for _ in range(STEPS):
         action = int(rng.integers(2)) if rng.random() < epsilon else int(values[state].argmax())
-        after, reward, terminated, truncated, _ = env.step(action)
+        next_state, reward, terminated, truncated, _ = env.step(action)
         visits[state, action] += 1
-        target = float(reward) + gamma * (0.0 if terminated else values[after].max())
+        target = float(reward) + gamma * (0.0 if terminated else values[next_state].max())
         values[state, action] += (target - values[state, action]) / visits[state, action] ** 0.7
-        state = env.reset()[0] if terminated or truncated else after
+        state = env.reset()[0] if terminated or truncated else next_state
     return values
 
 
 def actor_critic(seed: int) -> tuple[list[int], list[float]]:
-    """Return the greedy action at each light and its value, of PPO with its preset."""
-    player = load_policy(trained(settings("TrafficLight-v0", Path("runs/q_learning"), "light", seed)))
+    """Return the deterministic action of PPO's preset at each light, and its value."""
+    player = load_policy(finish(settings("TrafficLight-v0", Path("runs/q_learning"), "light", seed)))
     with torch.no_grad():
         obs = torch.arange(2).unsqueeze(0)  # (1, 2)
         _, values, _ = player.policy(obs, player.policy.initial_state(2), torch.ones(1, 2, dtype=torch.bool))
@@ -43,16 +43,16 @@ def actor_critic(seed: int) -> tuple[list[int], list[float]]:
 
 
 def main() -> None:
-    """Write the table."""
+    """Learn by both methods and write the table."""
     gamma = preset("TrafficLight-v0")[1].gamma
-    exact, found = best_values(gamma), [learn(seed, gamma) for seed in SEEDS]
-    played = [actor_critic(seed) for seed in SEEDS]
-    rows: list[tuple[str, ...]] = [("at", "do", "Q*", "Q-learning", "V of PPO", "PPO does")]
+    exact, learnt = best_values(gamma), [learn(seed, gamma) for seed in SEEDS]
+    policies = [actor_critic(seed) for seed in SEEDS]
+    rows: list[tuple[str, ...]] = [("state", "action", "Q*", "Q-learning", "V of PPO", "chosen by PPO")]
     for s, state in enumerate(STATES):
         for a, action in enumerate(ACTIONS):
-            value = spread([values[s] for _, values in played], 3) if exact[s, a] == exact[s].max() else ""
-            does = f"{sum(actions[s] == a for actions, _ in played)} of {len(SEEDS)}"
-            rows.append((state, action, f"{exact[s, a]:.3f}", spread([q[s, a] for q in found], 3), value, does))
+            value = spread([values[s] for _, values in policies], 3) if exact[s, a] == exact[s].max() else ""
+            chosen = f"{sum(actions[s] == a for actions, _ in policies)} of {len(SEEDS)}"
+            rows.append((state, action, f"{exact[s, a]:.3f}", spread([q[s, a] for q in learnt], 3), value, chosen))
     protocol = f"γ {gamma}, {len(SEEDS)} seeds, mean ± standard deviation; Q-learning {STEPS:,} steps."
     write_result("q_learning", "The traffic light", protocol, rows)
 

@@ -1,10 +1,10 @@
-"""From human ratings to a tuned text policy: language model, reward models, PPO near the reference, and a report.
+"""From human ratings to a tuned text policy: language model, reward models, PPO with a KL penalty, and a report.
 
     python -m benchmarks.rlhf
 
-A GRU learns to write like 10,604 snippets of movie reviews, a second one what half of their raters prefer. PPO then raises
-that reward at several weights β of the divergence from the language model, and without any what models of few ratings
-say. Held-out judges tell what it is worth: a reward model of the other raters, and VADER's lexicon.
+A GRU learns to write like 10,604 snippets of movie reviews, and a reward model learns the preferences of half of their raters.
+PPO then maximises that reward at several weights β of the KL penalty to the language model, and without penalty the rewards of
+models of few ratings. Independent judges measure the result: a reward model of the other raters, and VADER's lexicon.
 """
 
 import csv
@@ -17,15 +17,15 @@ from functools import partial
 from itertools import pairwise, product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import tyro
 
 from benchmarks.judges import vader
-from benchmarks.rlhf_report import Point, draw, gained, said, table, turning, within
-from benchmarks.trained import RESULTS, markdown, settings, trained
+from benchmarks.rlhf_report import Point, draw, gain, peaks, quality_line, table, within
+from benchmarks.runs import RESULTS, finish, markdown, settings
 from ppo.loop.reference import divergence
 from ppo.run.files import write_atomically
 from ppo.run.load import load
@@ -40,162 +40,171 @@ from ppo.text.reward_model import RewardModel, shown
 ENV, DATA = "text/Write-v0", "hutto-movies"
 WRITE: dict[str, Any] = {"corpus": DATA, "size": 3000, "max_tokens": 24}
 BETAS, SEEDS = (0.0, 0.03, 0.1, 0.3), (1, 2, 3)
-READ, RATED, STEPS = 1_500_000, 800_000, 400_000  # tokens of pretraining, of a reward model, of PPO
-FEW, FREE = 500, 200_000  # texts of a poor reward model, tokens of PPO on it
+LANGUAGE_TOKENS, REWARD_TOKENS, STEPS = 1_500_000, 800_000, 400_000  # of pretraining, of a reward model, of PPO
+FEW, FEW_STEPS = 500, 200_000  # texts of a poor reward model, tokens of PPO on it
 SAMPLES = 500  # of each checkpoint
-NEAR = 10.0  # nats a sequence from the language model that samples are shown at
+NEAR = 10.0  # nats per sequence from the language model: the report quotes samples of the smallest β within it
 EXAMPLES = 6
 JUDGES = ("others", "vader")
 RUNS = Path("runs/rlhf")
 
 
-def read(policy: str) -> Path:
+class Models(NamedTuple):
+    """The runs that every PPO run needs: a language model, and the reward models of the two halves of the raters."""
+
+    language: Path
+    reward: Path
+    others: Path
+
+
+def language_model(policy: str) -> Path:
     """Return a language model of the reviews."""
-    return trained(
-        settings(
-            ENV, RUNS, f"read_{policy}", 1, total_timesteps=READ, env_kwargs=WRITE, learning_rate=3e-3, policy=policy
-        ),
-        pretrain,
-    )
+    options = {"env_kwargs": WRITE, "learning_rate": 3e-3, "policy": policy}
+    return finish(settings(ENV, RUNS, f"read_{policy}", 1, total_timesteps=LANGUAGE_TOKENS, **options), pretrain)
 
 
-def rate(raters: str, name: str, source: str) -> Path:
+def reward_model(raters: str, name: str, source: str) -> Path:
     """Return a reward model of some raters."""
     small = {"num_envs": 16, "num_minibatches": 1, "learning_rate": 1e-3}
-    config = settings(ENV, RUNS, f"rate_{name}", 1, total_timesteps=RATED, env_kwargs=WRITE, **small)
-    return trained(config, partial(train_reward_model, source=source, raters=raters))
+    config = settings(ENV, RUNS, f"rate_{name}", 1, total_timesteps=REWARD_TOKENS, env_kwargs=WRITE, **small)
+    return finish(config, partial(train_reward_model, source=source, raters=raters))
+
+
+def few_ratings_model(seed: int) -> Path:
+    """Return a reward model of a few texts, other ones for each seed."""
+    path, data = RUNS / f"few{seed}.jsonl", ratings.read(DATA)
+    indices = split()[0][FEW * (seed - 1) : FEW * seed]
+    rows = ({"text": data.texts[n], "ratings": list(data.ratings[n])} for n in indices)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return reward_model("even", path.stem, str(path))
 
 
 def tune(name: str, beta: float, seed: int, start: Path, model: Path, **more: Any) -> Path:
-    """Return a policy that was trained on a reward model, near the language model."""
-    close = {"init_from": str(start), "reference": str(start), "kl_coef": beta, "keep_checkpoints": True}
+    """Return a policy that PPO trained on a reward model, with a KL penalty to the language model."""
+    penalty = {"init_from": str(start), "reference": str(start), "kl_coef": beta, "keep_checkpoints": True}
     rewarded = {"env_kwargs": WRITE | {"reward": str(model)}, "eval_episodes": 0}
-    return trained(settings(ENV, RUNS, name, seed, **close, **rewarded, **more))
+    return finish(settings(ENV, RUNS, name, seed, **penalty, **rewarded, **more))
 
 
-def near(beta: float, seed: int, start: Path, model: Path, others: Path) -> list[Point]:
-    """Return what a policy comes to write like at a β."""
-    run = tune(f"tune_{beta}", beta, seed, start, model, total_timesteps=STEPS)
-    return measured(run, "all", beta, seed, start, (model, others))
+def tune_at(beta: float, seed: int, models: Models) -> Path:
+    """Return the policy at a weight β of the KL penalty, with the reward model of all texts."""
+    return tune(f"tune_{beta}", beta, seed, models.language, models.reward, total_timesteps=STEPS)
 
 
-def few(seed: int) -> Path:
-    """Return a reward model of a few texts, of each seed its own."""
-    path, given = RUNS / f"few{seed}.jsonl", ratings.read(DATA)
-    chosen = split()[0][FEW * (seed - 1) : FEW * seed]
-    rows = ({"text": given.texts[n], "ratings": list(given.ratings[n])} for n in chosen)
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
-    return rate("even", path.stem, str(path))
+def penalized_points(beta: float, seed: int, models: Models) -> list[Point]:
+    """Train at a weight β of the KL penalty and return the figures of every checkpoint."""
+    return measure_run(tune_at(beta, seed, models), "all", beta, seed, models)
 
 
-def free(seed: int, start: Path, others: Path) -> list[Point]:
-    """Return what a policy comes to write like on a poor reward model when nothing holds it back."""
-    model = few(seed)
-    run = tune("free", 0.0, seed, start, model, total_timesteps=FREE, learning_rate=3e-4)
-    return measured(run, "few", 0.0, seed, start, (model, others))
+def few_ratings_points(seed: int, models: Models) -> list[Point]:
+    """Train on a poor reward model without a KL penalty and return the figures of every checkpoint."""
+    poor = models._replace(reward=few_ratings_model(seed))
+    run = tune("free", 0.0, seed, poor.language, poor.reward, total_timesteps=FEW_STEPS, learning_rate=3e-4)
+    return measure_run(run, "few", 0.0, seed, poor)
 
 
-def measured(run: Path, kind: str, beta: float, seed: int, start: Path, models: tuple[Path, Path]) -> list[Point]:
-    """Return what a run's checkpoints write like, the language model's own writing first."""
+def measure_run(run: Path, kind: str, beta: float, seed: int, models: Models) -> list[Point]:
+    """Return the figures of a run's checkpoints, those of the language model first."""
     names = sorted(path.stem for path in (run / "checkpoints").glob("iteration_*"))
-    written = [(start, "latest"), *((run, name) for name in names)]
-    return [point(*which, kind, beta, seed, start, models) for which in written]
+    checkpoints = [(models.language, "latest"), *((run, name) for name in names)]
+    return [measure_checkpoint(*checkpoint, kind, beta, seed, models) for checkpoint in checkpoints]
 
 
 @torch.no_grad()
-def point(
-    run: Path, checkpoint: str, kind: str, beta: float, seed: int, start: Path, models: tuple[Path, Path]
-) -> Point:
-    """Return what a checkpoint writes like."""
-    saved, reference = load(run, checkpoint), load(start).policy
-    written = [completion for completion, _ in sample(run, SAMPLES, checkpoint=checkpoint, seed=seed)]
-    texts = [list(c.response_ids) for c in written]
-    end, state = written[0].vocabulary.end, saved.policy.initial_state(len(texts))
+def measure_checkpoint(run: Path, checkpoint: str, kind: str, beta: float, seed: int, models: Models) -> Point:
+    """Return the figures of a checkpoint's samples."""
+    saved, reference = load(run, checkpoint), load(models.language).policy
+    samples = [completion for completion, _ in sample(run, SAMPLES, checkpoint=checkpoint, seed=seed)]
+    texts = [list(c.response_ids) for c in samples]
+    end, state = samples[0].vocabulary.end, saved.policy.initial_state(len(texts))
     tokens, starts = shown(texts, end)
     obs, begins = packed(saved.obs_space, tokens, state.device), torch.from_numpy(starts)
     dist, ref = saved.policy(obs, state, begins)[0], reference(obs, state, begins)[0]
-    lengths = np.array([len(c.response_ids) + c.ended for c in written])  # decisions
+    lengths = np.array([len(c.response_ids) + c.ended for c in samples])  # decisions
     decided = np.arange(len(tokens))[:, None] < lengths
     following = torch.from_numpy(np.vstack([tokens[1:], tokens[-1:]]))
     per_token = ref.log_prob(following).numpy()[decided].mean()
-    model, others = (RewardModel(str(path), written[0].vocabulary) for path in models)
+    model, others = (RewardModel(str(path), samples[0].vocabulary) for path in models[1:])
     return Point(
-        kind, beta, seed, saved.meta["global_step"] if run != start else 0, statistics.fmean(model.of(texts)),
-        statistics.fmean(others.of(texts)), statistics.fmean(vader(written)),
+        kind, beta, seed, saved.meta["global_step"] if run != models.language else 0, statistics.fmean(model.of(texts)),
+        statistics.fmean(others.of(texts)), statistics.fmean(vader(samples)),
         float((divergence(dist, ref).numpy() * decided).sum(0).mean()), float(np.exp(-per_token)), distinct(texts),
-        statistics.fmean(c.ended for c in written), float(lengths.mean()),
+        statistics.fmean(c.ended for c in samples), float(lengths.mean()),
     )  # fmt: skip
 
 
 def distinct(texts: list[list[int]]) -> float:
-    """Return of all pairs of neighbouring words the share of different ones (Li et al. 2016, distinct-2)."""
+    """Return the number of distinct pairs of neighbouring words by the number of all (Li et al. 2016, distinct-2)."""
     pairs = [pair for text in texts for pair in pairwise(text)]
     return len(set(pairs)) / max(1, len(pairs))
 
 
 def split() -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the texts to learn from, and of those that are held out."""
+    """Return the indices of the training texts and of the held-out texts."""
     training, held_out = corpus.split(list(range(len(ratings.read(DATA).texts))), DATA)
     return np.array(training), np.array(held_out)
 
 
-def modelled(model: Path) -> dict[str, Any]:
-    """Return the figures of a reward model, on the texts that are held out of all."""
-    given, held_out = ratings.read(DATA), split()[1]
+def model_quality(model: Path) -> dict[str, Any]:
+    """Return the quality of a reward model on the held-out texts."""
+    data, held_out = ratings.read(DATA), split()[1]
     vocabulary = corpus.vocabulary_of(corpus.read_lines(DATA), "words", WRITE["size"])
-    texts = [vocabulary.encode(given.texts[n]) for n in held_out]
+    texts = [vocabulary.encode(data.texts[n]) for n in held_out]
     scores = np.array(RewardModel(str(model), vocabulary).of(texts))
-    return asdict(quality(scores, given, held_out, np.array([len(text) for text in texts])))
+    return asdict(quality(scores, data, held_out, np.array([len(text) for text in texts])))
 
 
-def counted(penalty: float = 3.0) -> dict[str, Any]:
-    """Return the same figures of a ridge regression on which words a text has: what these texts teach without their order."""
-    given = ratings.read(DATA)
-    words = [set(corpus.vocabulary_of([text], "words").symbols) for text in given.texts]
+def ridge_quality(penalty: float = 3.0) -> dict[str, Any]:
+    """Return the same for a ridge regression on the words of a text, which ignores their order."""
+    data = ratings.read(DATA)
+    words = [set(corpus.vocabulary_of([text], "words").symbols) for text in data.texts]
     training, held_out = split()
     counts = Counter(word for n in training for word in words[n])
     columns = {word: n for n, word in enumerate(word for word, count in counts.items() if count > 2)}
     table = np.zeros((len(words), len(columns)))
-    for row, found in zip(table, words, strict=True):
-        for word in found & columns.keys():
+    for row, text in zip(table, words, strict=True):
+        for word in text & columns.keys():
             row[columns[word]] = np.log(len(training) / counts[word])
     table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-9)
-    means = np.array([np.mean(each) for each in given.ratings])
+    means = np.array([np.mean(rating) for rating in data.ratings])
     x, y = table[training], means[training] - means[training].mean()
     weights = np.linalg.solve(x.T @ x + penalty * np.eye(len(columns)), x.T @ y)
-    lengths = np.array([len(given.texts[n].split()) for n in held_out])
-    return asdict(quality(table[held_out] @ weights, given, held_out, lengths))
+    lengths = np.array([len(data.texts[n].split()) for n in held_out])
+    return asdict(quality(table[held_out] @ weights, data, held_out, lengths))
 
 
 def perplexity(run: Path) -> float:
-    """Return the perplexity on held-out reviews of the policy that pretraining kept."""
+    """Return the lowest perplexity on held-out reviews in a run of pretraining."""
     with (run / "progress.csv").open(encoding="utf-8") as file:
         return min(float(row["eval/perplexity"] or "inf") for row in csv.DictReader(file))
 
 
 def examples(run: Path) -> list[str]:
-    """Return what a run writes from the same noise."""
+    """Return samples of a run; all runs draw from the same noise."""
     return [str(completion).removeprefix(" → ") for completion, _ in sample(run, EXAMPLES, seed=0)]
 
 
-def main(jobs: int = 2) -> None:
-    """Train what is missing, measure it, and write the report."""
-    torch.set_num_threads(1)
-    ratings.fetch(DATA)
+def train_all(jobs: int) -> tuple[Models, Path, list[Point], list[Point]]:
+    """Train the missing runs.
+
+    Returns:
+        The models, a transformer as language model, the points of the reward model of all texts, and of models of few texts.
+    """
     with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
-        first = (
-            pool.submit(read, "gru"), pool.submit(rate, "even", "even", DATA), pool.submit(rate, "odd", "odd", DATA),
-            pool.submit(read, "transformer"),
-        )  # fmt: skip
-        start, model, others, transformer = (each.result() for each in first)
-        told = [pool.submit(near, beta, seed, start, model, others) for beta, seed in product(BETAS, SEEDS)]
-        untied = [pool.submit(free, seed, start, others) for seed in SEEDS]
-        points, loose = ([p for each in found for p in each.result()] for found in (told, untied))
-    (RESULTS / "rlhf.json").write_text(json.dumps([asdict(p) for p in points + loose], indent=1) + "\n")
-    draw({"a model of all texts": points, f"models of {FEW} texts": loose}, RESULTS / "rlhf.png")
+        language = pool.submit(language_model, "gru")
+        even, odd = (pool.submit(reward_model, half, half, DATA) for half in ("even", "odd"))
+        transformer = pool.submit(language_model, "transformer")
+        models = Models(language.result(), even.result(), odd.result())
+        all_texts = [pool.submit(penalized_points, beta, seed, models) for beta, seed in product(BETAS, SEEDS)]
+        few_texts = [pool.submit(few_ratings_points, seed, models) for seed in SEEDS]
+        points, few = ([p for job in jobs for p in job.result()] for jobs in (all_texts, few_texts))
+        return models, transformer.result(), points, few
+
+
+def report(models: Models, transformer: Path, points: list[Point], few: list[Point]) -> str:
+    """Return the page."""
     beta = within(points, NEAR)
-    chosen = tune(f"tune_{beta}", beta, SEEDS[0], start, model, total_timesteps=STEPS)
-    pairs = zip(examples(start), examples(chosen), strict=True)
+    pairs = zip(examples(models.language), examples(tune_at(beta, SEEDS[0], models)), strict=True)
     text = [
         "# From human ratings to a tuned text policy\n",
         f"{DATA}: PPO for {STEPS:,} tokens, {len(SEEDS)} seeds of PPO, one of the language model and of each reward "
@@ -203,22 +212,34 @@ def main(jobs: int = 2) -> None:
         "models learnt from the same texts, each from half of the raters. Made by `python -m benchmarks.rlhf`.\n",
         markdown(table(points)),
         "![reward and judges by divergence](rlhf.png)\n",
-        gained(points, beta) + ".\n",
-        f"Perplexity on held-out reviews: GRU {perplexity(start):.1f}, which all of this starts from; transformer "
+        gain(points, beta) + ".\n",
+        f"Perplexity on held-out reviews: GRU {perplexity(models.language):.1f}, the language model used here; transformer "
         f"{perplexity(transformer):.1f}.\n",
         "## How far a reward can be trusted\n",
-        f"With the model of all texts and β {min(BETAS)}:\n", *(f"- {turning(points, judge)}" for judge in JUDGES),
-        f"\nWith models of {FEW} texts, others for each seed, and PPO for {FREE:,} tokens:\n", markdown(table(loose)),
-        *(f"- {turning(loose, judge)}" for judge in JUDGES),
+        f"With the model of all texts and β {min(BETAS)}:\n", *(f"- {peaks(points, judge)}" for judge in JUDGES),
+        f"\nWith models of {FEW} texts, others for each seed, and PPO for {FEW_STEPS:,} tokens:\n", markdown(table(few)),
+        *(f"- {peaks(few, judge)}" for judge in JUDGES),
         "\n## Reward models\n",
-        said("even raters, trained on", modelled(model)), said("odd raters, a judge", modelled(others)),
-        *(said(f"{FEW} texts, seed {seed}", modelled(few(seed))) for seed in SEEDS),
-        said("a ridge regression on words, for comparison", counted()),
+        quality_line("even raters, trained on", model_quality(models.reward)),
+        quality_line("odd raters, a judge", model_quality(models.others)),
+        *(quality_line(f"{FEW} texts, seed {seed}", model_quality(few_ratings_model(seed))) for seed in SEEDS),
+        quality_line("a ridge regression on words, for comparison", ridge_quality()),
         "\n## Samples\n",
-        markdown([("language model", f"β {beta}, seed {SEEDS[0]}"), *((a, b) for a, b in pairs)]),
+        markdown([("language model", f"β {beta}, seed {SEEDS[0]}"), *pairs]),
     ]  # fmt: skip
-    (RESULTS / "rlhf.md").write_text("\n".join(text))
-    print("\n".join(text))
+    return "\n".join(text)
+
+
+def main(jobs: int = 2) -> None:
+    """Train the missing runs, measure them, and write the report."""
+    torch.set_num_threads(1)
+    ratings.fetch(DATA)
+    models, transformer, points, few = train_all(jobs)
+    (RESULTS / "rlhf.json").write_text(json.dumps([asdict(p) for p in points + few], indent=1) + "\n")
+    draw({"a model of all texts": points, f"models of {FEW} texts": few}, RESULTS / "rlhf.png")
+    text = report(models, transformer, points, few)
+    (RESULTS / "rlhf.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

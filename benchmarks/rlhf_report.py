@@ -1,4 +1,4 @@
-"""What `benchmarks.rlhf` found, as a table, sentences and a picture."""
+"""The results of `benchmarks.rlhf` as a table, sentences and a picture."""
 
 import statistics
 from dataclasses import astuple, dataclass, fields
@@ -7,23 +7,23 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks.trained import spread
+from benchmarks.runs import spread
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a checkpoint's samples are like; means over them."""
+    """Means over a checkpoint's samples."""
 
-    model: str  # kind of reward model that is trained on
+    model: str  # the reward model that PPO maximises: of all texts, or of few
     beta: float
     seed: int
     step: int
     reward: float
-    others: float  # of the model of the other raters
+    others: float  # reward by the model of the other raters
     vader: float
-    kl: float  # nats a sequence, from the language model
+    kl: float  # nats per sequence, to the language model
     perplexity: float  # under the language model
-    distinct: float  # of all pairs of neighbouring words, the share of different ones
+    distinct: float  # distinct pairs of neighbouring words by all pairs
     ended: float
     length: float
 
@@ -39,46 +39,46 @@ def table(points: list[Point]) -> list[tuple[str, ...]]:
     names = [field.name for field in fields(Point)][4:]
     rows: list[tuple[str, ...]] = [("", *names)]
     free, *_ = betas = sorted({p.beta for p in points})
-    found_of = {"language model": [run[0] for run in runs_at(points, free)]}
-    found_of |= {f"β {beta}": [run[-1] for run in runs_at(points, beta)] for beta in betas}
-    for name, found in found_of.items():
-        columns = list(zip(*map(astuple, found), strict=True))[4:]
+    seeds = {"language model": [run[0] for run in runs_at(points, free)]}
+    seeds |= {f"β {beta}": [run[-1] for run in runs_at(points, beta)] for beta in betas}
+    for name, values in seeds.items():
+        columns = list(zip(*map(astuple, values), strict=True))[4:]
         rows.append((name, *(spread(list(column), 2) for column in columns)))
     return rows
 
 
 def within(points: list[Point], nats: float) -> float:
-    """Return the smallest β whose runs end, on average, within so many nats of the language model; none: the largest."""
+    """Return the smallest β whose runs end on average within `nats` of the language model, or the largest β."""
     betas = sorted({p.beta for p in points})
     near = (beta for beta in betas if statistics.fmean(run[-1].kl for run in runs_at(points, beta)) <= nats)
     return next(near, betas[-1])
 
 
-def gained(points: list[Point], beta: float) -> str:
-    """Return what VADER says of a β at the end of its training, and how different its pairs of words are."""
+def gain(points: list[Point], beta: float) -> str:
+    """Return a sentence on VADER's gain at a β by the end of its training, and on its distinct pairs of words."""
     runs = runs_at(points, beta)
     gains = [run[-1].vader - run[0].vader for run in runs]
-    kept = [run[-1].distinct / run[0].distinct for run in runs]
+    ratios = [run[-1].distinct / run[0].distinct for run in runs]
     return (
-        f"β {beta} ends {statistics.fmean(run[-1].kl for run in runs):.1f} nats a sequence from the language model: VADER "
-        f"rises by {spread(gains, 2)}, distinct-2 is {spread(kept, 2)} of the language model's"
+        f"β {beta} ends {statistics.fmean(run[-1].kl for run in runs):.1f} nats per sequence from the language model: VADER "
+        f"rises by {spread(gains, 2)}, distinct-2 is {spread(ratios, 2)} times the language model's"
     )
 
 
-def turning(points: list[Point], judge: str) -> str:
-    """Return for each seed at the smallest β where a judge is highest, and what it and the reward come to at the end."""
-    each = []
+def peaks(points: list[Point], judge: str) -> str:
+    """Return a sentence on the smallest β: for each seed, a judge's highest score and its score at the end of training."""
+    seeds = []
     for run in runs_at(points, min(p.beta for p in points)):
         best, end = max(run, key=lambda p: getattr(p, judge)), run[-1]
-        each.append(
+        seeds.append(
             f"seed {end.seed} {getattr(best, judge):.2f} at {best.kl:.0f} nats (reward {best.reward:.2f}), "
             f"{getattr(end, judge):.2f} at {end.kl:.0f} ({end.reward:.2f})"
         )
-    return f"`{judge}`, at its highest and at the end: {'; '.join(each)}"
+    return f"`{judge}`, highest and at the end: {'; '.join(seeds)}"
 
 
 def draw(rows: dict[str, list[Point]], path: Path) -> None:
-    """Draw the reward that is trained on and what the judges say, by the divergence; a row for each kind of reward model."""
+    """Draw the reward and the judges' scores by the divergence; a row for each kind of reward model."""
     titles = {"reward": "reward, trained on", "others": "model of the other raters", "vader": "VADER"}
     figure, grid = plt.subplots(len(rows), 3, figsize=(12, 3.6 * len(rows)), layout="constrained", squeeze=False)
     for axes, (kind, points) in zip(grid, rows.items(), strict=True):
@@ -88,16 +88,17 @@ def draw(rows: dict[str, list[Point]], path: Path) -> None:
                     label = f"β = {beta}" if n == 0 else None
                     kls, values = [p.kl for p in run], [getattr(p, name) for p in run]
                     axis.plot(kls, values, "o-", color=f"C{number}", markersize=3, linewidth=1, label=label)
-            axis.set(xlabel="KL(π ‖ π_ref), nats a sequence", title=title)
+            axis.set(xlabel="KL(π ‖ π_ref), nats per sequence", title=title)
         axes[0].set_ylabel(kind)
         axes[0].legend()
     figure.savefig(path, dpi=110)
 
 
-def said(name: str, found: dict[str, Any]) -> str:
-    """Return a line on how well something tells held-out comparisons."""
-    lengths = ", ".join(f"{x:.3f}" for x in found["by_length"])
+def quality_line(name: str, figures: dict[str, Any]) -> str:
+    """Return a line on how well something predicts held-out comparisons."""
+    lengths = ", ".join(f"{x:.3f}" for x in figures["by_length"])
     return (
-        f"- {name}: {found['accuracy']:.3f} of held-out comparisons (another rater {found['agreement']:.3f}, the mean of all "
-        f"others {found['ceiling']:.3f}); short, middle, long texts {lengths}; calibration error {found['calibration']:.3f}"
+        f"- {name}: predicts {figures['accuracy']:.3f} of held-out comparisons (a second rater {figures['agreement']:.3f}, the mean of "
+        f"all other raters {figures['ceiling']:.3f}); short, middle, long texts {lengths}; "
+        f"calibration error {figures['calibration']:.3f}"
     )

@@ -1,6 +1,6 @@
 """Measure tokens per second of text: our collection and our update against bare PyTorch loops, in turn, in one process.
 
-The bare loops are the least that sampling and training the same GRU take: no environment, no rewards, no values of
+The bare loops sample from the same GRU and train it with the least work: no environment, no rewards, no values of
 successors, no clipping, no statistics, no optimizer.
 """
 
@@ -23,7 +23,7 @@ SECONDS = 4.0  # of one measurement, at least
 
 
 class Bare(nn.Module):
-    """Embedding, GRU, logits and value: what our gru policy computes."""
+    """Compute embedding, GRU, logits and value, as our gru policy does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,8 +36,8 @@ class Bare(nn.Module):
         return self.logits(x).log_softmax(-1), self.value(x).squeeze(-1), state
 
 
-def sides() -> dict[str, Callable[[], object]]:
-    """Return what is timed, each call of which takes STEPS · PLACES tokens."""
+def sides(compiled: bool) -> dict[str, Callable[[], object]]:
+    """Return the functions that are timed; a call of each takes STEPS · PLACES tokens."""
     task = Task(
         Vocabulary([chr(0x4E00 + n) for n in range(SYMBOLS)]), lambda cs: [1.0] * len(cs), LENGTH, min_tokens=0
     )  # fmt: skip
@@ -48,7 +48,7 @@ def sides() -> dict[str, Callable[[], object]]:
     )  # fmt: skip
     spaces = envs.single_observation_space, envs.single_action_space
     flat = FlatPolicy(build_policy("gru", *spaces, config.policy_options()))
-    collector, learner = Collector(envs, flat, True, STEPS), Learner(flat, config, True)
+    collector, learner = Collector(envs, flat, compiled, STEPS), Learner(flat, config, compiled)
     collector.reset(0)
     rollout = collector.collect(STEPS)[0]
     bare, tokens = Bare(), torch.randint(SYMBOLS, (STEPS + 1, PLACES))
@@ -72,21 +72,21 @@ def sides() -> dict[str, Callable[[], object]]:
     }  # fmt: skip
 
 
-def tokens_per_second(rounds: int) -> dict[str, list[float]]:
+def tokens_per_second(rounds: int, compiled: bool = True) -> dict[str, list[float]]:
     """Return tokens per second of each side, in rounds that take turns."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    timed = sides()
-    for call in timed.values():  # compile, and warm up
+    functions = sides(compiled)
+    for call in functions.values():  # compile, and warm up
         call()
         call()
-    found: dict[str, list[float]] = {name: [] for name in timed}
+    results: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
-        for name, call in timed.items():
+        for name, call in functions.items():
             begin, calls = time.perf_counter(), 0
             while time.perf_counter() - begin < SECONDS:
                 call()
                 calls += 1
-            found[name].append(calls * STEPS * PLACES / (time.perf_counter() - begin))
-            print(f"{name}: {found[name][-1]:,.0f} tokens/s", flush=True)
-    return found
+            results[name].append(calls * STEPS * PLACES / (time.perf_counter() - begin))
+            print(f"{name}: {results[name][-1]:,.0f} tokens/s", flush=True)
+    return results

@@ -1,10 +1,10 @@
-"""Run a grid of tasks and seeds through the command line, and collect what came of it in benchmarks/results/.
+"""Run a grid of tasks and seeds through the command line, and collect the results in benchmarks/results/.
 
     python -m benchmarks.suite mujoco --seeds 5 --jobs 2
 
-A run that was cut off is resumed, one that is in the results is not repeated, as long as its settings, the preset's
-included, are those of today. NAME.csv holds the curves, thinned, as `ppo compare` reads them; NAME.json and NAME.md what
-each seed came to; NAME.png the curves beside published ones.
+An interrupted run is resumed. A run in the results is not repeated while its settings, with those of the preset, stay the
+same. NAME.csv holds the curves, thinned, as `ppo compare` reads them; NAME.json and NAME.md hold each seed's scores; NAME.png
+shows the curves and published ones.
 """
 
 import json
@@ -23,8 +23,8 @@ import torch
 import tyro
 from tyro.conf import Positional
 
+from benchmarks.runs import RESULTS, digest, markdown, meta_of, newest_run, spread
 from benchmarks.suites import SUITES, Task
-from benchmarks.trained import RESULTS, digest, existing, markdown, meta_of, spread
 from ppo.cli import main as cli
 from ppo.compare.command import compare_runs
 from ppo.compare.curves import Run, read_curves, read_run, write_curves
@@ -33,13 +33,13 @@ from ppo.config import Config
 from ppo.evaluate import evaluate
 
 RUNS = Path("runs/suite")
-POINTS = 40  # of a curve that is kept
+POINTS = 40  # of a curve in NAME.csv
 EVALUATING = Lock()  # an evaluation draws from the process's generators
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one seed of a task came to: evaluations of the last checkpoint, mean returns or means of the task's metric."""
+    """The scores of one seed of a task: evaluations of the last checkpoint, mean returns or means of the task's metric."""
 
     task: str
     arguments: str
@@ -49,11 +49,11 @@ class Result:
     sampled: float
     deterministic: float
     episodes: int
-    start: tuple[float, ...] = ()  # the same two of the run that it starts from
+    start: tuple[float, ...] = ()  # sampled and deterministic score of the run that it starts from
 
 
 def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> tuple[Result, Run]:
-    """Train one seed of a task, or go on where it was cut off, and evaluate its last checkpoint.
+    """Train or resume one seed of a task, and evaluate its last checkpoint.
 
     Args:
         suite: its name.
@@ -65,31 +65,31 @@ def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> 
     folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"s{seed}.log"
-    start = _finished(task.start, folder / "start", seed, log) if task.start else None
-    path = _finished(f"train {task.arguments.format(start=start)}", folder, seed, log)
+    start = _finish(task.start, folder / "start", seed, log) if task.start else None
+    path = _finish(f"train {task.arguments.format(start=start)}", folder, seed, log)
     with EVALUATING:
         sampled, deterministic = _scores(path, task.metric, episodes)
         begin = _scores(start, task.metric, episodes) if start else ()
     steps = meta_of(path)["global_step"]
     result = Result(task.name, task.arguments, settings, seed, steps, sampled, deterministic, episodes, begin)
     run = read_run(path)
-    apart = {"task": task.name, "policy": dict(run.settings)["policy"]}  # what tells curves on one environment apart
-    return result, replace(run, settings=tuple(apart.items()))
+    labels = {"task": task.name, "policy": dict(run.settings)["policy"]}  # they distinguish curves on one environment
+    return result, replace(run, settings=tuple(labels.items()))
 
 
 def _scores(path: Path, metric: str, episodes: int) -> tuple[float, ...]:
-    """Return what the sampled and the deterministic policy score."""
+    """Return the scores of the sampled and of the deterministic policy."""
     reports = (evaluate(path, episodes, deterministic) for deterministic in (False, True))
     return tuple(report.metric(metric) if metric else report.mean for report in reports)
 
 
-def _finished(command: str, folder: Path, seed: int, log: Path) -> Path:
-    """Return the run of a command: it is there, or goes on where it was cut off, or is made now."""
-    if not existing(folder, "", seed):
+def _finish(command: str, folder: Path, seed: int, log: Path) -> Path:
+    """Return the finished run of a command: take it if it exists, resume it if it was interrupted, or make it."""
+    if not newest_run(folder, "", seed):
         _ppo([*command.split(), "--seed", str(seed), "--threads", "1", "--runs-dir", str(folder)], log)
-    run = existing(folder, "", seed)
+    run = newest_run(folder, "", seed)
     if run is None:
-        raise SystemExit(f"`ppo {command}` was stopped; run the suite again to begin it anew")
+        raise SystemExit(f"`ppo {command}` was interrupted; start the suite again to repeat it")
     if not meta_of(run)["finished"]:
         _ppo(["resume", str(run)], log)
     return run
@@ -103,10 +103,10 @@ def settings_of(task: Task) -> str:
 
 
 def parse(command: str) -> Config:
-    """Return a command's settings, but for the run that it starts from."""
-    asked = cli.parse(command.replace("--init-from {start}", "").split())
-    assert isinstance(asked, cli.LEARNING)
-    return asked.settings
+    """Return a command's settings, without the run that it starts from."""
+    arguments = cli.parse(command.replace("--init-from {start}", "").split())
+    assert isinstance(arguments, cli.LEARNING)
+    return arguments.settings
 
 
 def _ppo(arguments: list[str], log: Path) -> None:
@@ -116,27 +116,27 @@ def _ppo(arguments: list[str], log: Path) -> None:
 
 def table(suite: str, results: list[Result]) -> str:
     """Return the results as a Markdown table: mean ± standard deviation over seeds of each seed's score."""
-    head = ("task", "`ppo train`", "steps", "sampled", "deterministic", "each seed, sampled", "deterministic", "must reach",
+    head = ("task", "`ppo train`", "steps", "sampled", "deterministic", "by seed, sampled", "deterministic", "target",
             "published")  # fmt: skip
     rows: list[tuple[str, ...]] = [head]
     for task in SUITES[suite]:
-        found = sorted((r for r in results if r.task == task.name), key=lambda r: r.seed)
-        if not found:
+        seeds = sorted((r for r in results if r.task == task.name), key=lambda r: r.seed)
+        if not seeds:
             continue
-        steps = f"{max(r.steps for r in found):,}"
-        if starts := [r.start for r in found if r.start]:
+        steps = f"{max(r.steps for r in seeds):,}"
+        if starts := [r.start for r in seeds if r.start]:
             rows.append((f"{task.name}: its start", f"`ppo {task.start}`", "", *_columns(starts), "", ""))
-        ends = [(r.sampled, r.deterministic) for r in found]
+        ends = [(r.sampled, r.deterministic) for r in seeds]
         rows.append((task.name, f"`{task.arguments}`", steps, *_columns(ends), task.target, task.published))
     return markdown(rows)
 
 
 def _columns(scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
     """Return the mean over seeds of the sampled and of the deterministic policy, then each seed's."""
-    ways = [list(way) for way in zip(*scores, strict=True)]
-    means = (spread(values, _digits(statistics.fmean(values))) for values in ways)
-    each = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in ways)
-    return (*means, *each)
+    policies = [list(values) for values in zip(*scores, strict=True)]
+    means = (spread(values, _digits(statistics.fmean(values))) for values in policies)
+    seeds = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in policies)
+    return (*means, *seeds)
 
 
 def _digits(value: float) -> int:
@@ -150,14 +150,14 @@ def write(suite: str, results: list[Result], command: str) -> None:
     (RESULTS / f"{suite}.json").write_text(json.dumps([asdict(r) for r in ordered], indent=1) + "\n")
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "gymnasium", "mujoco"))
     protocol = (
-        f"The last checkpoint over {results[0].episodes} episodes, sampled and deterministic policy. ± is the sample standard deviation over seeds of each seed's mean. "
-        f"Made by `{command}`; {versions}."
+        f"The last checkpoint over {results[0].episodes} episodes, sampled and deterministic policy. ± is the sample standard "
+        f"deviation over seeds of each seed's mean. Made by `{command}`; {versions}."
     )
     (RESULTS / f"{suite}.md").write_text(f"# {suite}\n\n{protocol}\n\n{table(suite, results)}")
 
 
 def draw(suite: str) -> None:
-    """Draw all curves of a suite beside the published ones."""
+    """Draw all curves of a suite together with the published ones."""
     result = compare_runs([RESULTS / f"{suite}.csv"])
     picture(list(result.panels.values()), "iqm").savefig(RESULTS / f"{suite}.png", dpi=110)
 
@@ -172,14 +172,14 @@ def main(
     """Run a suite.
 
     Args:
-        suite: the tasks to run; `benchmarks/suites.py` says what is in each.
-        seeds: seeds 1 to this.
-        jobs: runs side by side.
+        suite: the tasks to run; `benchmarks/suites.py` lists them.
+        seeds: number of seeds; they count from 1.
+        jobs: number of runs at the same time.
         episodes: episodes of the evaluation of each run.
-        only: part of the names of the tasks to run; empty: all.
+        only: run only the tasks whose name contains this. Empty: all.
     """
     tasks = [(task, settings_of(task)) for task in SUITES[suite] if only in task.name]
-    results, runs = _found(suite, {task.name: settings for task, settings in tasks})
+    results, runs = _known(suite, {task.name: settings for task, settings in tasks})
     known = {(r.task, r.settings, r.seed, r.episodes) for r in results}
     grid = [(task, seed, settings) for seed in range(1, seeds + 1) for task, settings in tasks]
     todo = [
@@ -188,36 +188,37 @@ def main(
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(jobs)
     try:
-        for done in as_completed([pool.submit(run_one, suite, *which, episodes) for which in todo]):
-            new, run = done.result()
+        for job in as_completed([pool.submit(run_one, suite, *arguments, episodes) for arguments in todo]):
+            new, run = job.result()
             print(
                 f"{new.task}, seed {new.seed}: sampled {new.sampled:.2f}, deterministic {new.deterministic:.2f}",
                 flush=True,
             )
             results = [r for r in results if (r.task, r.seed) != (new.task, new.seed)] + [new]
-            runs[_key(run)] = run
+            runs[key_of(run)] = run
             write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
             write_curves(RESULTS / f"{suite}.csv", [runs[key] for key in sorted(runs)], POINTS)
-    finally:  # an interrupt reaches the runs as well, and they write a checkpoint; nothing begins after them
+    finally:  # an interrupt reaches the runs too, and they write a checkpoint; no other run begins
         pool.shutdown(cancel_futures=True)
     write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
     draw(suite)
 
 
-def _found(suite: str, today: dict[str, str]) -> tuple[list[Result], dict[tuple[str, str], Run]]:
-    """Return results and their curves, but for those that a task to be run, by name, came to with other settings."""
+def _known(suite: str, digests: dict[str, str]) -> tuple[list[Result], dict[tuple[str, str], Run]]:
+    """Return the results and their curves, without those that a task in `digests` reached with other settings."""
     path, curves = RESULTS / f"{suite}.json", RESULTS / f"{suite}.csv"
     if not path.is_file():
         return [], {}
     tasks = {task.name for task in SUITES[suite]}
     rows = (Result(**row) for row in json.loads(path.read_text()))
-    results = [r for r in rows if r.task in tasks and r.settings == today.get(r.task, r.settings)]
-    kept = {(r.task, str(r.seed)) for r in results}
+    results = [r for r in rows if r.task in tasks and r.settings == digests.get(r.task, r.settings)]
+    keys = {(r.task, str(r.seed)) for r in results}
     old = read_curves(curves) if curves.is_file() else []
-    return results, {_key(run): run for run in old if _key(run) in kept}
+    return results, {key_of(run): run for run in old if key_of(run) in keys}
 
 
-def _key(run: Run) -> tuple[str, str]:
+def key_of(run: Run) -> tuple[str, str]:
+    """Return the task and the seed of a curve."""
     return dict(run.settings)["task"], run.seed
 
 

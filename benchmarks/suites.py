@@ -1,13 +1,13 @@
-"""The suites: which tasks are run, with which arguments, and what each must reach."""
+"""The suites: their tasks, with arguments and targets."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Task:
-    """One row of a suite: a name, the arguments of `ppo train`, and what the mean over seeds must reach.
+    """One row of a suite: a name, the arguments of `ppo train`, and the target of the mean over seeds.
 
-    The target counts for the sampled policy, or where it says so for the deterministic one. `start` is what comes first,
+    The target applies to the sampled policy unless it names the deterministic one. `start` is a command to run first,
     `pretrain …` or `train …`; `{start}` in the arguments is its run.
     """
 
@@ -16,10 +16,10 @@ class Task:
     target: str
     published: str = ""
     start: str = ""
-    metric: str = ""  # what is measured instead of the return
+    metric: str = ""  # the score instead of the return
 
 
-# With the general settings one seed of three misnames one cue; entropy and a larger step mend it.
+# With the general settings one of three seeds misnames one cue; an entropy bonus and a larger step correct it.
 RECALL = "benchmarks.tasks:Recall-v0 --total-timesteps 300000 --learning-rate 1e-3 --ent-coef 0.01"
 HIDDEN = "benchmarks.tasks:CartPoleHidden-v0 --total-timesteps 300000"
 TIANSHOU = "Tianshou, 10 seeds"  # Weng et al. 2022, v3 and v2
@@ -27,7 +27,7 @@ ALGORITHMS = {
     "Ant-v4": (3479, 179), "HalfCheetah-v5": (1912, 520), "Hopper-v5": (1134, 382), "Walker2d-v5": (1203, 348),
     "InvertedPendulum-v5": (998, 903),
 }  # fmt: skip
-# One choice of the MuJoCo preset changed at a time, before its γ was raised from 0.99 and its noise divided among actions.
+# One change to the MuJoCo preset at a time, before its γ was raised from 0.99 and its noise scaled to norm 1.
 ABLATION = {
     "before": "--gamma 0.99 --log-std-init -0.5",
     "γ 0.995": "--gamma 0.995 --log-std-init -0.5",

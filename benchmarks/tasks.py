@@ -8,7 +8,7 @@ from gymnasium.spaces import Box, Discrete
 
 
 class HiddenVelocity(gymnasium.ObservationWrapper):
-    """CartPole that shows its positions and not its velocities, so that one observation does not tell what to do."""
+    """CartPole without velocities in its observations, so that a single observation is not enough to choose the action."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -17,13 +17,14 @@ class HiddenVelocity(gymnasium.ObservationWrapper):
         self.observation_space = Box(space.low[::2], space.high[::2], dtype=space.dtype.type)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
+        """Return position and angle."""
         return observation[::2]
 
 
 class Recall(gymnasium.Env):
-    """A cue is shown at the first step only and must be named at the last; the steps between show nothing.
+    """Name the cue of the first observation at the last step; the observations between are all the same.
 
-    The return is 1 for the right name and 0 otherwise: 1.0 with memory, 1 / cues without.
+    The return is 1 for the right cue and 0 otherwise: 1.0 with memory, 1 / cues on average without.
     """
 
     def __init__(self, cues: int = 4, delay: int = 8) -> None:
@@ -31,11 +32,13 @@ class Recall(gymnasium.Env):
         self.observation_space, self.action_space = Discrete(cues + 1), Discrete(cues)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """Return the cue."""
         super().reset(seed=seed)
         self.cue, self.time = int(self.np_random.integers(self.cues)), 0
         return self.cue, {}
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        """Return the observation without a cue; the last step rewards its name."""
         self.time += 1
         done = self.time > self.delay
         return self.cues, float(done and action == self.cue), done, False, {}

@@ -27,7 +27,7 @@ def test_the_five_lines_train_and_the_loaded_policy_plays(folder, capsys):
 
 def test_an_environment_of_ones_own_is_learnt(folder, capsys):
     (folder / "corridor.py").write_text(BLOCKS[2])
-    cli.main(["train", "corridor:Corridor-v0", "--total-timesteps", "20000"])
+    cli.main(["train", "corridor:Corridor-v0", "--total-timesteps", "8000"])
     out = capsys.readouterr().out
     del gymnasium.registry["Corridor-v0"]
     assert re.search(r"evaluation  return 0\.2 over", out)  # eight steps at -0.1, then 1: nothing is better
@@ -35,14 +35,14 @@ def test_an_environment_of_ones_own_is_learnt(folder, capsys):
 
 def test_a_policy_of_ones_own_trains(folder, capsys):
     (folder / "residual.py").write_text(BLOCKS[3])
-    cli.main(["train", "CartPole-v1", "--policy", "residual:Residual", "--total-timesteps", "5000"])
+    cli.main(["train", "CartPole-v1", "--policy", "residual:Residual", "--total-timesteps", "2048"])
     assert "residual:Residual" in capsys.readouterr().out
     cli.main(["eval", "runs/CartPole-v1__ppo__s1"])
 
 
 def test_a_text_task_of_ones_own_trains_and_is_sampled(folder, capsys):
     (folder / "mirror.py").write_text(BLOCKS[4])
-    cli.main(["train", "mirror:Mirror-v0", "--total-timesteps", "30000", "--compile", "off"])
+    cli.main(["train", "mirror:Mirror-v0", "--total-timesteps", "5000", "--compile", "off"])
     cli.main(["sample", "runs/Mirror-v0__ppo__s1", "-n", "3", "--prompt", "c"])
     out = capsys.readouterr().out
     del gymnasium.registry["Mirror-v0"]

@@ -1,12 +1,13 @@
-"""From ratings to a tuned policy, in small: the report's figures are what they say."""
+"""From ratings to a tuned policy, in small, and the report's figures."""
 
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks import rlhf
+from benchmarks import frontier, rlhf
 from benchmarks.judges import vader
+from benchmarks.runs import RESULTS, markdown, settings
 from ppo.text import Completion, Vocabulary
 
 GOOD, BAD, PLAIN = ("great", "lovely", "superb"), ("awful", "boring", "dull"), ("film", "plot", "cast", "scene")
@@ -29,11 +30,11 @@ def reviews(tmp_path):
 
 def test_the_lexicon_knows_praise():
     vocabulary = Vocabulary([*GOOD, *BAD, *PLAIN], " ")
-    said = [
+    completions = [
         Completion(vocabulary, (), tuple(vocabulary.encode(text)), True)
         for text in ("superb film", "awful film", "film")
     ]
-    praise, blame, neither = vader(said)
+    praise, blame, neither = vader(completions)
     assert praise > 0.4 > neither == 0 > -0.2 > blame
 
 
@@ -44,31 +45,46 @@ def test_distinct_counts_pairs_once():
 def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
-    small = {
-        "DATA": reviews, "WRITE": {"corpus": reviews, "size": 20, "max_tokens": 8}, "BETAS": (0.0, 0.5), "SEEDS": (1,),
-        "READ": 20_480, "RATED": 15_000, "STEPS": 16_384, "SAMPLES": 100, "FEW": 40, "FREE": 16_384, "RESULTS": tmp_path / "results",
+    sizes = {
+        "DATA": reviews, "WRITE": {"corpus": reviews, "size": 20, "max_tokens": 8}, "BETAS": (0.0, 1.0), "SEEDS": (1,),
+        "LANGUAGE_TOKENS": 8192, "REWARD_TOKENS": 6000, "STEPS": 4096, "FEW": 40, "FEW_STEPS": 4096, "SAMPLES": 100,
+        "RESULTS": tmp_path / "results",
     }  # fmt: skip
-    for name, value in small.items():
+    small = {
+        "num_envs": 32, "num_steps": 32, "num_minibatches": 4, "update_epochs": 2, "learning_rate": 3e-3,
+        "checkpoint_every": 2, "compile": "off",
+    }  # fmt: skip
+    for name, value in sizes.items():
         monkeypatch.setattr(rlhf, name, value)
+    monkeypatch.setattr(rlhf, "settings", lambda *args, **more: settings(*args, **small | more))
     monkeypatch.setattr(rlhf.ratings, "fetch", lambda name: None)
     rlhf.main(jobs=2)
-    everything = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())]
-    points, loose = ([p for p in everything if p.model == kind] for kind in ("all", "few"))
-    assert loose[-1].reward > loose[0].reward + 0.3
-    assert loose[-1].kl > 0
-    begin = [p for p in points if p.step == 0]
-    assert all(p.kl == 0 for p in begin)
-    assert len({p.step for p in points}) > 2
-    last = max(p.step for p in points)
-    free, near = ([p for p in points if (p.beta, p.step) == (beta, last)] for beta in (0.0, 0.5))
-    assert len(free) == len(near) == 1
-    assert np.mean([p.reward for p in free]) > np.mean([p.reward for p in begin]) + 0.3
-    assert np.mean([p.vader for p in free]) > np.mean([p.vader for p in begin])
-    assert 0 < np.mean([p.kl for p in near]) < np.mean([p.kl for p in free])
+    rows = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())]
+    points, few = ([p for p in rows if p.model == kind] for kind in ("all", "few"))
+    assert few[-1].reward > few[0].reward + 0.3
+    assert few[-1].kl > 0
+    assert {p.step for p in points} == {0, 2048, 4096}
+    start, *_ = (p for p in points if p.step == 0)
+    free, penalized = (p for p in points if p.step == 4096)
+    assert (free.beta, penalized.beta, start.kl) == (0, 1, 0)
+    assert free.reward > start.reward + 0.3
+    assert free.vader > start.vader
+    assert 0 < penalized.kl < free.kl
     report = (tmp_path / "results" / "rlhf.md").read_text()
     assert "| language model |" in report
-    assert "| β 0.5 |" in report
+    assert "| β 1.0 |" in report
     assert "β 0.0 ends" in report  # the smallest that stays within ten nats
-    assert rlhf.within(points, 0) == 0.5  # none does
-    assert rlhf.counted()["accuracy"] > 0.7  # words are all that there is here
+    assert rlhf.within(points, 0) == 1.0  # neither does
+    assert rlhf.ridge_quality()["accuracy"] > 0.7  # in these texts, words are everything
     assert (tmp_path / "results" / "rlhf.png").stat().st_size > 10_000
+
+
+def test_the_committed_pages_are_made_from_the_committed_numbers():
+    rows = [rlhf.Point(**row) for row in json.loads((RESULTS / "rlhf.json").read_text())]
+    page = (RESULTS / "rlhf.md").read_text()
+    for kind in ("all", "few"):
+        points = [p for p in rows if p.model == kind]
+        assert markdown(rlhf.table(points)) in page
+        assert all(rlhf.peaks(points, judge) in page for judge in rlhf.JUDGES)
+    points = [frontier.Point(**row) for row in json.loads((RESULTS / "frontier.json").read_text())]
+    assert (RESULTS / "frontier.md").read_text().endswith(markdown(frontier.table(points)))

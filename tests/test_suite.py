@@ -1,4 +1,4 @@
-"""The suite trains what is missing, resumes what was cut off, and writes what `ppo compare` reads."""
+"""The suite trains missing runs, resumes interrupted ones, and writes curves that `ppo compare` reads."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 
 from benchmarks import suite
+from benchmarks.runs import finish, newest_run
 from benchmarks.suites import SUITES, Task
-from benchmarks.trained import existing, trained
 from ppo import Trainer, preset
 from ppo.cli import main as cli
 from ppo.compare.curves import read_curves, write_curves
@@ -19,17 +19,20 @@ from ppo.config.presets import ENVIRONMENTS
 from ppo.run.checkpoint import read_checkpoint, write_checkpoint
 from ppo.supervised.pretrain import pretrain
 
-COMMITTED = suite.RESULTS
+COMMITTED, SPAWN = suite.RESULTS, suite._ppo
 TASK = Task("Cart, Pole", "CartPole-v1 --num-envs 2 --num-steps 64 --total-timesteps 512", "≥ 475")
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
+    """Run the commands in this process, in a folder of the test."""
     monkeypatch.setattr(suite, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(suite, "_ppo", lambda arguments, log: cli.main(arguments))
 
 
-def test_a_task_is_trained_once_and_evaluated(tmp_path):
+def test_a_task_is_trained_once_in_a_process_of_its_own_and_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "_ppo", SPAWN)
     result, run = suite.run_one("tiny", TASK, suite.settings_of(TASK), 3, 2)
     assert (result.task, result.seed, result.episodes) == ("Cart, Pole", 3, 2)
     assert 384 < result.steps <= 512
@@ -41,7 +44,7 @@ def test_a_task_is_trained_once_and_evaluated(tmp_path):
     assert not log.exists()  # nothing was trained again
 
 
-def test_a_run_that_was_cut_off_is_resumed(tmp_path):
+def test_an_interrupted_run_is_resumed(tmp_path):
     folder = tmp_path / "runs" / "tiny" / f"Cart__Pole-{suite.settings_of(TASK)}"
     folder.mkdir(parents=True)
     arguments = [*TASK.arguments.split(), "--seed", "1", "--runs-dir", str(folder), "--checkpoint-every", "1"]
@@ -70,7 +73,7 @@ def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tm
     assert read_checkpoint(start)[1]["made_by"] == way
 
 
-def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
+def test_a_result_is_not_measured_again_unless_its_preset_changed(monkeypatch):
     monkeypatch.setitem(suite.SUITES, "memory", [TASK])
     monkeypatch.setattr(suite, "draw", lambda name: None)
     seeds = []
@@ -93,18 +96,18 @@ def test_what_is_known_is_not_run_again_unless_its_preset_changed(monkeypatch):
     assert [run.seed for run in read_curves(suite.RESULTS / "memory.csv")] == ["1"]
 
 
-def test_nothing_begins_after_a_run_that_failed(monkeypatch):
+def test_no_run_begins_after_one_that_failed(monkeypatch):
     seeds = []
 
     def fail(name, task, settings, seed, episodes):
         seeds.append(seed)
-        time.sleep(0.1)  # a run takes its time, and so does a busy machine to see that one has failed
+        time.sleep(0.1)  # a run takes time, and a busy machine notices a failure late
         raise InterruptedError
 
     monkeypatch.setattr(suite, "run_one", fail)
     with pytest.raises(InterruptedError):
         suite.main("memory", seeds=50, jobs=1, episodes=1)
-    assert len(seeds) < 50  # of 200; some may have begun before the first was seen to have failed
+    assert len(seeds) < 50  # of 200; some may have begun before the first failure was noticed
 
 
 def test_the_table_gives_every_seed_and_both_policies():
@@ -114,7 +117,7 @@ def test_the_table_gives_every_seed_and_both_policies():
     assert "| 5002 ± 1 | 6000 ± 0 | 5001, 5002 | 6000, 6000 | ≥ 5000 |" in text
 
 
-def test_the_table_says_where_a_task_started():
+def test_the_table_has_a_row_for_the_start_of_a_task():
     task = next(task for task in SUITES["text"] if task.start)
     result = suite.Result(task.name, task.arguments, "", 1, 1024, 0.9, 1.0, 10, (0.25, 0.5))
     start, end = suite.table("text", [result]).splitlines()[-2:]
@@ -122,7 +125,7 @@ def test_the_table_says_where_a_task_started():
     assert "| 1,024 | 0.900, one seed | 1.000, one seed |" in end
 
 
-def test_curves_of_a_suite_are_read_back_with_what_tells_them_apart(tmp_path):
+def test_curves_of_a_suite_are_read_back_with_their_labels(tmp_path):
     _, run = suite.run_one("tiny", TASK, suite.settings_of(TASK), 1, 1)
     write_curves(tmp_path / "tiny.csv", [run], 40)
     (back,) = read_curves(tmp_path / "tiny.csv")
@@ -130,19 +133,22 @@ def test_curves_of_a_suite_are_read_back_with_what_tells_them_apart(tmp_path):
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_every_task_of_a_suite_can_be_parsed(name):
-    names = [task.name for task in SUITES[name]]
+def test_every_argument_of_a_suite_can_be_parsed(name):
+    names, words = [task.name for task in SUITES[name]], set()
     assert len(set(names)) == len(names)
     for task in SUITES[name]:
-        suite.settings_of(task)
+        if not words.issuperset(task.arguments.split()):
+            suite.settings_of(task)
+        words.update(task.arguments.split())
         assert ("{start}" in task.arguments) == bool(task.start)
 
 
-def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkeypatch):
+def test_an_interrupted_run_is_finished_and_a_finished_one_is_taken(tmp_path, monkeypatch):
     config = preset("text/RandomWalks-v0")[1].replace(
         {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "exp_name": "walk", "seed": 2}
+        | {"update_epochs": 1, "eval_episodes": 1, "threads": 1}
     )
-    short, long = (config.replace({"total_timesteps": steps}) for steps in (300, 2000))
+    short, long = (config.replace({"total_timesteps": steps}) for steps in (300, 600))
 
     def stop(trainer):
         os.kill(os.getpid(), signal.SIGINT)
@@ -151,15 +157,15 @@ def test_what_was_stopped_goes_on_and_what_is_finished_is_taken(tmp_path, monkey
         trainer.train(stop)
 
     with pytest.raises(KeyboardInterrupt):
-        trained(long, cut_off)
-    run = trained(long)
-    assert trained(long, cut_off) == run
-    assert trained(short) != run
+        finish(long, cut_off)
+    run = finish(long)
+    assert finish(long, cut_off) == run
+    assert finish(short) != run
     with pytest.raises(KeyboardInterrupt):
-        trained(short.replace({"exp_name": "clone"}), partial(pretrain, report=stop))
-    clone = trained(short.replace({"exp_name": "clone"}), pretrain)
+        finish(short.replace({"exp_name": "clone"}), partial(pretrain, report=stop))
+    clone = finish(short.replace({"exp_name": "clone"}), pretrain)
     assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["made_by"] == "pretrain"
-    assert trained(short.replace({"exp_name": "clone"}), None) == clone
+    assert finish(short.replace({"exp_name": "clone"}), None) == clone
 
 
 def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
@@ -169,14 +175,15 @@ def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
             tmp_path / name / "checkpoints" / "latest.safetensors", {}, {"made_by": "train", "finished": True}
         )
     (tmp_path / "env__td-1__s1__3").mkdir()  # without a checkpoint
-    assert existing(tmp_path, "__td-1", 1).name == "env__td-1__s1__10"
-    assert existing(tmp_path, "__td-1", 10).name == "env__td-1__s10"
-    assert existing(tmp_path, "__td-1", 2) is None
+    assert newest_run(tmp_path, "__td-1", 1).name == "env__td-1__s1__10"
+    assert newest_run(tmp_path, "__td-1", 10).name == "env__td-1__s10"
+    assert newest_run(tmp_path, "__td-1", 2) is None
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_every_result_has_its_curve(name):
-    """The committed ones: what no task and no result knows would be dropped when the suite is run again."""
-    results = json.loads((COMMITTED / f"{name}.json").read_text())
-    curves = {suite._key(run) for run in read_curves(COMMITTED / f"{name}.csv")}
-    assert {(r["task"], str(r["seed"])) for r in results} == curves
+def test_every_committed_result_has_its_curve_and_its_row(name):
+    rows = json.loads((COMMITTED / f"{name}.json").read_text())
+    curves = {suite.key_of(run) for run in read_curves(COMMITTED / f"{name}.csv")}
+    assert {(row["task"], str(row["seed"])) for row in rows} == curves
+    table = suite.table(name, [suite.Result(**row) for row in rows])
+    assert (COMMITTED / f"{name}.md").read_text().endswith(f"\n\n{table}")

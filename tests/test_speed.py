@@ -1,0 +1,131 @@
+"""The speed benchmark measures, keeps what it has measured, and ends in a report."""
+
+import json
+import shlex
+from dataclasses import asdict
+
+import pytest
+import tyro
+
+from benchmarks import speed, speed_loops, speed_report, speed_text, speed_times
+
+SMALL = {"env_id": "CartPole-v1", "num_envs": 2, "num_steps": 32, "num_minibatches": 2, "update_epochs": 1}
+TINY = speed_loops.Row("tiny", SMALL, 2, compile="off", target="≥ 4")
+VERSIONS = {"torch": "2.0", "stable-baselines3": "2.9", "sb3-contrib": "2.9"}
+PEER = {"sps": 100.0, "all": [100.0]}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Return the folder of results of a benchmark of one small row, measured in this process."""
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "ROWS", {"tiny": TINY})
+    monkeypatch.setattr(speed_loops, "BOUND_SECONDS", 0.01)
+    monkeypatch.setattr(speed, "spawn", lambda side, row: speed.MEASURES[side](row))
+    monkeypatch.setattr(speed, "installed", lambda: {"torch": "2.0"})
+    return tmp_path
+
+
+def cells(table, name):
+    """Return a row of a Markdown table by its first cell."""
+    (line,) = (line for line in table.splitlines() if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_a_run_ends_in_a_report_with_the_split_of_the_time(results, capsys):
+    speed.run(rounds=2, only="tiny")
+    assert "pip install" in capsys.readouterr().out  # the peers are missing, and one sentence says so
+    row = json.loads((results / "speed.json").read_text())["rows"]["tiny"]
+    assert len(row["ours"]["all"]) == 2
+    parts = [row["ours"][name] for name in ("environment", "inference", "update")]
+    assert min(parts) > 0
+    assert sum(parts) <= 1
+    assert row["bound"]["sps"] > row["ours"]["sps"] > 0
+    *_, name, ours, eager, peer, ratio, target, rounds, bound, split = cells((results / "speed.md").read_text(), "tiny")
+    assert (ours, eager, bound) == tuple(f"{row[side]['sps']:,.0f}" for side in ("ours", "eager", "bound"))
+    assert (name, peer, ratio, target, rounds) == ("tiny", "", "", "≥ 4", "")
+    assert split.startswith("environment ")
+    assert (results / "speed.png").stat().st_size > 5_000
+
+
+def test_each_row_is_written_as_it_is_measured_and_not_measured_again(results, monkeypatch):
+    measured = []
+
+    def compare(row, rounds, peers):
+        measured.append(row.name)
+        if measured == ["first", "second"]:
+            raise InterruptedError
+        return {}
+
+    monkeypatch.setattr(speed, "compare", compare)
+    monkeypatch.setattr(speed, "ROWS", {name: speed_loops.Row(name, SMALL, 2) for name in ("first", "second")})
+    monkeypatch.setattr(speed, "write", lambda *_: None)
+    for part in ("times", "scale", "tokens_per_second"):
+        monkeypatch.setattr(speed, part, lambda *_: {})
+    with pytest.raises(InterruptedError):
+        speed.run(rounds=1)
+    assert list(json.loads((results / "speed.json").read_text())["rows"]) == ["first"]
+    measured.append("resumed")
+    speed.run(rounds=1)
+    assert measured[3:] == ["second"]
+    speed.run(rounds=1, only="first", again=True)
+    speed.run(rounds=3, only="first")  # the number of rounds is part of a figure
+    assert measured[4:] == ["first", "first"]
+
+
+def test_the_committed_page_is_what_the_committed_numbers_give(tmp_path, monkeypatch):
+    committed = speed.RESULTS
+    shown = {}
+    monkeypatch.setattr(speed_report, "chart", lambda rows, path: shown.update(rows))
+    speed_report.write(
+        json.loads((committed / "speed.json").read_text()), {r.name: r.target for r in speed.ROWS.values()}, tmp_path
+    )
+    assert (tmp_path / "speed.md").read_text() == (committed / "speed.md").read_text()
+    assert list(shown) == list(speed.ROWS)
+
+
+def test_the_peers_are_measured_where_they_are_installed(results, monkeypatch):
+    monkeypatch.setattr(speed, "installed", lambda: VERSIONS)
+    monkeypatch.setitem(speed.MEASURES, "peer", lambda row: PEER)
+    speed.run(rounds=1, only="tiny")
+    row = json.loads((results / "speed.json").read_text())["rows"]["tiny"]
+    assert cells((results / "speed.md").read_text(), "tiny")[3:5] == ["100", f"{row['ours']['sps'] / 100:.2f}"]
+
+
+def test_a_side_is_measured_in_a_process_of_its_own(monkeypatch):
+    figures = speed.spawn("ours", TINY)
+    assert figures["sps"] > 0
+    assert 100 < figures["peak_mib"] < 5_000
+    assert "update" in figures
+
+
+def test_memory_is_measured_by_size(results, monkeypatch):
+    monkeypatch.setattr(speed, "SIZES", [(1, 64), (2, 64)])
+    rows = []
+    monkeypatch.setattr(speed, "spawn", lambda side, row: rows.append(row) or {"sps": 1.0, "peak_mib": 2.0})
+    assert speed.scale() == {"1 × 64": {"sps": 1.0, "peak_mib": 2.0}, "2 × 64": {"sps": 1.0, "peak_mib": 2.0}}
+    assert [(row.config.batch_size, row.rollouts) for row in rows] == [(64, 625), (128, 312)]
+
+
+def test_text_is_measured_against_bare_loops(monkeypatch):
+    for name, value in {"WIDTH": 8, "PLACES": 4, "SYMBOLS": 5, "STEPS": 4, "LENGTH": 3, "SECONDS": 0.01}.items():
+        monkeypatch.setattr(speed_text, name, value)
+    table = speed_report.text_table(speed_text.tokens_per_second(2, compiled=False))
+    assert all(float(cells(table, name)[3]) > 0 for name in ("collect", "update"))
+
+
+def test_the_time_to_a_score_starts_at_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed_times, "_train", lambda folder, arguments: 1000.0)
+    monkeypatch.setattr(speed_times, "_events", lambda folder, tag: [(1001.5, 480.0), (1002.5, 500.0), (1009.0, 500.0)])
+    assert speed_times.solve_ours(1, "off") == 2.5
+    assert speed_times.first_update(1) == 1.5
+    results = speed_times.times(2, peers=False)
+    assert results == {"first update": [1.5, 1.5], "ours": [2.5, 2.5], "ours, compiled": [2.5, 2.5]}
+    assert cells(speed_report.times_table(results), "ours, to CartPole at 500")[1:] == ["2.50", "2.50, 2.50", ""]
+
+
+def test_a_row_survives_the_command_line(capsys, monkeypatch):
+    monkeypatch.setitem(speed.MEASURES, "bound", lambda row: {"sps": float(row == TINY)})
+    arguments = shlex.split(f"--side bound --row '{json.dumps(asdict(TINY))}'")
+    tyro.cli(speed.measure, args=arguments)
+    assert json.loads(capsys.readouterr().out) == {"sps": 1.0}
