@@ -95,7 +95,7 @@ def test_a_subclass_of_a_space_is_of_its_kind():
 
 
 def test_a_new_kind_of_space_is_one_class(monkeypatch):
-    from ppo.envs.leaves import Leaf
+    from ppo.envs.leaf import Leaf
     from ppo.policies import Features, Head
 
     class Angle(gymnasium.Space):

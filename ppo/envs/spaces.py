@@ -13,7 +13,8 @@ from gymnasium.spaces import Dict, Space, Tuple
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
-from ppo.envs.leaves import Leaf, leaf_of
+from ppo.envs.leaf import Leaf
+from ppo.envs.leaves import leaf_of
 from ppo.errors import UsageError
 
 NUMPY_DTYPES = {torch.uint8: np.uint8, torch.int64: np.int64, torch.float32: np.float32}

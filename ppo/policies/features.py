@@ -7,7 +7,7 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from ppo.envs.leaves import Leaf
+from ppo.envs.leaf import Leaf
 from ppo.envs.spaces import MASK_KEY, Packer, mask_columns, one_line
 from ppo.errors import UsageError
 from ppo.policies.base import orthogonal
@@ -90,8 +90,7 @@ class Features(nn.Module):
             raise UsageError(f"the observation space {obs_space} has only an action mask; add an observation")
         self.normalizer = RunningMeanStd(sizes["numbers"]) if normalize and sizes["numbers"] else None
         features = [n for n, group in enumerate(self.groups) if group != "mask"]
-        direct = len(features) == 1 and not self.images and self.normalizer is None
-        self.lone = features[0] if direct else None  # the leaf that embeds itself
+        self.lone = features[0] if len(features) == 1 and not self.images else None  # the only leaf that is read
 
     def _split(self, obs: Tensor) -> dict[str, list[Tensor]]:
         """Return what packed obs (T, N, *obs) hold of each group: images as (T, N, C, H, W), the rest as (T, N, F)."""
@@ -108,6 +107,9 @@ class Features(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (T, N, F) and the mask (T, N, A) bool or None."""
+        if self.lone is not None and not self.packer.nested:  # there is nothing to split or join
+            x = self.packer.leaves[0][1].features(obs, self.normalizer is None)
+            return (x if self.normalizer is None else self.normalizer(x)), None
         columns = self._split(obs)
         numbers = columns["numbers"]
         if self.normalizer is not None:
@@ -124,7 +126,7 @@ class Features(nn.Module):
 
         A lone index is looked up in the layers' weights instead of becoming a one-hot vector as long as a vocabulary.
         """
-        if self.lone is None:
+        if self.lone is None or self.normalizer is not None:
             x, mask = self(obs)
             return [layer(x) for layer in layers], mask
         columns = self.packer.unpack(obs)
