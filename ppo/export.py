@@ -7,80 +7,78 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, MultiBinary
 from gymnasium.vector.utils import batch_space
 from torch import Tensor, nn
 
-from ppo.envs.spaces import Packer, leaf_size, leaf_values, leaves
-from ppo.errors import UsageError
+from ppo.envs.spaces import Packer, leaf_values, leaves
+from ppo.errors import UsageError, one_line
 from ppo.run.files import write_atomically
 from ppo.run.load import Saved, envs_for, load
 
 Format = Literal["torch-export", "onnx"]
 SUFFIXES: dict[Format, str] = {"torch-export": ".pt2", "onnx": ".onnx"}
-STEPS, PLACES = 64, 3  # of the round trip
-CLOSE = 1e-4  # of a Box action, relative to 1 or to its size
+STEPS, NUM_ENVS = 64, 3  # of the comparison with the run's policy
+TOLERANCE = 1e-4  # of a real number in an action, relative to its size or 1, whichever is larger
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it was tried."""
+    """An exported file, and how it compares with the run's policy.
+
+    Attributes:
+        path: the file.
+        inputs: name, shape and dtype of each input.
+        outputs: name, shape and dtype of each output.
+        observations: number of observations on which the actions agreed.
+        difference: the largest difference of a number in an action.
+        where: what the observations came from.
+    """
 
     path: Path
-    inputs: list[str]  # name, dtype and shape of each
+    inputs: list[str]
     outputs: list[str]
-    observations: int  # on which it did as the run's policy does
-    difference: float  # the largest in a number of an action
-    where: str  # what they were from
+    observations: int
+    difference: float
+    where: str
 
 
-class Deployed(nn.Module):
-    """A policy without the framework around it, for N environments and one step.
+class ExportedPolicy(nn.Module):
+    """A policy for N environments and one step, from tensors as the environment gives them to tensors as it takes them.
 
-    Inputs are the leaves of the observation, (N, …) each in the environment's dtype, and of a policy with memory state
-    (N, H), zeros at first, and starts (N,) bool, true where an episode begins. Outputs are the leaves of the action, and
-    of a policy with memory the next state. Nothing is left to chance: the most probable choices, the Gaussian's mean.
+    Inputs are the leaves of the observation, (N, …) each in the environment's dtype; for a recurrent policy also state
+    (N, H), zeros at first, and starts (N,) bool, True where an episode begins. Outputs are the leaves of the action; for a
+    recurrent policy also the next state. Actions are deterministic: the mode of the distribution.
     """
 
     def __init__(self, saved: Saved) -> None:
         super().__init__()
         self.policy, self.packer = saved.policy, Packer(saved.obs_space)
-        self.actions = [leaf for _, leaf in leaves(saved.action_space)]
         self.recurrent = saved.policy.state_size > 0
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the action's leaves, and the next state where there is one."""
+        """Return the leaves of the action, and the next state of a recurrent policy."""
         if self.recurrent:
             *inputs, state, starts = inputs  # type: ignore[assignment]
         packed = self.packer.join(inputs)
-        places = packed.shape[0]  # `len` would be recorded as a constant
+        num_envs = packed.shape[0]  # `len` would be traced as a constant
         if not self.recurrent:
-            state, starts = torch.zeros(places, 0), torch.ones(places, dtype=torch.bool)
+            state, starts = torch.zeros(num_envs, 0), torch.ones(num_envs, dtype=torch.bool)
         dist, _, state = self.policy(packed.unsqueeze(0), state, starts.unsqueeze(0))
-        action = dist.sample(self.policy.head.noise(1, places, deterministic=True))[0]
-        sizes = [leaf_size(leaf) for leaf in self.actions]
-        columns = action.split(sizes, dim=-1) if len(sizes) > 1 or action.dim() > 1 else [action]
-        found = tuple(map(self._to_env, self.actions, columns, self.policy.head.units))
-        return (*found, state) if self.recurrent else found
-
-    def _to_env(self, leaf: Any, packed: Tensor, units: tuple[np.ndarray, np.ndarray] | None) -> Tensor:
-        packed = packed.reshape(-1, *leaf.shape).to(_dtype(leaf))
-        if units is not None:
-            middle, half, low, high = (torch.from_numpy(np.array(x)) for x in (*units, leaf.low, leaf.high))
-            packed = middle + half * (packed.tanh() if self.policy.head.squash else packed)
-            return torch.minimum(torch.maximum(packed, low), high)
-        return packed if isinstance(leaf, MultiBinary) else packed + torch.from_numpy(np.array(leaf.start))
+        action = dist.sample(self.policy.head.noise(1, num_envs, deterministic=True))[0]
+        outputs = self.policy.head.leaves_to_env(action)
+        return (*outputs, state) if self.recurrent else tuple(outputs)
 
 
 def export(
     run: str | Path, fmt: Format = "torch-export", path: str | Path | None = None, checkpoint: str = "latest"
 ) -> Exported:
-    """Write a run's policy as a file, and compare what it does with what the run's policy does, step by step.
+    """Export a run's policy to a standalone file, and check step by step that it takes the same actions.
 
     Args:
         run: the run's folder.
@@ -89,21 +87,22 @@ def export(
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
 
     Raises:
-        UsageError: the folder is no run, the policy cannot be exported, a package is missing, or the file does otherwise.
+        UsageError: the folder is not a run, the policy cannot be exported, a package is missing, or the actions differ.
     """
     target = Path(path or Path(run) / f"policy{SUFFIXES[fmt]}")
     if target.suffix != SUFFIXES[fmt] or target.is_dir():
-        raise UsageError(f"{target} is no name for a file of the format {fmt}; choose one that ends in {SUFFIXES[fmt]}")
-    saved = load(run, checkpoint, temperature=1.0, top_k=0, top_p=1.0)  # which change no most probable action
-    deployed = Deployed(saved).eval()
-    names, examples = zip(*_examples(saved), strict=True)
-    outputs = [_name("action", path) for path, _ in leaves(saved.action_space)] + ["next_state"] * deployed.recurrent
-    data = _written(deployed, fmt, examples, names, outputs)
-    seen, difference, where = _compared(saved, _opened(fmt, data, names))
+        raise UsageError(f"{target} is not a file name for the format {fmt}; choose one that ends in {SUFFIXES[fmt]}")
+    saved = load(run, checkpoint, temperature=1.0, top_k=0, top_p=1.0)  # which do not change the mode
+    policy = ExportedPolicy(saved).eval()
+    names, examples = zip(*_example_inputs(saved), strict=True)
+    outputs = [_name("action", path) for path, _ in leaves(saved.action_space)] + ["next_state"] * policy.recurrent
+    data = _serialize(policy, fmt, examples, names, outputs)
+    difference, where = _compare(saved, _load(fmt, data, names))
     write_atomically(target, data)
     return Exported(
-        target, [_line(name, x) for name, x in zip(names, examples, strict=True)],
-        [_line(name, x) for name, x in zip(outputs, deployed(*examples), strict=True)], seen, difference, where,
+        target, [_describe(name, x) for name, x in zip(names, examples, strict=True)],
+        [_describe(name, x) for name, x in zip(outputs, policy(*examples), strict=True)],
+        STEPS * NUM_ENVS, difference, where,
     )  # fmt: skip
 
 
@@ -111,67 +110,51 @@ def _name(kind: str, path: str) -> str:
     return f"{kind}.{path}" if path else kind
 
 
-def _line(name: str, x: Tensor) -> str:
+def _describe(name: str, x: Tensor) -> str:
     sizes = ", ".join(["N", *map(str, x.shape[1:])])
     return f"{name} ({sizes}) {str(x.dtype).removeprefix('torch.')}"
 
 
-def _dtype(leaf: Any) -> torch.dtype:
-    return torch.from_numpy(np.zeros(0, leaf.dtype)).dtype
+def _example_inputs(saved: Saved) -> list[tuple[str, Tensor]]:
+    """Return the names of the inputs and a tensor for each."""
+    inputs = [(_name("obs", path), torch.from_numpy(leaf.examples(NUM_ENVS))) for path, leaf in leaves(saved.obs_space)]
+    memory = [("state", saved.policy.initial_state(NUM_ENVS)), ("starts", torch.ones(NUM_ENVS, dtype=torch.bool))]
+    return inputs + memory * (saved.policy.state_size > 0)
 
 
-def _inputs(saved: Saved, obs: Any, state: Tensor, starts: Tensor) -> list[Tensor]:
-    """Return what `Deployed` takes, of batched observations as an environment gives them."""
-    found = [torch.from_numpy(np.array(value, dtype=leaf.dtype)) for leaf, value in leaf_values(saved.obs_space, obs)]
-    return found + [state, starts] * (saved.policy.state_size > 0)
-
-
-def _examples(saved: Saved) -> list[tuple[str, Tensor]]:
-    """Return the inputs' names and something of their shapes: the least of choices, else zeros."""
-    names = [_name("obs", path) for path, _ in leaves(saved.obs_space)] + ["state", "starts"]
-    least = [
-        torch.from_numpy(
-            np.zeros((PLACES, *(leaf.shape or ())), leaf.dtype) + np.asarray(getattr(leaf, "start", 0), leaf.dtype)
-        )
-        for _, leaf in leaves(saved.obs_space)
-    ]
-    memory = [saved.policy.initial_state(PLACES), torch.ones(PLACES, dtype=torch.bool)]
-    return list(zip(names, least + memory * (saved.policy.state_size > 0), strict=False))
-
-
-def _written(
-    deployed: Deployed, fmt: Format, examples: tuple[Tensor, ...], names: tuple[str, ...], outputs: list[str]
+def _serialize(
+    policy: ExportedPolicy, fmt: Format, examples: tuple[Tensor, ...], names: tuple[str, ...], outputs: list[str]
 ) -> bytes:
+    """Return the file's content."""
     sizes = (tuple({0: torch.export.Dim("N")} for _ in examples),)
     if fmt == "onnx":
-        _installed("onnx", "onnxscript", "onnxruntime")
+        _require("onnx", "onnxscript", "onnxruntime")
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the exporter's own code
-            program = torch.export.export(deployed, examples, dynamic_shapes=sizes)
+            warnings.simplefilter("ignore")  # they are about the exporter's own code
+            program = torch.export.export(policy, examples, dynamic_shapes=sizes)
             if fmt == "torch-export":
                 buffer = io.BytesIO()
                 torch.export.save(program, buffer)
                 return buffer.getvalue()
             converted = torch.onnx.export(program, input_names=names, output_names=outputs, verbose=False)
             return converted.model_proto.SerializeToString()  # type: ignore[union-attr]
-    except Exception as error:  # whatever the exporter stumbles over, the policy's own code is at fault
-        why = str(error).strip().splitlines()[0]
+    except Exception as error:  # the exporter raises many types, all because of the policy's code
         raise UsageError(
-            f"the policy cannot be exported as {fmt} ({why}); its forward must be tensor operations alone, the same for "
-            "whatever values it sees"
+            f"the policy cannot be exported as {fmt} ({one_line(error)}); its forward must consist of tensor operations "
+            "that do not depend on values"
         ) from error
 
 
-def _installed(*packages: str) -> None:
+def _require(*packages: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"the format onnx needs {', '.join(missing)}; pip install {' '.join(missing)}")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # what it misses is nothing that a policy has
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of optional packages that no policy needs
 
 
-def _opened(fmt: Format, data: bytes, names: tuple[str, ...]) -> Callable[..., list[Tensor]]:
-    """Return the file's content as a function, as one who has no ppo would call it."""
+def _load(fmt: Format, data: bytes, names: tuple[str, ...]) -> Callable[..., list[Tensor]]:
+    """Return the file's content as a function, loaded without ppo."""
     if fmt == "torch-export":
         module = torch.export.load(io.BytesIO(data)).module()
         return lambda *inputs: list(module(*inputs))
@@ -179,43 +162,52 @@ def _opened(fmt: Format, data: bytes, names: tuple[str, ...]) -> Callable[..., l
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
-    def run(*inputs: Tensor) -> list[Tensor]:
-        given = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
-        return [torch.from_numpy(x) for x in session.run(None, given)]
+    def act(*inputs: Tensor) -> list[Tensor]:
+        feed = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
+        return [torch.from_numpy(x) for x in session.run(None, feed)]
 
-    return run
+    return act
 
 
 @torch.no_grad()
-def _compared(saved: Saved, play: Callable[..., list[Tensor]]) -> tuple[int, float, str]:
-    """Play with the run's policy; return the observations, the largest difference of the file's actions, and from where.
+def _compare(saved: Saved, act: Callable[..., list[Tensor]]) -> tuple[float, str]:
+    """Play with the run's policy, and compare the file's actions with its actions at every step.
+
+    Returns:
+        The largest difference of a number in an action, and where the observations came from.
 
     Raises:
-        UsageError: an action is another one.
+        UsageError: an action differs.
     """
-    given, head, packer = saved.meta["own_envs"], saved.policy.head, Packer(saved.obs_space)
-    random = batch_space(saved.obs_space, PLACES)
+    own_envs, head, packer = saved.meta["own_envs"], saved.policy.head, Packer(saved.obs_space)
+    recurrent = saved.policy.state_size > 0
+    random = batch_space(saved.obs_space, NUM_ENVS)
     random.seed(0)
-    state, theirs = (saved.policy.initial_state(PLACES) for _ in range(2))
-    starts, difference = torch.ones(PLACES, dtype=torch.bool), 0.0
+    state, file_state = (saved.policy.initial_state(NUM_ENVS) for _ in range(2))
+    starts, difference = torch.ones(NUM_ENVS, dtype=torch.bool), 0.0
     with contextlib.ExitStack() as stack:
-        envs = None if given else stack.enter_context(contextlib.closing(envs_for(saved, PLACES)))
+        envs = None if own_envs else stack.enter_context(contextlib.closing(envs_for(saved, NUM_ENVS)))
         obs = random.sample() if envs is None else envs.reset(seed=0)[0]
         for step in range(STEPS):
-            found = play(*_inputs(saved, obs, theirs, starts))
+            inputs = [torch.from_numpy(np.array(x, space.dtype)) for space, x in leaf_values(saved.obs_space, obs)]
+            outputs = act(*inputs, *[file_state, starts] * recurrent)
+            if recurrent:
+                file_state = outputs.pop()
             dist, _, state = saved.policy(packer(obs).unsqueeze(0), state, starts.unsqueeze(0))
-            action = head.to_env(dist.sample(head.noise(1, PLACES, deterministic=True))[0])
-            if saved.policy.state_size:
-                theirs = found.pop()
-            for (leaf, wanted), got in zip(leaf_values(saved.action_space, action), found, strict=True):
-                apart = np.abs(np.asarray(wanted, np.float64) - got.double().numpy())
-                allowed = CLOSE * np.maximum(1.0, np.abs(wanted)) if isinstance(leaf, Box) else 0.0
-                if not (apart <= allowed).all():  # a NaN is otherwise as well
-                    raise UsageError(f"the exported policy acts otherwise at step {step}: {got.tolist()}, not {wanted}")
-                difference = max(difference, float(apart.max()))
+            action = head.to_env(dist.sample(head.noise(1, NUM_ENVS, deterministic=True))[0])
+            expected = [x for _, x in leaf_values(saved.action_space, action)]
+            difference = max(difference, *map(partial(_difference, step), expected, outputs))
             if envs is None:
-                obs, starts = random.sample(), torch.zeros(PLACES, dtype=torch.bool)
+                obs, starts = random.sample(), torch.zeros(NUM_ENVS, dtype=torch.bool)
             else:
                 obs, _, terminated, truncated, _ = envs.step(action)
                 starts = torch.from_numpy(np.logical_or(terminated, truncated))
-    return STEPS * PLACES, difference, "random observations" if given else saved.config.env_id
+    return difference, "random observations" if own_envs else saved.config.env_id
+
+
+def _difference(step: int, expected: np.ndarray, actual: Tensor) -> float:
+    difference = np.abs(np.asarray(expected, np.float64) - actual.double().numpy())
+    is_real = np.issubdtype(expected.dtype, np.floating)
+    if not (difference <= TOLERANCE * np.maximum(1.0, np.abs(expected)) * is_real).all():  # true for NaN as well
+        raise UsageError(f"the exported policy acts differently at step {step}: {actual.tolist()}, not {expected}")
+    return float(difference.max())

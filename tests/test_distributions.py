@@ -10,7 +10,7 @@ from torch import tensor
 
 from ppo.policies.distributions import Bernoulli, Categorical, Gaussian, Product, SquashedGaussian
 
-MASKED = -1e30  # what a masked choice's logit is
+MASKED = -1e30  # logit of a masked choice
 LOW, HIGH = -1.0, 3.0
 LOG_SCALE = tensor([math.log(2.0)])  # half of HIGH − LOW
 
@@ -93,10 +93,10 @@ def test_squashed_density_integrates_to_one_over_its_bounds(mean, std):
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 0.1), (0.5, 1.0), (-2.0, 1.0), (1.0, 2.0)])
 def test_squashed_entropy_agrees_with_monte_carlo(mean, std):
     theirs = squashed(tensor([mean]).double(), tensor([std]).double().log())
-    found = SquashedGaussian(tensor([mean]), tensor([std]).log(), LOG_SCALE).entropy()
+    entropy = SquashedGaussian(tensor([mean]), tensor([std]).log(), LOG_SCALE).entropy()
     drawn = -theirs.log_prob(theirs.sample((200_000,)))
     drawn = drawn[drawn.isfinite()]  # torch's own log_prob is infinite where tanh u rounds to ±1
-    assert found.item() == pytest.approx(drawn.mean().item(), abs=5 * drawn.std().item() / len(drawn) ** 0.5)
+    assert entropy.item() == pytest.approx(drawn.mean().item(), abs=5 * drawn.std().item() / len(drawn) ** 0.5)
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.5, 1.5, 3.0])
@@ -106,8 +106,8 @@ def test_squashed_entropy_is_within_a_thousandth_of_its_integral(mean, std):
     slope = math.log(2.0) + 2 * (math.log(2) - (u := mean + std * z) - np.logaddexp(0, -2 * u))
     integral = np.trapezoid(np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * slope, z)
     expected = 0.5 * math.log(2 * math.pi * math.e) + math.log(std) + integral
-    found = SquashedGaussian(tensor([mean]), tensor([std]).log(), LOG_SCALE).entropy()
-    assert found.item() == pytest.approx(expected, abs=1e-3)
+    entropy = SquashedGaussian(tensor([mean]), tensor([std]).log(), LOG_SCALE).entropy()
+    assert entropy.item() == pytest.approx(expected, abs=1e-3)
 
 
 def test_squashed_log_prob_is_finite_far_into_the_tails():
@@ -133,8 +133,8 @@ def test_product_adds_log_probs_and_entropies_of_its_parts():
     torch.testing.assert_close(ours.log_prob(actions), expected)
     torch.testing.assert_close(ours.entropy(), sum(dist.entropy() for dist in theirs))
     expected = torch.cat([scores.argmax(-1, keepdim=True), mean, (bits > 0).float()], dim=-1)
-    found = ours.sample(torch.cat([neutral(kind, 5, 3, size) for kind, size in kinds], dim=-1))
-    torch.testing.assert_close(found, expected)
+    mode = ours.sample(torch.cat([neutral(kind, 5, 3, size) for kind, size in kinds], dim=-1))
+    torch.testing.assert_close(mode, expected)
 
 
 def test_a_product_of_indices_alone_stays_whole_numbers():

@@ -1,4 +1,4 @@
-"""EnvPool behind Gymnasium's VectorEnv: seeds, dead rows, and what is said where it is missing."""
+"""EnvPool behind Gymnasium's VectorEnv: seeds, dead rows, and the error if it is not installed."""
 
 import sys
 
@@ -31,7 +31,7 @@ def test_without_envpool_one_sentence_says_how_to_install_it(monkeypatch):
 
 def test_an_environment_that_envpool_does_not_know_is_named():
     pytest.importorskip("envpool")
-    with pytest.raises(UsageError, match=r"EnvPool has no Recall-v0; use --vectorization auto"):
+    with pytest.raises(UsageError, match=r"EnvPool does not have Recall-v0; use --vectorization auto"):
         make_envs("benchmarks.tasks:Recall-v0", 2, "envpool")
 
 
@@ -50,11 +50,11 @@ def test_equal_seeds_give_equal_rollouts_and_others_do_not():
 
 def test_the_row_after_an_episode_is_dead_and_episodes_are_as_long_as_their_rewards_say():
     pytest.importorskip("envpool")
-    found, episodes = rollout(5)
-    done = (found.terminated | found.truncated) & found.valid
+    rows, episodes = rollout(5)
+    done = (rows.terminated | rows.truncated) & rows.valid
     assert done.any()
-    assert torch.equal(~found.valid[1:], done[:-1])
-    assert torch.equal(found.starts[2:], done[:-2])
+    assert torch.equal(~rows.valid[1:], done[:-1])
+    assert torch.equal(rows.starts[2:], done[:-2])
     assert all(episode.episode_return == episode.length for episode in episodes)
     assert len(episodes) == int(done.sum())
 

@@ -1,4 +1,4 @@
-"""Export: the file acts as the run's policy does, whatever it sees, does and remembers, for any number of environments."""
+"""Export: the file takes the actions of the run's policy, in every kind of space and for any number of environments."""
 
 import math
 
@@ -18,7 +18,7 @@ SMALL = {"num_envs": 4, "num_steps": 16, "num_minibatches": 2, "compile": "off",
 
 
 class Everything(gymnasium.Env):
-    """Each kind of space in the observation and in the action; what is seen is random."""
+    """Each kind of space in the observation and in the action; observations are random."""
 
     observation_space = Dict({
         "a": Box(-2, 3, (2, 2), np.float64), "b": Discrete(3, start=5), "c": MultiDiscrete([2, 4]), "d": MultiBinary(3),
@@ -41,7 +41,7 @@ class Everything(gymnasium.Env):
 
 
 class Picture(Everything):
-    """An image is seen."""
+    """The observation is an image."""
 
     observation_space = Box(0, 255, (36, 36, 3), np.uint8)
     action_space = Discrete(3)
@@ -59,7 +59,6 @@ def trained(tmp_path, env_id, policy="auto", envs=None, **more):
     return Trainer(config.replace({"total_timesteps": 2 * config.batch_size}), envs).train()
 
 
-@pytest.mark.parametrize("fmt", ["torch-export", "onnx"])
 @pytest.mark.parametrize(
     ("env_id", "policy", "more", "inputs", "outputs"),
     [
@@ -77,12 +76,14 @@ def trained(tmp_path, env_id, policy="auto", envs=None, **more):
          ["action.box (N, 2) float64", "action.more.0 (N) int64", "action.more.1 (N, 2) int8", "action.more.2 (N, 2) int64"]),
     ],
 )  # fmt: skip
-def test_the_file_acts_as_the_run(tmp_path, fmt, env_id, policy, more, inputs, outputs):
-    found = export(trained(tmp_path, env_id, policy, **more), fmt)
-    assert (found.inputs, found.outputs) == (inputs, outputs)
-    assert found.path.stat().st_size > 1000
-    assert (found.observations, found.where) == (192, env_id)
-    assert found.difference < 1e-5
+def test_the_file_acts_as_the_run(tmp_path, env_id, policy, more, inputs, outputs):
+    run = trained(tmp_path, env_id, policy, **more)
+    for fmt in ("torch-export", "onnx"):
+        exported = export(run, fmt)
+        assert (exported.inputs, exported.outputs) == (inputs, outputs)
+        assert exported.path.stat().st_size > 1000
+        assert (exported.observations, exported.where) == (192, env_id)
+        assert exported.difference < 1e-5
 
 
 def test_the_file_works_for_any_number_of_environments(tmp_path):
@@ -96,22 +97,22 @@ def test_the_file_works_for_any_number_of_environments(tmp_path):
         torch_state = onnx_state = np.ones((places, 16), np.float32)  # `starts` clears it
         for step in range(4):
             obs, starts = rng.normal(size=(places, 4)).astype(np.float32), np.full(places, step == 0)
-            wanted = [player.act(obs[n], states[n]) for n in range(places)]
-            states = [state for _, state in wanted]
+            expected = [player.act(obs[n], states[n]) for n in range(places)]
+            states = [state for _, state in expected]
             action, state = module(*(torch.from_numpy(x) for x in (obs, torch_state, starts)))
             torch_state = state.detach().numpy()
-            assert action.tolist() == [a for a, _ in wanted]
+            assert action.tolist() == [a for a, _ in expected]
             action, onnx_state = session.run(None, {"obs": obs, "state": onnx_state, "starts": starts})
-            assert action.tolist() == [a for a, _ in wanted]
+            assert action.tolist() == [a for a, _ in expected]
             np.testing.assert_allclose(onnx_state, torch.cat(states).numpy(), atol=1e-5)
 
 
-def test_a_run_on_given_environments_is_tried_on_random_observations(tmp_path):
+def test_a_run_on_environments_of_ones_own_is_compared_on_random_observations(tmp_path):
     run = trained(tmp_path, "CartPole-v1", envs=gymnasium.make_vec("CartPole-v1", num_envs=4))
     assert export(run).where == "random observations"
 
 
-def test_the_command_says_what_goes_in_and_out(tmp_path, monkeypatch, capsys):
+def test_the_command_prints_inputs_and_outputs(tmp_path, monkeypatch, capsys):
     run = trained(tmp_path, "CartPole-v1")
     cli.main(["export", str(run)])
     out = " ".join(capsys.readouterr().out.split())
@@ -130,19 +131,19 @@ def test_the_command_says_what_goes_in_and_out(tmp_path, monkeypatch, capsys):
         export(run, path=tmp_path / "no" / "such" / "folder.pt2")
 
 
-def test_a_file_that_acts_otherwise_is_not_written(tmp_path, monkeypatch):
+def test_a_file_that_acts_differently_is_not_written(tmp_path, monkeypatch):
     run = trained(tmp_path, "CartPole-v1")
-    monkeypatch.setattr("ppo.export._opened", lambda *_: lambda obs: [torch.full((3,), 2)])
-    with pytest.raises(UsageError, match=r"acts otherwise at step 0: \[2, 2, 2\]"):
+    monkeypatch.setattr("ppo.export._load", lambda *_: lambda obs: [torch.full((3,), 2)])
+    with pytest.raises(UsageError, match=r"acts differently at step 0: \[2, 2, 2\]"):
         export(run)
     assert not (run / "policy.pt2").exists()
-    monkeypatch.setattr("ppo.export._opened", lambda *_: lambda obs: [torch.full((3, 1), math.nan)])
-    with pytest.raises(UsageError, match="acts otherwise at step 0"):
+    monkeypatch.setattr("ppo.export._load", lambda *_: lambda obs: [torch.full((3, 1), math.nan)])
+    with pytest.raises(UsageError, match="acts differently at step 0"):
         export(trained(tmp_path, "Pendulum-v1"))
 
 
 class Branching(Policy):
-    """A policy whose course depends on what it sees."""
+    """A policy that branches on the observation."""
 
     def __init__(self, obs_space, action_space, **options):
         super().__init__()
@@ -157,17 +158,17 @@ class Branching(Policy):
 
 def test_a_policy_that_branches_is_one_sentence(tmp_path):
     run = trained(tmp_path, "CartPole-v1", "test_export:Branching")
-    with pytest.raises(UsageError, match=r"cannot be exported as torch-export .*must be tensor operations alone"):
+    with pytest.raises(UsageError, match=r"cannot be exported as torch-export .*must consist of tensor operations"):
         export(run)
 
 
-def test_the_name_of_the_file_must_say_what_it_is(tmp_path):
+def test_the_file_name_must_have_the_suffix_of_the_format(tmp_path):
     run = trained(tmp_path, "CartPole-v1")
     for name in ("policy.onnx", "", "policy"):
         with pytest.raises(UsageError, match=r"choose one that ends in \.pt2"):
             export(run, path=tmp_path / name)
 
 
-def test_what_shapes_the_sampling_changes_nothing(tmp_path):
+def test_sampling_options_do_not_change_the_mode(tmp_path):
     run = trained(tmp_path, "CartPole-v1", top_p=0.9, top_k=1, temperature=0.5)
     assert [export(run, fmt).difference for fmt in ("torch-export", "onnx")] == [0.0, 0.0]

@@ -85,8 +85,8 @@ def test_the_head_reaches_every_choice_of_the_space(space):
             for key in space if isinstance(space, Dict) else range(len(space)):
                 check(space[key], [row[key] for row in rows])
             return
-        found = np.stack(rows)
-        low, high = found.min(0), found.max(0)
+        actual = np.stack(rows)
+        low, high = actual.min(0), actual.max(0)
         if isinstance(space, Box):  # clipped on both sides
             np.testing.assert_allclose((low, high), (space.low, space.high), rtol=1e-6)
         elif isinstance(space, MultiBinary):
@@ -116,8 +116,8 @@ def test_to_env_gives_each_number_its_place_offset_and_type():
 
 def test_to_env_of_tanh_is_the_squashed_number():
     # Bounds −2…1, 0…10, −0.5…0.5; tanh 0 = 0 is the middle, tanh 0.5 = 0.46212, tanh ∓20 = ∓1 are the bounds.
-    found = Head(UNEVEN, action_bound="tanh").to_env(tensor([[0.0, 0.5, 0.0], [-20.0, 20.0, 0.5]]))
-    np.testing.assert_allclose(found, [[-0.5, 7.310586, 0.0], [-2.0, 10.0, 0.2310586]], rtol=1e-5, atol=1e-6)
+    actual = Head(UNEVEN, action_bound="tanh").to_env(tensor([[0.0, 0.5, 0.0], [-20.0, 20.0, 0.5]]))
+    np.testing.assert_allclose(actual, [[-0.5, 7.310586, 0.0], [-2.0, 10.0, 0.2310586]], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("bound", ["clip", "tanh"])
@@ -167,10 +167,10 @@ def test_the_first_noise_has_size_1_however_many_numbers_share_it():
     assert Head(Discrete(3)).log_std is None
 
 
-@pytest.mark.parametrize(("raw", "kept"), [(-50.0, -10.0), (50.0, 2.0)])
-def test_deviations_are_kept_where_float32_can_follow(raw, kept):
+@pytest.mark.parametrize(("raw", "clamped"), [(-50.0, -10.0), (50.0, 2.0)])
+def test_deviations_are_clamped_to_a_range_that_float32_resolves(raw, clamped):
     head = Head(Box(-1, 1, (1,)), log_std_init=raw)
-    assert head(torch.zeros(1, 1)).entropy().item() == pytest.approx(1.4189385 + kept)  # ½ log 2πe + log σ
+    assert head(torch.zeros(1, 1)).entropy().item() == pytest.approx(1.4189385 + clamped)  # ½ log 2πe + log σ
 
 
 def test_noise_is_drawn_for_each_part_as_its_distribution_wants_it():
@@ -191,7 +191,7 @@ def test_the_noise_of_a_whole_rollout_is_that_of_its_steps_independently():
     assert torch.stack([noise[0], noise[1], noise[0].roll(1)]).corrcoef().triu(1).abs().max() < 0.05
 
 
-def test_without_chance_the_noise_is_the_same_at_every_step():
+def test_deterministic_noise_is_the_same_at_every_step():
     head = Head(ROBOT)
     noise = head.noise(3, 2, deterministic=True)
     assert noise.shape == (3, 2, 17)
@@ -218,8 +218,8 @@ def test_masked_choices_are_never_taken(space, mask, allowed):
     drawn, best = ([head.to_env(x) for x in draws] for draws in (sampled, most_probable))
     for row, choices in enumerate(allowed):
         for part, expected in enumerate(choices):
-            found = {int(np.reshape(step[row], -1)[part]) for step in drawn}
-            assert found == expected
+            actual = {int(np.reshape(step[row], -1)[part]) for step in drawn}
+            assert actual == expected
             assert {int(np.reshape(step[row], -1)[part]) for step in best} <= expected
     log_prob, entropy = dist.log_prob(sampled), dist.entropy()
     (log_prob + entropy).sum().backward()
@@ -236,8 +236,8 @@ def test_a_part_with_nothing_allowed_keeps_the_networks_own_probabilities():
     outputs = torch.randn(1, 5)
     dist = Head(MultiDiscrete([2, 3]), mask_size=5)(outputs, tensor([[False, False, False, True, False]]))
     expected = outputs[:, :2].log_softmax(-1)  # of the first part; the second has one choice, of probability 1
-    found = torch.cat([dist.log_prob(tensor([[choice, 1]])) for choice in range(2)])
-    torch.testing.assert_close(found, expected[0])
+    actual = torch.cat([dist.log_prob(tensor([[choice, 1]])) for choice in range(2)])
+    torch.testing.assert_close(actual, expected[0])
 
 
 @pytest.mark.parametrize(
@@ -272,14 +272,14 @@ FLOAT_MAX = np.finfo(np.float32).max
 
 @pytest.mark.parametrize(("low", "high"), [(-np.inf, np.inf), (-np.inf, 2e6), (-FLOAT_MAX, FLOAT_MAX)])
 def test_numbers_without_a_range_pass_through_when_clipped(low, high):
-    found = Head(Box(low, high, (2,))).to_env(tensor([[1e6, -1e6]]))
-    assert found.tolist() == [[1e6, -1e6]]
+    actual = Head(Box(low, high, (2,))).to_env(tensor([[1e6, -1e6]]))
+    assert actual.tolist() == [[1e6, -1e6]]
 
 
 def test_bounded_numbers_are_in_units_of_half_their_range():
     # Bounds −2…1, 0…10, −0.5…0.5: the middles are −0.5, 5 and 0, the halves 1.5, 5 and 0.5.
-    found = Head(UNEVEN).to_env(tensor([[0.0, 0.0, 0.0], [-1.0, 1.0, 0.5], [-7.0, 0.2, 7.0]]))
-    np.testing.assert_allclose(found, [[-0.5, 5.0, 0.0], [-2.0, 10.0, 0.25], [-2.0, 6.0, 0.5]], rtol=1e-6)
+    actual = Head(UNEVEN).to_env(tensor([[0.0, 0.0, 0.0], [-1.0, 1.0, 0.5], [-7.0, 0.2, 7.0]]))
+    np.testing.assert_allclose(actual, [[-0.5, 5.0, 0.0], [-2.0, 10.0, 0.25], [-2.0, 6.0, 0.5]], rtol=1e-6)
 
 
 def test_a_number_that_has_one_value_keeps_it():
@@ -304,7 +304,7 @@ LOGITS = tensor([[2.0, 1.0, 0.0, -1.0]])
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"),
+    ("options", "allowed"),
     [
         ({}, [0, 1, 2, 3]),
         ({"top_k": 2}, [0, 1]),
@@ -316,25 +316,25 @@ LOGITS = tensor([[2.0, 1.0, 0.0, -1.0]])
         ({"temperature": 10.0, "top_p": 0.6}, [0, 1, 2]),
     ],
 )
-def test_what_shapes_sampling_shapes_the_distribution(options, kept):
-    dist = Head(Discrete(4), **options)(LOGITS.expand(len(kept), 4))
+def test_temperature_top_k_and_top_p_are_part_of_the_distribution(options, allowed):
+    dist = Head(Discrete(4), **options)(LOGITS.expand(len(allowed), 4))
     expected = torch.full((1, 4), -torch.inf)
-    expected[0, kept] = (LOGITS / options.get("temperature", 1.0))[0, kept].log_softmax(0)
-    drawn = dist.log_prob(tensor(kept))
-    torch.testing.assert_close(drawn, expected[0, kept])
+    expected[0, allowed] = (LOGITS / options.get("temperature", 1.0))[0, allowed].log_softmax(0)
+    drawn = dist.log_prob(tensor(allowed))
+    torch.testing.assert_close(drawn, expected[0, allowed])
     assert dist.entropy()[0].item() == pytest.approx(
-        -float((expected[0, kept].exp() * expected[0, kept]).sum()), abs=1e-6
+        -float((expected[0, allowed].exp() * expected[0, allowed]).sum()), abs=1e-6
     )
     torch.manual_seed(0)
     head = Head(Discrete(4), **options)
     actions = head(LOGITS.expand(2000, 4)).sample(head.noise(2000))
-    assert sorted(set(actions.tolist())) == kept
+    assert sorted(set(actions.tolist())) == allowed
 
 
-def test_an_action_that_fell_out_of_what_is_kept_has_the_probability_beside_it():
+def test_an_action_outside_top_k_has_the_probability_it_would_have_if_added_back():
     dist = Head(Discrete(4), top_k=2)(LOGITS)
-    found = dist.log_prob(tensor([3])).exp().item()
-    assert found == pytest.approx(float(torch.exp(tensor(-1.0)) / torch.exp(tensor([2.0, 1.0, -1.0])).sum()))
+    actual = dist.log_prob(tensor([3])).exp().item()
+    assert actual == pytest.approx(float(torch.exp(tensor(-1.0)) / torch.exp(tensor([2.0, 1.0, -1.0])).sum()))
 
 
 def test_masked_choices_are_not_among_the_most_probable():

@@ -1,4 +1,4 @@
-"""Infos: rows that are no decision and metrics of an environment's own, however it is vectorised."""
+"""Infos: rows that are not decisions and the environment's own metrics, in every autoreset mode."""
 
 import gymnasium
 import numpy as np
@@ -43,7 +43,7 @@ def collect(envs, steps=12):
 
 
 @pytest.mark.parametrize("mode", [None, *AutoresetMode])
-def test_rows_and_metrics_are_told_by_a_single_environment(mode):
+def test_decisions_and_metrics_come_from_the_info_of_a_single_environment(mode):
     copies = [Halting] * 2
     envs = make_envs("Halting-v0", 2, "sync") if mode is None else SyncVectorEnv(copies, autoreset_mode=mode)
     rollout, episodes = collect(envs)
@@ -55,13 +55,13 @@ def test_rows_and_metrics_are_told_by_a_single_environment(mode):
     assert len(episodes) == 2 * (12 // len(rows))
 
 
-def test_a_metric_that_is_announced_and_not_given_is_one_sentence(monkeypatch):
+def test_a_metric_that_the_metadata_names_and_the_info_lacks_is_one_sentence(monkeypatch):
     monkeypatch.setitem(Halting.metadata, "metrics", ("success", "style"))
-    with pytest.raises(UsageError, match=r"metadata\['metrics'\] names 'style', but info\['metrics'\] .* has none"):
+    with pytest.raises(UsageError, match=r"metadata\['metrics'\] names 'style', but info\['metrics'\] .* lacks it"):
         collect(make_envs("Halting-v0", 2, "sync"))
 
 
-def test_an_environment_that_says_nothing_is_asked_at_every_row():
+def test_without_the_key_every_row_is_a_decision():
     rollout, episodes = collect(make_envs("CartPole-v1", 2, "sync"), 40)
     assert rollout.valid.all()
     assert all(episode.metrics == {} for episode in episodes)

@@ -2,20 +2,16 @@
 
 from types import SimpleNamespace
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
-from gymnasium.vector.utils import concatenate, create_empty_array
+from space_samples import random_obs
 from torch import nn
-from torch.nn import functional
 
-from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
 from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
-from ppo.policies import Features, Policy, build_policy, resolve_policy
-from ppo.policies.features import is_image
+from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.policies.gru import GRUPolicy
 from ppo.policies.mlp import MLPPolicy
 from ppo.policies.transformer import TransformerPolicy
@@ -55,14 +51,6 @@ def _one_thread():
     torch.set_num_threads(1)  # on networks this small, threads only wait for each other
     yield
     torch.set_num_threads(threads)
-
-
-def random_obs(space: gymnasium.Space, steps: int, envs: int) -> torch.Tensor:
-    """Return packed observations (T, N, *obs) sampled from a space."""
-    space.seed(0)
-    samples = [space.sample() for _ in range(steps * envs)]
-    packed = Packer(space)(concatenate(space, samples, create_empty_array(space, len(samples))))
-    return packed.unflatten(0, (steps, envs))
 
 
 def make(case, steps: int = T, envs: int = N):
@@ -141,10 +129,10 @@ def test_ratio_is_one_before_the_first_step(case, length):
     batch = Batch.from_rollout(rollout, rollout.valid, Estimates(values, values, values), length).select(
         torch.randperm(T // length * N)
     )
-    dist, found, _ = policy(batch.obs, batch.states, batch.starts)
+    dist, values, _ = policy(batch.obs, batch.states, batch.starts)
     ratio = (dist.log_prob(batch.actions) - batch.log_probs).exp()
     torch.testing.assert_close(ratio, torch.ones(length, batch.num_sequences))
-    torch.testing.assert_close(found, batch.values)
+    torch.testing.assert_close(values, batch.values)
 
 
 @every_case
@@ -181,56 +169,6 @@ def test_a_mask_in_the_observation_reaches_the_distribution(name):
     assert (probs[..., [1, 3]] > 0).all()
 
 
-def test_a_gru_remembers_within_an_episode_and_forgets_at_its_start():
-    policy, obs, state, _ = make(CASES["gru"], steps=3)
-    never = torch.zeros(3, N, dtype=torch.bool)
-    again = never.clone()
-    again[2] = True
-    changed = obs.clone()
-    changed[1] += 0.5
-    last = [
-        policy(x, state, starts)[1][2] for x, starts in ((obs, never), (changed, never), (obs, again), (changed, again))
-    ]
-    assert (last[0] - last[1]).abs().min() > 1e-6
-    torch.testing.assert_close(last[2], last[3], rtol=0, atol=0)
-
-
-def reference_gru(cell: nn.GRUCell, x, state, starts):
-    outputs = []
-    for step, start in zip(x, starts, strict=True):
-        state = cell(step, torch.where(start.unsqueeze(-1), torch.zeros_like(state), state))
-        outputs.append(state)
-    return torch.stack(outputs), state
-
-
-RESETS = {
-    "never": lambda steps: torch.zeros(steps, N, dtype=torch.bool),
-    "at the first step": lambda steps: torch.arange(steps).eq(0).unsqueeze(1).expand(steps, N),
-    "at the last step": lambda steps: torch.arange(steps).eq(steps - 1).unsqueeze(1).expand(steps, N),
-    "of one environment alone": lambda steps: (
-        torch.arange(N).eq(1).expand(steps, N) & (torch.arange(steps) % 3 == 1)[:, None]
-    ),
-    "at every step": lambda steps: torch.ones(steps, N, dtype=torch.bool),
-}
-
-
-@pytest.mark.parametrize("resets", RESETS.values(), ids=RESETS)
-@pytest.mark.parametrize("steps", [1, 2, 7, 8, 16, 24])
-def test_the_gru_policy_and_all_its_gradients_are_those_of_a_grucell_called_step_by_step(steps, resets):
-    policy, obs, state, _ = make(("gru", Box(-1, 1, (3,)), Discrete(4), {}), steps)
-    policy, obs, state, starts = policy.double(), obs.double(), state.double(), resets(steps)
-    actions, weights = torch.randint(4, (steps, N)), torch.randn(2, steps, N).double()
-    x, last = reference_gru(policy.trunks[0].cells[0], policy.embeddings[0](obs).tanh(), state, starts)
-    expected = torch.distributions.Categorical(logits=policy.actor(x)).log_prob(actions), policy.critic(x).squeeze(-1)
-    dist, values, after = policy(obs, state, starts)
-    found = dist.log_prob(actions), values
-    torch.testing.assert_close((*found, after), (*expected, last), rtol=1e-10, atol=1e-10)
-    losses = [(weights * torch.stack(pair)).sum() for pair in (found, expected)]
-    gradients = [torch.autograd.grad(loss, [*policy.parameters()]) for loss in losses]
-    for (name, _), ours, theirs in zip(policy.named_parameters(), *gradients, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10, msg=name)
-
-
 @pytest.mark.parametrize(
     ("name", "space", "expected"),
     [
@@ -262,12 +200,13 @@ def test_auto_follows_from_the_environment(space, metadata, expected):
     ("name", "message"),
     [
         ("lstm", r"'lstm' is unknown; choose auto, mlp, cnn, gru, transformer, or package\.module:Class"),
-        ("json:", r"'json:' is unknown"),
-        (":Net", r"':Net' is unknown"),
+        ("json:", r"'json:' must have the form package\.module:Name"),
+        (":Net", r"':Net' must have the form package\.module:Name"),
+        (".own:Net", "is relative; give the module's full name"),
         ("nowhere.at.all:Net", "no module nowhere"),
         ("json:Net", "module json has no Net"),
-        ("json:dumps", r"'json:dumps' is no subclass of ppo\.Policy"),
-        ("torch.nn:Linear", r"'torch\.nn:Linear' is no subclass of ppo\.Policy"),
+        ("json:dumps", r"'json:dumps' is not a subclass of ppo\.Policy"),
+        ("torch.nn:Linear", r"'torch\.nn:Linear' is not a subclass of ppo\.Policy"),
         ("cnn", "the cnn policy needs an image .* use --policy mlp"),
     ],
 )
@@ -304,129 +243,3 @@ def test_a_policy_class_of_ones_own_gets_spaces_and_options(tmp_path, monkeypatc
     policy = build_policy("own_policy:Net", MIXED, Discrete(2), SMALL)
     assert isinstance(policy, Policy)
     assert policy.given == (MIXED, Discrete(2), SMALL)
-
-
-def features(space: gymnasium.Space, *obs: object, **options: bool) -> list[list[float]]:
-    """Return the features of observations given one by one, each as a list, in the order of its numbers."""
-    packed = Packer(space)(concatenate(space, obs, create_empty_array(space, len(obs))))
-    return Features(space, **options)(packed.unsqueeze(0))[0][0].tolist()
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        Discrete(7, start=-1),
-        Dict(token=Discrete(7), action_mask=MultiBinary(4)),
-        Dict(token=Discrete(7), action_mask=Tuple([MultiBinary(2), MultiBinary(3)])),
-        MASKED,
-        MIXED,
-    ],
-    ids=one_line,
-)
-def test_an_embedding_is_a_linear_layer_on_the_features(space):
-    module, obs = Features(space), random_obs(space, 3, 4)
-    layers = [nn.Linear(module.size, 5), nn.Linear(module.size, 6)]
-    features, mask = module(obs)
-    found, same_mask = module.embed(obs, layers)
-    for x, layer in zip(found, layers, strict=True):
-        torch.testing.assert_close(x, layer(features))
-    assert (mask is None and same_mask is None) or torch.equal(mask, same_mask)
-
-
-def test_a_token_is_looked_up_without_a_vector_as_long_as_the_vocabulary(monkeypatch):
-    monkeypatch.setattr(functional, "one_hot", None)
-    module, tokens = Features(Discrete(1000)), torch.randint(1000, (3, 4))
-    layer = nn.Linear(module.size, 2)
-    (x,), _ = module.embed(tokens, [layer])
-    assert torch.equal(x, layer.weight.t()[tokens] + layer.bias)
-
-
-def test_indices_become_one_hot():
-    assert features(Discrete(3, start=-1), -1, 1) == [[1, 0, 0], [0, 0, 1]]
-    space = MultiDiscrete([2, 3], start=[0, 5])
-    assert features(space, np.array([1, 5]), np.array([0, 7])) == [[0, 1, 1, 0, 0], [1, 0, 0, 0, 1]]
-    grid = MultiDiscrete([[2, 2], [1, 3]])
-    assert features(grid, np.array([[1, 0], [0, 2]])) == [[0, 1, 1, 0, 1, 0, 0, 1]]
-
-
-def test_bits_and_numbers_are_flattened_and_pixels_scaled():
-    assert features(MultiBinary([2, 2]), np.array([[1, 0], [1, 1]], np.int8)) == [[1, 0, 1, 1]]
-    assert features(Box(-9, 9, (2, 2)), np.array([[1, 2], [3, 4]], np.float32)) == [[1, 2, 3, 4]]
-    assert features(Box(-9, 9, ()), np.array(2.5, np.float32)) == [[2.5]]
-    assert features(Box(0, 255, (2,), np.uint8), np.array([0, 255], np.uint8)) == [[0, 1]]
-
-
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_size_is_the_width_of_the_features(case):
-    policy, obs, _, _ = make(case)
-    found, mask = policy.features(obs)
-    assert found.shape == (T, N, policy.features.size)
-    assert (mask is None) == (policy.features.mask_size == 0)
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_both_channel_orders_give_the_network_the_same_image(channels):
-    wide = Box(0, 255, (40, 36, channels), np.uint8)
-    tall = Box(0, 255, (channels, 40, 36), np.uint8)
-    obs = random_obs(wide, 2, 3)
-    last, first = Features(wide, conv=True), Features(tall, conv=True)
-    first.load_state_dict(last.state_dict())
-    torch.testing.assert_close(last(obs)[0], first(obs.permute(0, 1, 4, 2, 3).contiguous())[0])
-
-
-def test_convolutions_read_pixels_from_zero_to_one():
-    space = Dict(eye=IMAGE, speed=Box(-1, 1, (1,)))
-    module, obs = Features(space, conv=True), random_obs(space, 1, 2)
-    image = obs[0, :, : 36 * 36 * 3].reshape(2, 36, 36, 3).permute(0, 3, 1, 2) / 255
-    expected = torch.cat([obs[0, :, -1:], module.images[0](image)], dim=-1)
-    torch.testing.assert_close(module(obs)[0][0], expected)
-
-
-@pytest.mark.parametrize(
-    ("space", "expected"),
-    [
-        (Box(0, 255, (36, 36, 3), np.uint8), True),
-        (Box(0, 255, (4, 84, 84), np.uint8), True),
-        (Box(0, 255, (35, 84, 3), np.uint8), False),
-        (Box(0, 255, (3, 84, 35), np.uint8), False),
-        (Box(0, 1, (84, 84, 3), np.float32), False),
-        (Box(0, 255, (84, 84), np.uint8), False),
-        (MultiBinary([3, 84, 84]), False),
-    ],
-)
-def test_an_image_is_uint8_of_rank_three_and_large_enough(space, expected):
-    assert is_image(space) is expected
-
-
-def test_only_box_numbers_are_normalised():
-    space = Dict(bits=MultiBinary(2), place=Discrete(3), speed=Box(-99, 99, (2,)))
-    module = Features(space, normalize=True)
-    rows = torch.tensor([[[1.0, 0, 2, 10, -1], [1, 1, 0, 30, 1], [0, 0, 1, 999, 999]]])
-    module.update_statistics(rows, torch.tensor([[True, True, False]]))  # means 20 and 0, deviations 10 and 1
-    assert module.normalizer.mean.tolist() == [20.0, 0.0]
-    found = module(torch.tensor([[[1.0, 0, 2, 15, 3]]]))[0][0, 0].tolist()
-    assert found == pytest.approx([-0.5, 3, 1, 0, 0, 0, 1])  # numbers first, then bits and one-hot places as they are
-
-
-def test_a_lone_vector_is_normalised_by_its_valid_rows():
-    module = Features(Box(-99, 99, (2,)), normalize=True)
-    rows = torch.tensor([[[1.0, 10.0], [999, 999]], [[3, 30], [999, 999]]])
-    module.update_statistics(rows, torch.tensor([[True, False], [True, False]]))
-    torch.testing.assert_close(module(torch.tensor([[[4.0, 15.0]]]))[0], torch.tensor([[[2.0, -0.5]]]))
-
-
-def test_an_image_that_goes_to_convolutions_is_not_normalised():
-    assert Features(IMAGE, normalize=True, conv=True).normalizer is None
-
-
-def test_an_action_mask_is_no_feature():
-    space = Dict(action_mask=Tuple([MultiBinary(2), MultiBinary(3)]), obs=Box(-1, 1, (2,)))
-    obs = {"action_mask": (np.array([1, 0], np.int8), np.array([0, 1, 1], np.int8)), "obs": np.float32([0.5, -0.5])}
-    packed = Packer(space)(concatenate(space, [obs], create_empty_array(space, 1)))
-    module = Features(space)
-    found, mask = module(packed.unsqueeze(0))
-    assert (module.size, module.mask_size) == (2, 5)
-    assert found.tolist() == [[[0.5, -0.5]]]
-    assert mask.tolist() == [[[True, False, False, True, True]]]
-    with pytest.raises(UsageError, match="nothing but a mask"):
-        Features(Dict(action_mask=MultiBinary(2)))

@@ -1,6 +1,5 @@
-"""Any observation is one tensor and back, whatever its space; and a space is JSON and back."""
+"""Any observation becomes one tensor and back, whatever its space."""
 
-import json
 from collections import OrderedDict
 
 import gymnasium
@@ -8,54 +7,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
-from gymnasium.vector.utils import concatenate, create_empty_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from space_samples import IMAGE, N, any_space, batch
 
-from ppo.envs.space_json import from_json, to_json
-from ppo.envs.spaces import Packer, check_observation_space, flat_mask, leaves, mask_columns, packed_dtype, unpack
+from ppo.envs.spaces import Packer, check_space, flat_mask, leaf_values, leaves, mask_columns, nest, packed_size
 from ppo.errors import UsageError
 
-N = 3
 checked = settings(max_examples=60, deadline=None, derandomize=True)
-IMAGE = Box(0, 255, (4, 5, 3), np.uint8)
-ENDS = np.array([-np.inf, -1.5, 0.1], np.float32), np.array([1e-20, np.inf, 1 / 3], np.float32)
-
-shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
-starts = st.integers(-3, 3)
-
-
-@st.composite
-def multi_discretes(draw):
-    shape = draw(shapes.filter(len))
-    nvec, start = (draw(st.lists(x, min_size=27, max_size=27)) for x in (st.integers(1, 5), starts))
-    size = int(np.prod(shape))
-    return MultiDiscrete(np.reshape(nvec[:size], shape), start=np.reshape(start[:size], shape))
-
-
-leaf_spaces = st.one_of(
-    st.builds(lambda n, start: Discrete(n, start=start), st.integers(1, 5), starts),
-    multi_discretes(),
-    st.builds(lambda shape: MultiBinary(shape), shapes.filter(len)),
-    st.builds(lambda shape, high: Box(-high, np.inf, shape), shapes, st.sampled_from([0.1, 2.5, np.inf])),
-    st.builds(lambda shape: Box(-0.1, 1 / 3, shape, np.float64), shapes),
-    st.builds(lambda shape: Box(-7, 7, shape, np.int32), shapes),
-    st.just(Box(*ENDS)),
-    st.just(IMAGE),
-)
-keys = st.lists(st.text("zyxabc_", min_size=1, max_size=3), min_size=1, max_size=3, unique=True)
-any_space = st.recursive(
-    leaf_spaces,
-    lambda inner: st.one_of(
-        st.lists(inner, min_size=1, max_size=3).map(Tuple),
-        st.builds(
-            lambda names, parts: Dict(OrderedDict(zip(names, parts, strict=False))),
-            keys,
-            st.lists(inner, min_size=3, max_size=3),
-        ),
-    ),
-    max_leaves=5,
-)
 
 
 def packed_shape(space):
@@ -64,13 +23,6 @@ def packed_shape(space):
         parts = space.spaces.values() if isinstance(space, Dict) else space.spaces
         return (sum(int(np.prod(packed_shape(part))) for part in parts),)
     return tuple(space.shape or ())
-
-
-def batch(space: gymnasium.Space, seed: int = 0) -> tuple[list, object]:
-    """Return N samples, one by one and batched as a vector environment does."""
-    space.seed(seed)
-    samples = [space.sample() for _ in range(N)]
-    return samples, concatenate(space, samples, create_empty_array(space, N))
 
 
 def mapped(change, obs):
@@ -94,15 +46,21 @@ def test_unpack_gives_back_what_was_packed(space, seed):
     samples, obs = batch(space, seed)
     packed = Packer(space)(obs)
     assert packed.shape == (N, *packed_shape(space))
-    assert packed.dtype == packed_dtype(space)
     assert torch.equal(Packer(space)(mapped(torch.as_tensor, obs)), packed)
     expected = [np.stack(column) for column in zip(*(flat_leaves(space, x) for x in samples), strict=True)]
     for lead in (packed, packed.unsqueeze(0)):  # (N, …) and (T, N, …)
-        found = unpack(space, lead)
-        assert [(path, leaf) for path, leaf, _ in found] == list(leaves(space))
-        for (_, leaf, x), column in zip(found, expected, strict=True):
+        for (_, leaf), x, column in zip(leaves(space), Packer(space).unpack(lead), expected, strict=True):
             assert x.shape == (*lead.shape[: lead.dim() - len(packed_shape(space))], *leaf.shape)
             np.testing.assert_allclose(x.numpy().reshape(column.shape), column, rtol=1e-6)
+
+
+@checked
+@given(any_space, st.integers(0, 1000))
+def test_nest_is_the_inverse_of_leaf_values(space, seed):
+    value = batch(space, seed)[1]
+    again = nest(space, iter([x for _, x in leaf_values(space, value)]))
+    assert repr(again) == repr(value)
+    assert packed_size(space) == int(np.prod(packed_shape(space)))
 
 
 def test_paths_name_the_parts_in_packing_order():
@@ -154,13 +112,13 @@ ALIASED = {
 def test_packing_neither_aliases_nor_changes_what_the_environment_gave(space, kind):
     arrays: list[np.ndarray] = []
     mapped(arrays.append, obs := batch(space)[1])
-    before = [x.copy() for x in arrays]
+    copies = [x.copy() for x in arrays]
     packed = Packer(space)(mapped(kind, obs))  # a tensor that shares the array's memory, or the array itself
-    kept = packed.clone()
-    assert all(np.array_equal(x, was) for x, was in zip(arrays, before, strict=True))
+    before = packed.clone()
+    assert all(np.array_equal(x, was) for x, was in zip(arrays, copies, strict=True))
     for x in arrays:
         x[...] = 1 - x  # the environment writes its next observation
-    assert torch.equal(packed, kept)
+    assert torch.equal(packed, before)
 
 
 @pytest.mark.parametrize("flip", [np.s_[:, ::-1], np.s_[:, :, ::-1]], ids=["rows", "columns"])
@@ -173,49 +131,6 @@ def test_an_offset_that_float32_cannot_hold_is_still_taken_off():
     space = Tuple([Discrete(3, start=20_000_001), Box(-1, 1, (1,))])
     obs = np.array([20_000_001, 20_000_002, 20_000_003]), np.zeros((3, 1), np.float32)
     assert Packer(space)(obs)[:, 0].tolist() == [0, 1, 2]
-
-
-def assert_same(found: gymnasium.Space, space: gymnasium.Space) -> None:
-    """Compare spaces more strictly than Gymnasium's == does: bounds to the bit, and the order of keys."""
-    assert found == space
-    assert type(found) is type(space)
-    if isinstance(space, Box):
-        assert np.array_equal(found.low, space.low)
-        assert np.array_equal(found.high, space.high)
-        assert found.low.dtype == space.low.dtype
-    elif isinstance(space, Dict | Tuple):
-        assert [path for path, _ in leaves(found)] == [path for path, _ in leaves(space)]
-        for (_, ours), (_, theirs) in zip(leaves(found), leaves(space), strict=True):
-            assert_same(ours, theirs)
-
-
-@checked
-@given(any_space)
-def test_a_space_goes_through_strict_json_and_back(space):
-    assert_same(from_json(json.loads(json.dumps(to_json(space), allow_nan=False))), space)
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        MultiBinary(3),
-        MultiBinary([3]),
-        Discrete(3, start=-1, dtype=np.int32),
-        MultiDiscrete([3, 4], dtype=np.int8, start=[-1, 2]),
-        Box(-np.inf, np.inf, (2,), np.float64),
-        Box(0, 1, (), np.float16),
-        Box(-(2**40), 2**40 + 1, (1,), np.int64),
-        Dict(OrderedDict(z=Discrete(2), a=IMAGE)),
-        Dict(a=IMAGE, z=Discrete(2)),
-    ],
-    ids=repr,
-)
-def test_nothing_of_a_space_is_lost_in_json(space):
-    assert_same(from_json(json.loads(json.dumps(to_json(space), allow_nan=False))), space)
-
-
-def test_bounds_that_are_all_equal_are_written_once():
-    assert to_json(IMAGE) == {"type": "Box", "shape": [4, 5, 3], "dtype": "uint8", "low": "0", "high": "255"}
 
 
 @pytest.mark.parametrize(
@@ -255,4 +170,4 @@ def test_flat_mask_joins_the_masks_of_the_parts():
 )
 def test_an_unsupported_observation_is_a_usage_error_that_names_the_part(space, message):
     with pytest.raises(UsageError, match=message):
-        check_observation_space(space)
+        check_space(space, "observation")

@@ -11,7 +11,7 @@ from ppo import Trainer, load_policy, preset
 from ppo.envs.traffic_light import CHANGES, REWARDS, best_values
 
 
-def test_the_light_changes_as_often_as_it_says_whatever_is_done():
+def test_the_light_changes_with_its_probabilities_for_any_action():
     env = gymnasium.make("ppo.envs.traffic_light:TrafficLight-v0")
     check_env(env.unwrapped, skip_render_check=True)
     light, _ = env.reset(seed=0)
@@ -28,17 +28,17 @@ def test_the_light_changes_as_often_as_it_says_whatever_is_done():
 
 
 def test_the_best_values_solve_bellmans_equation():
-    always = np.linalg.solve(np.eye(2) - 0.9 * CHANGES, [0.5, 1.0])  # of stopping at red and driving at green
-    expected = REWARDS + 0.9 * (CHANGES @ always)[:, None]
+    best = np.linalg.solve(np.eye(2) - 0.9 * CHANGES, [0.5, 1.0])  # of stopping at red and driving at green
+    expected = REWARDS + 0.9 * (CHANGES @ best)[:, None]
     np.testing.assert_allclose(best_values(0.9), expected, rtol=1e-10)
     np.testing.assert_allclose(best_values(0.0), REWARDS)
 
 
-def test_q_learning_comes_to_the_best_values():
+def test_q_learning_reaches_the_best_values():
     np.testing.assert_allclose(learn(1, 0.9), best_values(0.9), rtol=0.02)
 
 
-def test_ppo_does_what_is_best_and_its_critic_knows_what_that_is_worth(tmp_path):
+def test_ppo_finds_the_best_policy_and_its_value(tmp_path):
     config = preset("TrafficLight-v0")[1].replace({"runs_dir": str(tmp_path), "threads": 1, "compile": "off"})
     player = load_policy(Trainer(config).train())
     assert [player.act(light)[0] for light in (0, 1)] == [0, 1]

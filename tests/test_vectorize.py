@@ -1,7 +1,5 @@
-"""One process for all environments or one for each: whichever is faster."""
+"""Environments run in one process or in one each, whichever is faster."""
 
-import subprocess
-import sys
 import time
 
 import gymnasium
@@ -46,7 +44,7 @@ def test_a_slow_environment_gets_processes_and_a_fast_one_does_not(monkeypatch):
     assert choose(monkeypatch, 8, 2) == "sync"
 
 
-def test_one_core_or_one_environment_needs_no_other_process(monkeypatch):
+def test_one_core_or_one_environment_stays_in_this_process(monkeypatch):
     assert choose(monkeypatch, 8, 1, seconds=0.01) == "sync"
     assert choose(monkeypatch, 1, 8, seconds=0.01) == "sync"
 
@@ -62,7 +60,7 @@ def test_the_trial_takes_a_moment_also_with_a_slow_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_what_is_chosen_is_what_is_made(monkeypatch, mode):
+def test_the_chosen_mode_is_made(monkeypatch, mode):
     import ppo.envs.gym
 
     monkeypatch.setattr(ppo.envs.gym, "sync_or_async", lambda *_: mode)
@@ -72,32 +70,3 @@ def test_what_is_chosen_is_what_is_made(monkeypatch, mode):
         assert isinstance(envs, kind)
     finally:
         envs.close()
-
-
-def test_a_script_that_trains_at_its_top_level_is_not_run_again_by_its_workers(tmp_path):
-    (tmp_path / "script.py").write_text(
-        """
-import gymnasium
-from gymnasium.spaces import Discrete
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
-from ppo import Config, Trainer
-
-class Mine(gymnasium.Env):
-    observation_space, action_space = Discrete(10), Discrete(2)
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.cell = 0
-        return 0, {}
-    def step(self, action):
-        self.cell += 1
-        return self.cell, 1.0, self.cell == 9, False, {}
-
-gymnasium.register("Mine-v0", entry_point=Mine)
-config = Config(env_id="Mine-v0", vectorization="async", total_timesteps=64, num_envs=2, num_steps=32)
-trainer = Trainer(config)
-print("trained once:", trainer.train())
-trainer.envs.close()
-"""
-    )
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.stdout.splitlines() == ["trained once: runs/Mine-v0__ppo__s1"], done.stderr

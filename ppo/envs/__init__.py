@@ -1,4 +1,4 @@
-"""Environments: one call that makes any of them, and the spaces that turn their data into tensors."""
+"""Environments: one call makes any of them, and spaces turn their data into tensors."""
 
 from ppo.envs.families import FAMILIES, module_of
 from ppo.envs.gym import autoreset_mode, check_envs, find_spec, lines_of, make_envs, time_limit

@@ -1,4 +1,4 @@
-"""The action mask: `info["action_mask"]` becomes part of the observation, where the policy reads it."""
+"""The action mask: `info["action_mask"]` becomes part of the observation, so that the policy reads it."""
 
 from typing import Any
 
@@ -11,7 +11,12 @@ from ppo.envs.spaces import MASK_KEY, flat_mask, take
 
 
 class MaskInObservation(VectorWrapper):
-    """Move `info["action_mask"]` into the observation: Dict(obs=…, action_mask=…)."""
+    """Put `info["action_mask"]` into the observation, which becomes Dict(obs=…, action_mask=…).
+
+    Args:
+        env: the environments.
+        mask_size: entries of one mask.
+    """
 
     def __init__(self, env: VectorEnv, mask_size: int) -> None:
         super().__init__(env)
@@ -21,12 +26,14 @@ class MaskInObservation(VectorWrapper):
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the environments."""
         obs, infos = self.env.reset(seed=seed, options=options)
         return self._join(obs, infos), infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the environments; final observations get a mask that allows everything."""
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
-        if "final_obs" in infos:  # V(final_obs) needs no mask, only its place in the observation
+        if "final_obs" in infos:  # V(final_obs) does not depend on the mask
             final = np.empty(self.num_envs, dtype=object)
             for n in np.flatnonzero(np.logical_or(terminated, truncated)):
                 final[n] = {"obs": take(infos["final_obs"], n), MASK_KEY: np.ones(self.mask_size, np.int8)}
@@ -34,17 +41,17 @@ class MaskInObservation(VectorWrapper):
         return self._join(obs, infos), rewards, terminated, truncated, infos
 
     def _join(self, obs: Any, infos: dict[str, Any]) -> dict[str, Any]:
-        mask = np.ones((self.num_envs, self.mask_size), np.int8)  # where no mask is given, nothing is ruled out
-        given = infos.get(f"_{MASK_KEY}", np.full(self.num_envs, MASK_KEY in infos))
-        for n in np.flatnonzero(given):
+        mask = np.ones((self.num_envs, self.mask_size), np.int8)  # an environment without a mask allows everything
+        has_mask = infos.get(f"_{MASK_KEY}", np.full(self.num_envs, MASK_KEY in infos))
+        for n in np.flatnonzero(has_mask):
             mask[n] = flat_mask(infos[MASK_KEY][n])
         return {"obs": obs, MASK_KEY: mask}
 
 
 def expose_mask(envs: VectorEnv) -> VectorEnv:
-    """Wrap envs so that a mask in the info becomes part of the observation; unchanged where there is none.
+    """Return envs with the mask of their infos in the observation; envs themselves if they have no mask.
 
-    Costs one reset, because only a reset shows what the info holds.
+    This resets them once, because their infos are not declared.
     """
     _, infos = envs.reset(seed=0)
     if MASK_KEY not in infos:

@@ -13,9 +13,9 @@ from ppo.machine.process import cores
 
 
 class EnvPool(VectorEnv):
-    """A pool of one environment.
+    """A pool of N copies of an environment.
 
-    A pool takes its seed when it is made, and never again. So a reset makes it anew, and equal seeds give equal episodes.
+    EnvPool takes a seed only when a pool is made. So a reset makes a new pool, and equal seeds give equal episodes.
 
     Args:
         spec: Gymnasium's specification of the environment.
@@ -32,7 +32,7 @@ class EnvPool(VectorEnv):
         except ImportError as error:
             raise UsageError("--vectorization envpool needs EnvPool: pip install envpool") from error
         if spec.id not in envpool.list_all_envs():
-            raise UsageError(f"EnvPool has no {spec.id}; use --vectorization auto")
+            raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.spec, self.num_envs, self.kwargs = spec, num_envs, kwargs
         self.pool = self._make(0)
@@ -46,13 +46,13 @@ class EnvPool(VectorEnv):
 
         sizes = {"num_envs": self.num_envs, "num_threads": min(self.num_envs, cores())}
         assert self.spec is not None
-        with warnings.catch_warnings(action="ignore"):  # of the space's bounds, which float32 rounds
+        with warnings.catch_warnings(action="ignore"):  # about the bounds of spaces, which float32 rounds
             pool = envpool.make(self.spec.id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
-            assert pool.observation_space is not None  # made at its first use
+            assert pool.observation_space is not None  # which EnvPool makes on first use
         return pool
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin new episodes in all environments."""
+        """Begin new episodes in all environments, with a random seed if there is none."""
         self.pool = self._make(int(np.random.randint(2**31)) if seed is None else int(seed))
         return self.pool.reset()
 

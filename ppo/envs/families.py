@@ -1,4 +1,4 @@
-"""Environment families: what they are called, what they need, and the line that installs them."""
+"""Environment families: their names, their ids, the package each needs, and the command that installs it."""
 
 import importlib
 import re
@@ -14,13 +14,13 @@ class Family:
 
     name: str
     entry_points: str  # prefix of the modules that hold its environments
-    ids: str  # regular expression for its ids, where Gymnasium does not know them until the package is imported
+    ids: str  # regular expression for ids that Gymnasium knows only after the package is imported
     requires: str  # the module that must be importable
     install: str
 
     @property
     def installed(self) -> bool:
-        """Whether the module it needs can be found (it is not imported)."""
+        """Whether the required module can be imported; this does not import it."""
         return find_spec(self.requires) is not None
 
 
@@ -41,20 +41,20 @@ FAMILIES = (
 
 
 def module_of(spec: EnvSpec) -> str:
-    """Return the module that makes an environment."""
+    """Return the module of an environment's entry point."""
     point = spec.entry_point or spec.vector_entry_point
     return point if isinstance(point, str) else getattr(point, "__module__", "")
 
 
 def register_family(env_id: str) -> None:
-    """Import the package that registers an id, where Gymnasium does not do so by itself and it is installed."""
+    """Import the package that registers an id, if it is installed and Gymnasium does not import it."""
     for family in FAMILIES:
         if family.ids and re.match(family.ids, env_id) and family.installed:
             importlib.import_module(family.requires)
 
 
 def missing_family(env_id: str, entry_point: str = "") -> Family | None:
-    """Return the family an environment belongs to if that family is not installed."""
+    """Return the family of an environment if that family is not installed."""
     for family in FAMILIES:
         belongs = entry_point.startswith(family.entry_points) or (family.ids and re.match(family.ids, env_id))
         if belongs and not family.installed:

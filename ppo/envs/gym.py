@@ -1,8 +1,7 @@
-"""Gymnasium environments: any id becomes a VectorEnv, or one sentence says why it cannot."""
+"""Gymnasium environments: any id becomes a VectorEnv, or an error says in one sentence why not."""
 
 import contextlib
 import difflib
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +13,9 @@ from ppo.envs.action_mask import expose_mask
 from ppo.envs.families import missing_family, module_of, register_family
 from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.vectorize import sync_or_async
-from ppo.envs.workers import hidden_main, ignored_interrupts
-from ppo.errors import UsageError
+from ppo.envs.workers import hide_main, ignore_interrupts
+from ppo.errors import UsageError, one_line
+from ppo.machine.imports import import_user_module
 
 TASKS = "ppo.text.env"  # the module that makes environments of text tasks
 
@@ -33,14 +33,14 @@ def make_envs(
     Args:
         env_id: a registered id, or "package.module:EnvId-v0" to import the module that registers it first.
         num_envs: N.
-        vectorization: "auto" takes the environment's own vector entry point where there is one, else "sync", or "async"
-            where a step takes so long that it is worth the hand-over to another process; "envpool" takes EnvPool's.
+        vectorization: "sync", "async", "vector_entry_point" or "envpool"; "auto": the environment's own vector entry point
+            if it has one, otherwise sync or async, whichever is faster in a short trial.
         env_kwargs: keyword arguments of the environment.
-        group_size: environments side by side that get the same prompt.
+        group_size: number of neighbouring environments that share a prompt.
         render_mode: as in `gymnasium.make`.
 
     Raises:
-        UsageError: the id is unknown, its family is not installed, or it refuses its arguments.
+        UsageError: the id is unknown, its family is not installed, or it does not accept its arguments.
     """
     spec = find_spec(env_id)
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
@@ -52,7 +52,7 @@ def make_envs(
         kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
-    with _told_in_one_line(env_id, kwargs):
+    with _usage_errors(env_id, kwargs):
         if vectorization == "envpool":
             from ppo.envs.envpool import EnvPool
 
@@ -65,7 +65,7 @@ def make_envs(
 
 
 def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, Any]) -> VectorEnv:
-    # Without dead rows where we can choose; an environment's own vector entry point brings the mode it has.
+    # SAME_STEP where we can choose, because it has no dead rows; a vector entry point has its own mode.
     if mode == "sync":
         return LeanSyncVectorEnv(spec, num_envs, kwargs)
     vector_kwargs: dict[str, Any] = {}
@@ -73,14 +73,14 @@ def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, 
         vector_kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn"}
     with contextlib.ExitStack() as stack:
         if mode == "async":
-            stack.enter_context(ignored_interrupts())
-            stack.enter_context(hidden_main())
+            stack.enter_context(ignore_interrupts())
+            stack.enter_context(hide_main())
         return gymnasium.make_vec(spec, num_envs, mode, vector_kwargs, **kwargs)
 
 
 @contextlib.contextmanager
-def _told_in_one_line(env_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
-    """Turn what making an environment raises, where the user can mend it, into a UsageError."""
+def _usage_errors(env_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
+    """Turn errors of making an environment that the user can mend into a UsageError."""
     try:
         yield
     except UsageError:
@@ -88,11 +88,11 @@ def _told_in_one_line(env_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"{env_id} needs a package that is not installed: {error}") from error
     except (gymnasium.error.Error, ImportError) as error:
-        raise UsageError(f"{env_id} cannot be made: {_one_line(error)}") from error
+        raise UsageError(f"{env_id} cannot be made: {one_line(error)}") from error
     except Exception as error:
         if not kwargs:
             raise
-        raise UsageError(f"{env_id} cannot be made with {kwargs}: {_one_line(error)}") from error
+        raise UsageError(f"{env_id} cannot be made with {kwargs}: {one_line(error)}") from error
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -103,14 +103,7 @@ def find_spec(env_id: str) -> EnvSpec:
     """
     module, _, name = env_id.rpartition(":")
     if module:
-        if module.startswith("."):
-            raise UsageError(
-                f"env_id = {env_id!r} names a relative module; give its full name, package.module:EnvId-v0"
-            )
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UsageError(f"env_id = {env_id!r}: there is no module {error.name}; is it on PYTHONPATH?") from error
+        import_user_module(module, f"env_id = {env_id!r}")
     register_family(name)
     known = gymnasium.registry.get(name)
     family = missing_family(name, "" if known is None else module_of(known))
@@ -119,21 +112,17 @@ def find_spec(env_id: str) -> EnvSpec:
     try:
         return gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
-        newest = [n for n in near if n.split("-v")[0] == name.split("-v")[0]]
-        hint = f"did you mean {', '.join(newest or near)}?" if near else "`ppo envs` lists what is installed"
+        similar = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
+        versions = [n for n in similar if n.split("-v")[0] == name.split("-v")[0]]
+        hint = f"did you mean {', '.join(versions or similar)}?" if similar else "`ppo envs` lists the installed ones"
         raise UsageError(f"env_id = {env_id!r} is unknown; {hint}") from error
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
-    """Return envs with its action mask, if it has one, as part of the observation, after checking its autoreset mode.
+    """Check environments, and put their action mask, if there is one, into the observation.
 
     Raises:
-        UsageError: the environment does not say how it resets, or has groups of another size.
+        UsageError: the autoreset mode is missing, or the groups have another size.
     """
     autoreset_mode(envs)
     if getattr(envs.unwrapped, "group_size", 1) != group_size:
@@ -142,10 +131,10 @@ def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
 
 
 def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
-    """Return how a VectorEnv resets environments whose episode has ended.
+    """Return how a VectorEnv resets environments after an episode.
 
     Raises:
-        UsageError: `metadata["autoreset_mode"]` is missing or unknown; guessing it would corrupt the advantages.
+        UsageError: `metadata["autoreset_mode"]` is missing or unknown; a wrong guess would corrupt the advantages.
     """
     mode = envs.metadata.get("autoreset_mode")
     try:
@@ -158,7 +147,7 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
 
 
 def time_limit(envs: VectorEnv) -> int:
-    """Return the steps after which an environment truncates an episode, 0 where it does not tell."""
+    """Return the number of steps after which an environment truncates an episode, 0 if it has no limit."""
     return (envs.spec.max_episode_steps if envs.spec is not None else None) or 0
 
 

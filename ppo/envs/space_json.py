@@ -1,47 +1,30 @@
-"""Spaces as JSON: what a checkpoint says of the observations and actions its policy is for."""
+"""Spaces as JSON: how a checkpoint describes the observations and actions of its policy."""
 
 from collections import OrderedDict
 from typing import Any
 
-import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.spaces import Dict, Space, Tuple
 from gymnasium.vector import VectorEnv
 
-from ppo.envs.spaces import parts
+from ppo.envs.leaves import KINDS, leaf_of
+from ppo.envs.spaces import is_nested, parts
 
 
 def to_json(space: Space[Any]) -> dict[str, Any]:
     """Describe a supported space by plain JSON values; `from_json` is its inverse."""
-    if isinstance(space, Dict | Tuple):
+    if is_nested(space):
         return {"type": type(space).__name__, "spaces": [[key, to_json(part)] for key, part in parts(space)]}
-    if isinstance(space, Box):
-        bounds = {name: _numbers(getattr(space, name)) for name in ("low", "high")}
-        return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
-    if isinstance(space, Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
-    if isinstance(space, MultiDiscrete):
-        numbers = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
-        return {"type": "MultiDiscrete", "dtype": str(space.dtype), **numbers}
-    assert isinstance(space, MultiBinary)
-    return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
+    kind = next(kind for kind in KINDS if isinstance(space, kind))
+    return {"type": kind.__name__, **leaf_of(space).to_json()}
 
 
 def from_json(data: dict[str, Any]) -> Space[Any]:
     """Rebuild the space that `to_json` described."""
-    kind = data["type"]
-    if kind == "Dict":
+    if data["type"] == "Dict":
         return Dict(OrderedDict((key, from_json(part)) for key, part in data["spaces"]))  # keeps the packing order
-    if kind == "Tuple":
+    if data["type"] == "Tuple":
         return Tuple([from_json(part) for _, part in data["spaces"]])
-    if kind == "Box":
-        dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
-        return Box(_bound(data["low"], shape, dtype), _bound(data["high"], shape, dtype), shape, dtype)
-    if kind == "Discrete":
-        return Discrete(data["n"], start=data["start"], dtype=np.dtype(data["dtype"]).type)
-    if kind == "MultiDiscrete":
-        dtype = np.dtype(data["dtype"])
-        return MultiDiscrete(np.array(data["nvec"]), dtype.type, start=np.array(data["start"]))
-    return MultiBinary(data["n"])
+    return next(leaf for kind, leaf in KINDS.items() if kind.__name__ == data["type"]).from_json(data)
 
 
 def spaces_of(envs: VectorEnv) -> dict[str, Any]:
@@ -49,15 +32,3 @@ def spaces_of(envs: VectorEnv) -> dict[str, Any]:
     single = {"obs": envs.single_observation_space, "action": envs.single_action_space}
     symbols = {"symbols": list(envs.metadata["symbols"])} if "symbols" in envs.metadata else {}
     return {name: to_json(space) for name, space in single.items()} | symbols
-
-
-def _numbers(bound: np.ndarray) -> Any:
-    # One number where all are equal, so that an image's bounds are no page of zeros; text, for JSON has no infinity.
-    texts = [str(x) for x in bound.ravel()]
-    return texts[0] if len(set(texts)) == 1 else texts
-
-
-def _bound(texts: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    if isinstance(texts, str):
-        return np.full(shape, np.array([texts]).astype(dtype)[0], dtype)
-    return np.array(texts).astype(dtype).reshape(shape)

@@ -1,7 +1,7 @@
-"""Spaces: any observation as one tensor, any action from one tensor, and both spaces as JSON.
+"""Spaces: any observation becomes one tensor, and any space is a list of leaves.
 
 An observation is *packed*: one leaf keeps its shape; a Dict or Tuple becomes one vector, leaf after leaf in the order
-of the space. So the rollout and the fold know one tensor, and only a policy's features know what is in it.
+of the space. So the rollout handles one tensor, and only a policy's features know what is in it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,24 +9,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.spaces import Dict, Space, Tuple
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
+from ppo.envs.leaf import Leaf
+from ppo.envs.leaves import leaf_of
 from ppo.errors import UsageError
 
-LEAVES = (Box, Discrete, MultiDiscrete, MultiBinary)
 NUMPY_DTYPES = {torch.uint8: np.uint8, torch.int64: np.int64, torch.float32: np.float32}
-SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
 MASK_KEY = "action_mask"
 
 
-def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]]:
-    """Yield (path, leaf space) in packing order; the path of a lone leaf is empty."""
+def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Leaf]]:
+    """Yield (path, leaf) in packing order; the path of a lone leaf is empty."""
     for key, part in parts(space):
         yield from leaves(part, f"{path}.{key}" if path else str(key))
-    if not isinstance(space, Dict | Tuple):
-        yield path, space
+    if not is_nested(space):
+        yield path, leaf_of(space)
+
+
+def is_nested(space: Space[Any]) -> bool:
+    """Return whether a space has parts."""
+    return isinstance(space, Dict | Tuple)
 
 
 def parts(space: Space[Any]) -> list[tuple[Any, Space[Any]]]:
@@ -40,69 +45,43 @@ def leaf_values(space: Space[Any], value: Any) -> Iterator[tuple[Space[Any], Any
     """Yield (leaf space, its part of `value`) in packing order."""
     for key, part in parts(space):
         yield from leaf_values(part, value[key])
-    if not isinstance(space, Dict | Tuple):
+    if not is_nested(space):
         yield space, value
 
 
-def check_observation_space(space: Space[Any]) -> None:
-    """Refuse what no policy here can read.
+def nest(space: Space[Any], values: Iterator[Any]) -> Any:
+    """Return values of the leaves, in packing order, in the structure of the space."""
+    if not is_nested(space):
+        return next(values)
+    named = {key: nest(part, values) for key, part in parts(space)}
+    return named if isinstance(space, Dict) else tuple(named.values())
+
+
+def check_space(space: Space[Any], role: str, squash: bool = False) -> None:
+    """Refuse what no policy can read or sample.
+
+    Args:
+        space: of one observation or action.
+        role: "observation" or "action".
+        squash: the numbers of a Box action go through tanh.
 
     Raises:
         UsageError: names the part of the space that is not supported.
     """
     for path, leaf in leaves(space):
-        if not isinstance(leaf, LEAVES):
-            raise UsageError(
-                f"observation space{_at(path)} is {type(leaf).__name__}, which is not supported; "
-                f"wrap the environment so that it gives {SUPPORTED}"
-            )
-        if leaf_size(leaf) == 0:
-            raise UsageError(f"observation space{_at(path)} is empty: {leaf}; remove it from the observation")
+        if problem := leaf.problem(role, squash):
+            raise UsageError(f"{role} space{f' at {path!r}' if path else ''} {problem}")
 
 
-def check_action_space(space: Space[Any], action_bound: str = "clip") -> None:
-    """Refuse what no head here can sample.
-
-    Raises:
-        UsageError: names the part of the space that is not supported.
-    """
-    for path, leaf in leaves(space):
-        if not isinstance(leaf, LEAVES):
-            raise UsageError(
-                f"action space{_at(path)} is {type(leaf).__name__}, which is not supported; "
-                f"wrap the environment so that it takes {SUPPORTED}"
-            )
-        if isinstance(leaf, Box) and not np.issubdtype(leaf.dtype, np.floating):
-            raise UsageError(
-                f"action space{_at(path)} is a Box of {leaf.dtype}; use Discrete or MultiDiscrete for whole numbers"
-            )
-        if isinstance(leaf, Box) and action_bound == "tanh":
-            spread = np.float32(leaf.high) - np.float32(leaf.low)
-            if not (np.isfinite(spread) & (spread > 0)).all():
-                raise UsageError(f"action space{_at(path)} has no finite range to squash into; use --action-bound clip")
-        if leaf_size(leaf) == 0:
-            raise UsageError(f"action space{_at(path)} is empty: {leaf}; there is nothing to decide")
-
-
-def _at(path: str) -> str:
-    return f" at '{path}'" if path else ""
-
-
-def leaf_size(leaf: Space[Any]) -> int:
-    """Count the numbers of one packed leaf: 1 for Discrete, the product of the shape for the others."""
-    return 1 if isinstance(leaf, Discrete) else int(np.prod(leaf.shape or (1,)))
-
-
-def packed_dtype(space: Space[Any]) -> torch.dtype:
-    """Return uint8 where nothing needs more (images, bits), int64 for lone indices, else float32."""
-    found = [leaf for _, leaf in leaves(space)]
-    if all(isinstance(leaf, MultiBinary) or leaf.dtype == np.uint8 for leaf in found):
-        return torch.uint8
-    return torch.int64 if len(found) == 1 and isinstance(found[0], Discrete | MultiDiscrete) else torch.float32
+def packed_size(space: Space[Any]) -> int:
+    """Count the numbers of one packed value."""
+    return sum(leaf.size for _, leaf in leaves(space))
 
 
 class Packer:
-    """Pack a batch of observations, NumPy or torch, into one tensor.
+    """Pack a batch of observations, NumPy or torch, into one tensor; and unpack it.
+
+    The dtype is uint8 if every leaf fits into it (images, bits), int64 for a lone leaf of indices, else float32.
 
     Args:
         space: the space of one observation.
@@ -110,11 +89,14 @@ class Packer:
     """
 
     def __init__(self, space: Space[Any], device: torch.device | None = None) -> None:
-        self.space, self.device, self.dtype = space, device, packed_dtype(space)
-        self.nested, self.leaves = isinstance(space, Dict | Tuple), [leaf for _, leaf in leaves(space)]
+        self.space, self.device, self.nested = space, device, is_nested(space)
+        self.leaves = list(leaves(space))  # (path, leaf) in packing order
+        dtypes = {leaf.packed_dtype for _, leaf in self.leaves}
+        one_dtype = len(self.leaves) == 1 or dtypes == {torch.uint8}
+        self.dtype = dtypes.pop() if one_dtype else torch.float32
 
     def __call__(self, obs: Any) -> Tensor:
-        """Return (N, *shape) for a leaf, (N, D) for a Dict or Tuple, of packed_dtype(space); indices start at 0.
+        """Return (N, *shape) for a leaf, (N, D) for a Dict or Tuple; indices start at 0.
 
         Args:
             obs: N observations, batched as Gymnasium's vector environments do.
@@ -122,41 +104,40 @@ class Packer:
         return self.join([value for _, value in leaf_values(self.space, obs)])
 
     def join(self, values: Sequence[Any]) -> Tensor:
-        """Return the same of the observations' leaves, (N, …) each, in packing order."""
-        columns = [self._leaf(leaf, value) for leaf, value in zip(self.leaves, values, strict=True)]
+        """Return the same from the leaves of the observations, (N, *leaf shape) each, in packing order."""
+        columns = [self._pack(leaf, value) for (_, leaf), value in zip(self.leaves, values, strict=True)]
         if not self.nested:
             return columns[0]
         return torch.cat([column.reshape(column.shape[0], -1) for column in columns], dim=1)  # (N, D)
 
-    def _leaf(self, leaf: Space[Any], value: Any) -> Tensor:
-        if isinstance(leaf, Discrete | MultiDiscrete) and np.any(leaf.start):
-            value = value - (torch.as_tensor(leaf.start).to(value.device) if isinstance(value, Tensor) else leaf.start)
+    def _pack(self, leaf: Leaf, values: Any) -> Tensor:
+        values = leaf.zero_based(values)
         # Copies, because an environment may write its next observation into the same array.
-        if isinstance(value, Tensor):
-            return value.to(self.device or value.device, self.dtype, copy=True)
-        packed = torch.from_numpy(np.array(value, dtype=NUMPY_DTYPES[self.dtype], order="C"))
+        if isinstance(values, Tensor):
+            return values.to(self.device or values.device, self.dtype, copy=True)
+        packed = torch.from_numpy(np.array(values, dtype=NUMPY_DTYPES[self.dtype], order="C"))
         return packed.to(self.device) if self.device is not None and self.device.type != "cpu" else packed
 
-
-def unpack(space: Space[Any], packed: Tensor) -> list[tuple[str, Space[Any], Tensor]]:
-    """Split packed observations (…, *shape) or (…, D) into (path, leaf, (…, *leaf shape)) in packing order."""
-    found = list(leaves(space))
-    if not isinstance(space, Dict | Tuple):
-        return [(found[0][0], found[0][1], packed)]
-    columns = packed.split([leaf_size(leaf) for _, leaf in found], dim=-1)
-    return [
-        (path, leaf, column.unflatten(-1, leaf.shape) if leaf.shape else column.squeeze(-1))
-        for (path, leaf), column in zip(found, columns, strict=True)
-    ]
+    def unpack(self, packed: Tensor) -> list[Tensor]:
+        """Split packed observations (…, *shape) or (…, D) into (…, *leaf shape) each, in packing order."""
+        if not self.nested:
+            return [packed]
+        columns = packed.split([leaf.size for _, leaf in self.leaves], dim=-1)
+        return [
+            column.unflatten(-1, leaf.shape) if leaf.shape else column.squeeze(-1)
+            for (_, leaf), column in zip(self.leaves, columns, strict=True)
+        ]
 
 
 def mask_columns(space: Space[Any]) -> slice | None:
     """Return the columns of a packed observation that hold its action mask, or None without one."""
-    if not (isinstance(space, Dict) and MASK_KEY in space.spaces):
-        return None
-    sizes = {key: sum(leaf_size(leaf) for _, leaf in leaves(part)) for key, part in parts(space)}
-    begin = sum(size for key, size in sizes.items() if list(sizes).index(key) < list(sizes).index(MASK_KEY))
-    return slice(begin, begin + sizes[MASK_KEY])
+    begin = 0
+    for key, part in parts(space) if isinstance(space, Dict) else ():
+        size = packed_size(part)
+        if key == MASK_KEY:
+            return slice(begin, begin + size)
+        begin += size
+    return None
 
 
 def take(obs: Any, index: Any) -> Any:
@@ -167,18 +148,18 @@ def take(obs: Any, index: Any) -> Any:
 
 
 def gather(final: Any, index: np.ndarray, space: Any) -> Any:
-    """Batch the final observations at index, given one by one in an object array or as a batch already."""
+    """Return the final observations at index as a batch, from an object array of single ones or from a batch."""
     if not (isinstance(final, np.ndarray) and final.dtype == object):
         return take(final, index)
     return concatenate(space, [final[n] for n in index], create_empty_array(space, len(index)))  # type: ignore[arg-type]
 
 
 def flat_mask(mask: Any) -> np.ndarray:
-    """Return an action mask, one array or a tuple of one a part, as one flat array of int8."""
+    """Return an action mask, one array or a tuple with one array per part, as one flat array of int8."""
     columns = mask if isinstance(mask, tuple | list) else [mask]
     return np.concatenate([np.ravel(column) for column in columns]).astype(np.int8)
 
 
 def one_line(space: Space[Any]) -> str:
-    """Return the space's own text without line breaks."""
+    """Return a space's text without line breaks."""
     return " ".join(str(space).split())

@@ -1,4 +1,4 @@
-"""Worker processes of an asynchronous VectorEnv: what they must not inherit from the trainer's process."""
+"""Worker processes of an AsyncVectorEnv: how to start them without the user's script and its interrupts."""
 
 import contextlib
 import signal
@@ -9,21 +9,24 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def hidden_main() -> Iterator[None]:
-    # A worker would import the user's script, and train again where nothing in it says `if __name__ == "__main__"`. What
-    # it needs of the script is in the environment's specification, which is pickled with its code.
+def hide_main() -> Iterator[None]:
+    """Start processes that do not import the user's script.
+
+    A script without `if __name__ == "__main__"` would train again in each worker. Workers need nothing of it, since the
+    environment's specification is pickled together with its code.
+    """
     main = sys.modules["__main__"].__dict__
-    kept: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    attributes: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
     main["__spec__"] = None
     try:
         yield
     finally:
-        main.update(kept)
+        main.update(attributes)
 
 
 @contextlib.contextmanager
-def ignored_interrupts() -> Iterator[None]:
-    # Ctrl-C reaches every process of the terminal; workers inherit that they ignore it, so that the trainer can finish.
+def ignore_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C, which reaches every process of the terminal, so that the trainer can finish."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return

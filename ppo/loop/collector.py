@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from ppo.envs import autoreset_mode
-from ppo.envs.infos import measured, valid
+from ppo.envs.infos import episode_metrics, valid
 from ppo.envs.spaces import Packer, gather, leaf_values, mask_columns
 from ppo.errors import UsageError
 from ppo.loop.episodes import Episode, Tally
@@ -197,7 +197,7 @@ class Collector:
         done, n = terminated | truncated, len(terminated)
         metrics = np.zeros((n, len(self.metrics)))
         if self.metrics and done.any():
-            metrics[done] = measured(infos, self.metrics)[done]
+            metrics[done] = episode_metrics(infos, self.metrics)[done]
         outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), valid(infos, n), self.packer(obs)
         if self.mode is AutoresetMode.NEXT_STEP:
             return outcome, Now(seen, starts=self.now.dead, valid=~done & decides, dead=done), None

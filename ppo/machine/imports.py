@@ -20,8 +20,9 @@ def import_name(name: str, setting: str) -> Any:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise UsageError(f"{setting} = {name!r} must have the form package.module:Name")
+    imported = import_user_module(module, f"{setting} = {name!r}")
     try:
-        return getattr(import_user_module(module, f"{setting} = {name!r}"), attribute)
+        return getattr(imported, attribute)
     except AttributeError as error:
         raise UsageError(f"{setting} = {name!r}: module {module} has no {attribute}") from error
 

@@ -1,13 +1,13 @@
-"""Policies: networks behind one contract, chosen by name or by `package.module:Class`."""
+"""Policies: networks with one interface, chosen by name or by `package.module:Class`."""
 
-import importlib
 from typing import Any
 
 from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
-from ppo.envs.spaces import check_observation_space, leaves
+from ppo.envs.spaces import check_space, leaves
 from ppo.errors import UsageError
+from ppo.machine.imports import import_name
 from ppo.policies.base import Policy, orthogonal, tower
 from ppo.policies.cnn import CNNPolicy
 from ppo.policies.distributions import Distribution
@@ -25,7 +25,7 @@ POLICIES: dict[str, type[Policy]] = {
 
 
 def resolve_policy(name: str, envs: VectorEnv) -> str:
-    """Return `name`, or what "auto" stands for: gru for text, cnn where the observation holds an image, else mlp."""
+    """Return `name`; for "auto": gru for text, cnn if the observation has an image, else mlp."""
     if name != "auto":
         return name
     if "symbols" in envs.metadata:
@@ -34,27 +34,19 @@ def resolve_policy(name: str, envs: VectorEnv) -> str:
 
 
 def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], options: dict[str, Any]) -> Policy:
-    """Build a policy by name, one of POLICIES, or by "package.module:Class".
+    """Build a policy by its name in POLICIES or by "package.module:Class".
 
     Raises:
-        UsageError: an unknown name, a class that is no Policy, or a space it cannot handle.
+        UsageError: the name is unknown, the class is not a Policy, or it cannot handle a space.
     """
-    check_observation_space(obs_space)
+    check_space(obs_space, "observation")
     return (POLICIES[name] if name in POLICIES else _load_class(name))(obs_space, action_space, **options)
 
 
 def _load_class(name: str) -> type[Policy]:
-    module, _, attribute = name.partition(":")
-    if not module or module.startswith(".") or not attribute:
+    if ":" not in name:
         raise UsageError(f"policy = {name!r} is unknown; choose auto, {', '.join(POLICIES)}, or package.module:Class")
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
-            raise
-        raise UsageError(f"policy = {name!r}: there is no module {error.name}; is it on PYTHONPATH?") from error
-    if found is None:
-        raise UsageError(f"policy = {name!r}: module {module} has no {attribute}")
-    if not (isinstance(found, type) and issubclass(found, Policy)):
-        raise UsageError(f"policy = {name!r} is no subclass of ppo.Policy")
-    return found
+    policy = import_name(name, "policy")
+    if not (isinstance(policy, type) and issubclass(policy, Policy)):
+        raise UsageError(f"policy = {name!r} is not a subclass of ppo.Policy")
+    return policy

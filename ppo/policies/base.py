@@ -1,4 +1,4 @@
-"""The contract between a policy and the rest of the package, and the initialisation the built-in policies share."""
+"""The interface between a policy and the rest of the package, and the initialisation of the built-in policies."""
 
 import math
 from typing import Any, TypeVar
@@ -13,10 +13,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "si
 
 
 class Policy(nn.Module):
-    """What the rest of the package asks of a network.
+    """The interface of a policy.
 
     ==========  ==============  ==================================================
-    obs         (T, N, *obs)    observations, packed (`ppo.envs.spaces.pack`)
+    obs         (T, N, *obs)    observations, packed (`ppo.envs.spaces.Packer`)
     state       (N, H)          recurrent state before the first step; H = 0 when feed-forward
     starts      (T, N) bool     step t begins an episode: the state is reset there
     -> dist     over (T, N)     action distribution
@@ -24,9 +24,9 @@ class Policy(nn.Module):
     -> state    (N, H)          recurrent state after the last step
     ==========  ==============  ==================================================
 
-    A subclass is built as `Class(obs_space, action_space, **options)`, the options being those of
-    `Config.policy_options`. It assigns `features` (`ppo.policies.Features`, which reads observations) and `head`
-    (`ppo.policies.Head`, which turns outputs into a distribution and samples into actions).
+    A subclass is built as `Class(obs_space, action_space, **options)` with the options of `Config.policy_options`. It
+    assigns `features` (`ppo.policies.Features`, which reads observations) and `head` (`ppo.policies.Head`, which turns
+    outputs into a distribution and samples into actions).
     """
 
     state_size = 0
@@ -34,15 +34,15 @@ class Policy(nn.Module):
     head: Any
 
     def initial_state(self, num_envs: int) -> Tensor:
-        """Return the state (N, H) with which episodes begin."""
+        """Return the state (N, H) at the start of an episode."""
         return torch.zeros(num_envs, self.state_size, device=next(self.parameters()).device)
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
-        """Return (dist, values, state) as the table says; acting is T = 1."""
+        """Return (dist, values, state) as in the table; acting is T = 1."""
         raise NotImplementedError
 
     def update_statistics(self, obs: Tensor, valid: Tensor) -> None:
-        """Take the valid rows of obs (T, N, *obs) into the observation statistics; called after each update."""
+        """Update the observation statistics by the valid rows of obs (T, N, *obs); called after each update."""
         self.features.update_statistics(obs, valid)
 
 
@@ -55,7 +55,7 @@ def orthogonal(layer: Layer, gain: float = math.sqrt(2)) -> Layer:
 
 
 def tower(inputs: int, hidden_sizes: tuple[int, ...], outputs: int, activation: str, gain: float) -> nn.Sequential:
-    """Return Linear layers with activations between them, the last one initialised with `gain`."""
+    """Return Linear layers with activations between them; `gain` initialises the last one."""
     layers: list[nn.Module] = []
     for size in hidden_sizes:
         layers += [orthogonal(nn.Linear(inputs, size)), ACTIVATIONS[activation]()]

@@ -12,7 +12,7 @@ from ppo.policies.heads import Head
 
 
 class CNNPolicy(Policy):
-    """Feed-forward policy over images (Mnih et al. 2015), with any other parts of the observation beside them."""
+    """Feed-forward policy over images (Mnih et al. 2015) and any other parts of the observation."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class CNNPolicy(Policy):
         self.critic = orthogonal(nn.Linear(width, 1), gain=1.0)
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        """Return (dist, values, state), as `Policy.forward`."""
         x, mask = self.features(obs)  # (T, N, F)
         x = self.trunk(x)  # (T, N, W)
         return self.head(self.actor(x), mask), self.critic(x).squeeze(-1), state

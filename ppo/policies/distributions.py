@@ -1,45 +1,54 @@
 """Distributions over packed actions: sample, log-probability and entropy, for any batch dimensions.
 
-A sample is a function of the distribution and of noise that is drawn beforehand, for a whole rollout at once
-(`Head.noise`). Neutral noise gives the action to take without chance: the most probable one, or the Gaussian's mean.
+A sample is a function of the distribution and of noise, which is drawn for a whole rollout at once (`Head.noise`).
+Neutral noise gives the mode: the most probable choices, the mean of a Gaussian.
 """
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-DROPPED = -1e30  # a log-probability that is finite, so that probability 0 times it is 0 and not NaN
-HERMITE_NODES = 32  # the squashed Gaussian's entropy, within 1e-3 for deviations up to 2, within 0.1 up to 7
+DROPPED = -1e30  # logit of an excluded choice; finite, so that its probability 0 times it is 0 and not NaN
+HERMITE_NODES = 32  # error of the squashed Gaussian's entropy: 1e-3 for deviations up to 2, 0.1 up to 7
 
 
 class Distribution(Protocol):
-    """A distribution over packed actions; every result has the batch dimensions of what it was built from."""
+    """A distribution over packed actions, with batch dimensions (…)."""
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return the packed action (…, *action) that noise (…, num_outputs) leads to, without a gradient."""
+        """Return the packed action (…, *action) for noise (…, num_outputs), without a gradient."""
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Return log π(a) of packed actions, without the action's dimension."""
+        """Return log π(a) (…) of packed actions (…, *action)."""
 
     def entropy(self) -> Tensor:
-        """Return the entropy in nats, without the action's dimension."""
+        """Return the entropy (…) in nats."""
 
 
-def likeliest(logits: Tensor, top_k: int, top_p: float) -> Tensor | None:
-    """Return (…, A) bool, the entries that top-k and then top-p sampling keep (Holtzman et al. 2020); None: all."""
-    kept = None
+def top_k_top_p(logits: Tensor, top_k: int, top_p: float) -> Tensor | None:
+    """Return a mask (…, A) bool of the choices that top-k, then top-p sampling allows (Holtzman et al. 2020).
+
+    Args:
+        logits: (…, A).
+        top_k: allow the k most probable choices; 0: all.
+        top_p: allow the most probable choices that together have this probability; 1: all.
+
+    Returns:
+        The mask, or None if all choices are allowed.
+    """
+    mask = None
     if 0 < top_k < logits.shape[-1]:
-        kept = logits >= logits.topk(top_k).values[..., -1:]
-        logits = logits.masked_fill(~kept, -torch.inf)
+        mask = logits >= logits.topk(top_k).values[..., -1:]
+        logits = logits.masked_fill(~mask, -torch.inf)
     if top_p < 1:
         probs, order = logits.softmax(-1).sort(descending=True, stable=True)
-        enough = probs.cumsum(-1) - probs < top_p  # what stands before it does not suffice
-        kept = torch.zeros_like(enough).scatter(-1, order, enough & (probs > 0))
-    return kept
+        needed = probs.cumsum(-1) - probs < top_p  # the more probable ones have less than top_p
+        mask = torch.zeros_like(needed).scatter(-1, order, needed & (probs > 0))
+    return mask
 
 
 class Categorical:
@@ -47,79 +56,89 @@ class Categorical:
 
     Args:
         logits: (…, A).
-        kept: (…, A) bool, the entries that may be sampled; None: all. An action that was sampled before it fell out has
-            the probability it would have beside those that are kept, so that a ratio stays finite.
+        mask: (…, A) bool, the choices that may be sampled; None: all. An action that was sampled but has since left the
+            mask keeps the probability it would have if added back, so that the ratio stays finite.
     """
 
-    draw, neutral = Tensor.exponential_, 1.0
+    draw, neutral, event_dim = Tensor.exponential_, 1.0, 0
 
-    def __init__(self, logits: Tensor, kept: Tensor | None = None) -> None:
-        self.kept = kept
-        if kept is not None:
-            self.whole = logits.log_softmax(-1)  # (…, A)
-            logits = logits.masked_fill(~kept, DROPPED)
+    def __init__(self, logits: Tensor, mask: Tensor | None = None) -> None:
+        self.mask = mask
+        if mask is not None:
+            self.unmasked = logits.log_softmax(-1)  # (…, A)
+            logits = logits.masked_fill(~mask, DROPPED)
         self.log_probs = F.log_softmax(logits, dim=-1)  # (…, A)
 
     def sample(self, noise: Tensor) -> Tensor:
-        # Of A exponential clocks with rates p, the first to ring is a with probability p[a]; a rate of 0 never rings.
+        """Return indices (…,) for exponential noise (…, A)."""
+        # The first of A exponential clocks with rates p to ring is a with probability p[a]; a rate of 0 never rings.
         return (self.log_probs.exp() / noise).argmax(-1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
+        """Return log π(a) (…,) of indices (…,)."""
         index = actions.long().unsqueeze(-1)
-        found = self.log_probs.gather(-1, index)
-        if self.kept is not None:
-            alone = self.whole.gather(-1, index)
-            rest = self.whole.masked_fill(~self.kept, DROPPED).logsumexp(-1, keepdim=True)
-            found = torch.where(self.kept.gather(-1, index), found, alone - torch.logaddexp(rest, alone))
-        return found.squeeze(-1)
+        log_prob = self.log_probs.gather(-1, index)
+        if self.mask is not None:
+            alone = self.unmasked.gather(-1, index)
+            allowed = self.unmasked.masked_fill(~self.mask, DROPPED).logsumexp(-1, keepdim=True)
+            added_back = alone - torch.logaddexp(allowed, alone)
+            log_prob = torch.where(self.mask.gather(-1, index), log_prob, added_back)
+        return log_prob.squeeze(-1)
 
     def entropy(self) -> Tensor:
+        """Return −Σ p log p (…,)."""
         return -(self.log_probs.exp() * self.log_probs).sum(-1)
 
 
 class Bernoulli:
     """Independent bits, from logits (…, K); actions are (…, K) of 0 and 1."""
 
-    draw, neutral = Tensor.uniform_, 0.5
+    draw, neutral, event_dim = Tensor.uniform_, 0.5, 1
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
 
     def sample(self, noise: Tensor) -> Tensor:
+        """Return bits (…, K) for uniform noise (…, K)."""
         return (noise < self.logits.sigmoid()).to(self.logits.dtype)
 
     def log_prob(self, actions: Tensor) -> Tensor:
+        """Return log π(a) (…,) of bits (…, K)."""
         return -F.binary_cross_entropy_with_logits(self.logits, actions.to(self.logits.dtype), reduction="none").sum(-1)
 
     def entropy(self) -> Tensor:
+        """Return the sum of the bits' entropies (…,)."""
         return F.binary_cross_entropy_with_logits(self.logits, self.logits.sigmoid(), reduction="none").sum(-1)
 
 
 class Gaussian:
     """Diagonal Gaussian with mean (…, K) and log standard deviation (K,)."""
 
-    draw, neutral = Tensor.normal_, 0.0
+    draw, neutral, event_dim = Tensor.normal_, 0.0, 1
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean, self.log_std = mean, log_std
 
     @torch.no_grad()
     def sample(self, noise: Tensor) -> Tensor:
+        """Return numbers (…, K) for normal noise (…, K)."""
         return self.mean + self.log_std.exp() * noise
 
     def log_prob(self, actions: Tensor) -> Tensor:
+        """Return log π(a) (…,) = Σ −½ z² − log σ − ½ log 2π of numbers (…, K), with z = (a − μ)/σ."""
         z = (actions - self.mean) * torch.exp(-self.log_std)
         return -0.5 * (z * z).sum(-1) - (self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def entropy(self) -> Tensor:
+        """Return Σ log σ + ½ log 2πe (…,)."""
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1).expand(self.mean.shape[:-1])
 
 
 class SquashedGaussian(Gaussian):
-    """Gaussian u whose action is a = low + (high − low)(tanh u + 1)/2; packed actions are u, which inverts exactly.
+    """Gaussian u with the action a = low + (high − low)(tanh u + 1)/2; packed actions are u, so nothing is inverted.
 
     log π(a) = log N(u) − Σ log |da/du| with da/du = (high − low)/2 · (1 − tanh² u) (Haarnoja et al. 2018, appendix C).
-    The entropy has no closed form; Gauss–Hermite quadrature gives it without a sample.
+    The entropy has no closed form; it is computed by Gauss–Hermite quadrature.
     """
 
     def __init__(self, mean: Tensor, log_std: Tensor, log_scale: Tensor) -> None:
@@ -130,9 +149,11 @@ class SquashedGaussian(Gaussian):
         return self.log_scale + 2 * (math.log(2) - u - F.softplus(-2 * u))  # log(1 − tanh² u) without cancellation
 
     def log_prob(self, actions: Tensor) -> Tensor:
+        """Return log π(a) (…,) of u (…, K)."""
         return super().log_prob(actions) - self._log_slope(actions).sum(-1)
 
     def entropy(self) -> Tensor:
+        """Return the entropy of a (…,) = H(u) + Σ E[log |da/du|]."""
         nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE_NODES)
         z = torch.as_tensor(nodes, dtype=self.mean.dtype, device=self.mean.device)
         w = torch.as_tensor(weights / weights.sum(), dtype=self.mean.dtype, device=self.mean.device)
@@ -142,28 +163,28 @@ class SquashedGaussian(Gaussian):
 
 
 class Product:
-    """Independent parts side by side: log-probabilities and entropies add.
+    """Independent factors: log-probabilities and entropies add.
 
     Args:
-        dists: the parts.
-        sizes: numbers of noise that each takes.
-        widths: numbers of a packed action that each gives.
+        dists: the factors.
+        sizes: numbers of noise of each.
+        widths: numbers of each in a packed action.
     """
 
-    def __init__(self, dists: list[Distribution], sizes: list[int], widths: list[int]) -> None:
+    def __init__(self, dists: list[Any], sizes: list[int], widths: list[int]) -> None:
         self.dists, self.sizes, self.widths = dists, sizes, widths
 
     def sample(self, noise: Tensor) -> Tensor:
+        """Return the factors' samples side by side, (…, D)."""
         draws = [dist.sample(part) for dist, part in zip(self.dists, noise.split(self.sizes, dim=-1), strict=True)]
-        return torch.cat([d if d.dim() == noise.dim() else d.unsqueeze(-1) for d in draws], dim=-1)
+        draws = [x if dist.event_dim else x.unsqueeze(-1) for dist, x in zip(self.dists, draws, strict=True)]
+        return torch.cat(draws, dim=-1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        columns = actions.split(self.widths, dim=-1)
-        terms = [
-            dist.log_prob(column.squeeze(-1) if isinstance(dist, Categorical) else column)
-            for dist, column in zip(self.dists, columns, strict=True)
-        ]
-        return torch.stack(terms).sum(0)
+        """Return Σ log π(a) (…,) of packed actions (…, D)."""
+        columns = zip(self.dists, actions.split(self.widths, dim=-1), strict=True)
+        return torch.stack([dist.log_prob(x if dist.event_dim else x.squeeze(-1)) for dist, x in columns]).sum(0)
 
     def entropy(self) -> Tensor:
+        """Return the sum of the factors' entropies (…,)."""
         return torch.stack([dist.entropy() for dist in self.dists]).sum(0)

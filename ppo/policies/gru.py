@@ -12,7 +12,7 @@ from ppo.policies.recurrent import RecurrentPolicy
 
 
 class GRU(nn.Module):
-    """An activation and `num_layers` GRUs (Cho et al. 2014) of `state_size`; the state is theirs, side by side."""
+    """An activation and `num_layers` GRUs (Cho et al. 2014) of `state_size`; the state holds theirs side by side."""
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class GRU(nn.Module):
             nn.init.zeros_(parameter) if "bias" in name else nn.init.orthogonal_(parameter)
 
     def forward(self, x: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Map inputs (T, N, W) and state (N, H) to outputs (T, N, state_size) and the state after the last step."""
         x, keep, last = self.activation(x), (~starts).to(state.dtype).unsqueeze(-1), []  # (T, N, W), (T, N, 1)
         for cell, part in zip(self.cells, state.split(self.output_size, dim=-1), strict=True):
             x = functional.linear(x, cell.weight_ih, cell.bias_ih).to(state.dtype)  # type: ignore[arg-type]

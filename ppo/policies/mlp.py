@@ -32,5 +32,6 @@ class MLPPolicy(Policy):
         self.critic = tower(self.features.size, hidden_sizes, 1, activation, gain=1.0)
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        """Return (dist, values, state), as `Policy.forward`."""
         x, mask = self.features(obs)  # (T, N, F)
         return self.head(self.actor(x), mask), self.critic(x).squeeze(-1), state

@@ -7,7 +7,7 @@ CLIP = 10.0  # normalised observations and scaled rewards stay within ±10, as i
 
 
 class RunningMeanStd(nn.Module):
-    """Mean and variance of all rows seen, as buffers; frozen but for `update`.
+    """Mean and variance of all rows so far, as buffers that only `update` changes.
 
     Parallel update of Chan, Golub and LeVeque (1979). Before the first row it is the identity: mean 0, variance 1.
     """
@@ -24,7 +24,7 @@ class RunningMeanStd(nn.Module):
 
     @torch.no_grad()
     def update(self, rows: Tensor) -> None:
-        """Take in rows (M, F)."""
+        """Add rows (M, F) to the statistics."""
         if len(rows) == 0:
             return
         rows = rows.double()

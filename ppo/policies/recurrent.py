@@ -1,4 +1,4 @@
-"""Policies with memory: features, embedded, a trunk that carries a state from step to step, actor and critic on it."""
+"""Recurrent policies: embedded features, a trunk that carries a state from step to step, and actor and critic on it."""
 
 from typing import Any
 
@@ -14,19 +14,19 @@ from ppo.policies.heads import Head
 
 
 class RecurrentPolicy(Policy):
-    """Policy whose memory is a trunk; a subclass names its class.
+    """Recurrent policy; a subclass names the class of its trunk.
 
     A trunk is built as `trunk(input_size, **options)`, has `state_size` H and `output_size`, and maps x (T, N, input_size),
-    its state (N, H) before the first step and starts (T, N) bool to outputs (T, N, output_size) and the state after the last
-    step. Before it, a linear layer maps features to the last of `hidden_sizes`; for a token, that is a row of a table.
+    the state (N, H) before the first step and starts (T, N) bool to outputs (T, N, output_size) and the state after the
+    last step. A linear layer maps features to its input; for a token, that is a table of embeddings.
 
     Args:
         obs_space: space of one observation.
         action_space: space of one action.
         normalize_obs: as in `Features`.
-        separate_critic: give the critic a trunk of its own.
-        hidden_sizes: only the last one counts.
-        options: of the trunk and of the head.
+        separate_critic: give the critic its own trunk.
+        hidden_sizes: the last one is the trunk's input size; the others are not used.
+        options: of the trunk and the head.
     """
 
     trunk: type[nn.Module]
@@ -56,9 +56,9 @@ class RecurrentPolicy(Policy):
         self.critic = orthogonal(nn.Linear(size, 1), gain=1.0)
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        """Return (dist, values, state), as `Policy.forward`."""
         xs, mask = self.features.embed(obs, self.embeddings)  # (T, N, W) each
         parts = state.split(self.sizes, dim=-1)
-        found = [trunk(x, part, starts) for trunk, x, part in zip(self.trunks, xs, parts, strict=True)]
-        (to_act, _), (to_value, _) = found[0], found[-1]
-        after = torch.cat([last for _, last in found], dim=-1)  # (N, H)
-        return self.head(self.actor(to_act), mask), self.critic(to_value).squeeze(-1), after
+        runs = [trunk(x, part, starts) for trunk, x, part in zip(self.trunks, xs, parts, strict=True)]
+        outputs, states = zip(*runs, strict=True)
+        return self.head(self.actor(outputs[0]), mask), self.critic(outputs[-1]).squeeze(-1), torch.cat(states, dim=-1)

@@ -1,4 +1,4 @@
-"""The transformer policy: a small decoder whose state is its cache of keys and values."""
+"""The transformer policy: a small decoder whose recurrent state is its key-value cache."""
 
 import math
 from typing import Any
@@ -12,15 +12,15 @@ from ppo.machine.operations import lookup
 from ppo.policies.recurrent import RecurrentPolicy
 
 HEAD_SIZE = 16  # width of one attention head
-FAR = -1e9  # an attention score that counts as none
+EXCLUDED = -1e9  # attention score of a step that must not be attended to
 
 
 class Layer(nn.Module):
-    """Attention over the last `context` steps of the episode, and two linear layers, each beside a residual path.
+    """Attention over the last `context` steps of the episode, then two linear layers, each with a residual connection.
 
-    How far back a step lies has a key of its own, which is added to that of its content (Shaw et al. 2018, equation 4): so a
-    query may ask for a distance that depends on what was read. Nothing ends where the context does, and the cache needs no
-    positions.
+    Attention adds a learnt key for the relative distance (Shaw et al. 2018, equation 4), so a query can ask for a distance
+    as well as for content. Since positions are relative, the cache stores none, and an episode may be longer than the
+    context.
     """
 
     def __init__(self, width: int, context: int) -> None:
@@ -32,7 +32,7 @@ class Layer(nn.Module):
         self.distance = nn.Parameter(torch.zeros(self.heads, HEAD_SIZE, context))  # keys of distances
 
     def forward(self, x: Tensor, cache: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x (N, T, W), keys and values (N, 2, C, W) and what each step sees (N, T, C + T) -> the same, a step on."""
+        """Map x (N, T, W) and the cache (N, 2, C, W) to their next values; `seen` (N, T, C + T) is the attention mask."""
         steps = x.shape[1]
         query, *pair = self.qkv(self.before(x)).chunk(3, dim=-1)  # (N, T, W) each
         cache = torch.cat([cache, torch.stack(pair, dim=1).to(cache.dtype)], dim=2)  # (N, 2, C + T, W)
@@ -44,7 +44,7 @@ class Layer(nn.Module):
         far = (q @ self.distance / math.sqrt(HEAD_SIZE)).permute(2, 0, 1, 3)  # (T, N, heads, C)
         scores = torch.bmm(far.flatten(1, 2), lies.to(far.dtype))  # a product in place of a lookup
         scores = scores.unflatten(1, (-1, self.heads)).permute(1, 2, 0, 3)  # (N, heads, T, C + T)
-        scores = torch.where(seen.unsqueeze(1), scores, FAR)
+        scores = torch.where(seen.unsqueeze(1), scores, EXCLUDED)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))  # (N, heads, T, 16)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         return x + self.mlp(self.after(x)), cache[:, :, -self.context :]
@@ -53,9 +53,9 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Decoder (Vaswani et al. 2017, normalised before each part) over the steps of an episode.
 
-    Each step also knows its place in the episode, up to `context`: shown what to copy, two layers come to a perplexity of
-    1.28 after 100,000 tokens with it, and of 2.53 without. The state is the keys and values of the last `context` steps, layer by
-    layer, and how many of them are the episode's.
+    Each step also has an embedding of its position in the episode, up to `context`: on a copying task, two layers reach a
+    perplexity of 1.28 after 100,000 tokens with it and 2.53 without. The state holds the number of cached steps that belong
+    to the episode, and the keys and values of the last `context` steps, layer by layer.
     """
 
     def __init__(self, input_size: int, *, num_layers: int = 1, context: int = 32, **_: Any) -> None:
@@ -63,33 +63,36 @@ class Transformer(nn.Module):
         self.output_size, self.context = input_size, context
         if self.output_size % HEAD_SIZE:
             raise UsageError(
-                f"hidden_sizes = {self.output_size} of a transformer is no multiple of {HEAD_SIZE}; choose one"
+                f"hidden_sizes = {self.output_size} of a transformer must be a multiple of {HEAD_SIZE}, the width of a head"
             )
         self.layers = nn.ModuleList(Layer(self.output_size, context) for _ in range(num_layers))
         self.norm = nn.LayerNorm(self.output_size)
-        self.place = nn.Parameter(0.1 * torch.randn(1 + context, self.output_size))  # of a step in its episode
+        self.place = nn.Parameter(
+            0.1 * torch.randn(1 + context, self.output_size)
+        )  # embedding of the position in the episode
         self.shape = (num_layers, 2, context, self.output_size)
         self.state_size = 1 + num_layers * 2 * context * self.output_size
 
     def forward(self, x: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Map inputs (T, N, W) and state (N, H) to outputs (T, N, W) and the state after the last step."""
         steps = len(starts)
         count, caches = state[:, :1], state[:, 1:].unflatten(-1, self.shape)  # (N, 1), (N, layers, 2, C, W)
         episode = starts.t().cumsum(1)  # (N, T) how many have begun
         t = torch.arange(steps, device=x.device)
         cached = torch.arange(-self.context, 0, device=x.device)  # before the first step
-        # A cached step is seen by the episode that goes on from it, a step of now by later ones of its episode.
+        # A step sees cached steps if no episode has begun since, and earlier steps of its own episode.
         old = (episode == 0).unsqueeze(-1) & (cached >= -count).unsqueeze(1)  # (N, T, C)
         new = episode.unsqueeze(-1) == episode.unsqueeze(1)  # (N, T, T)
         back = t[:, None] - torch.cat([cached, t])  # (T, C + T)
         seen = torch.cat([old, new], dim=-1) & (back >= 0) & (back < self.context)
-        earlier = starts.t().unsqueeze(1) & (t <= t[:, None])  # (N, T, T) an episode began there, by then
-        begun = torch.where(earlier, t, -1).amax(-1)  # (N, T) when the last one did; -1: before
+        earlier = starts.t().unsqueeze(1) & (t <= t[:, None])  # (N, T, T) an episode began at that earlier step
+        begun = torch.where(earlier, t, -1).amax(-1)  # (N, T) step at which the episode began; -1: before the first
         place = torch.where(begun < 0, count.long() + t, t - begun).clamp(max=self.context)
         x, after = x.transpose(0, 1) + lookup(place, self.place), []  # (N, T, W)
         for layer, cache in zip(self.layers, caches.unbind(1), strict=True):
             x, cache = layer(x, cache, seen)
             after.append(cache.flatten(1))
-        since = (episode == episode[:, -1:]).sum(1, keepdim=True)  # steps of the last episode within these
+        since = (episode == episode[:, -1:]).sum(1, keepdim=True)  # of these T steps, those of the last episode
         count = since + torch.where(episode[:, -1:] == 0, count, torch.zeros_like(count))
         return self.norm(x).transpose(0, 1), torch.cat([count.clamp(max=self.context), *after], dim=-1)
 

@@ -16,7 +16,7 @@ from gymnasium.spaces import Dict, Discrete, MultiBinary, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ppo.envs.spaces import Packer, leaf_size
+from ppo.envs.spaces import Packer, packed_size
 from ppo.errors import UsageError
 from ppo.text.task import Completion, Task, call
 
@@ -229,7 +229,7 @@ def packed(space: Space[Any], tokens: np.ndarray, device: torch.device) -> torch
     """Return tokens of any shape as packed observations of a text environment, whose mask rules nothing out here."""
     obs: Any = tokens.reshape(-1)
     if isinstance(space, Dict):
-        obs = {"token": obs, "action_mask": np.ones((obs.size, leaf_size(space["action_mask"])), np.int8)}
+        obs = {"token": obs, "action_mask": np.ones((obs.size, packed_size(space["action_mask"])), np.int8)}
     return Packer(space, device)(obs).unflatten(0, tokens.shape)
 
 

@@ -1,16 +1,15 @@
-"""Environments: any id becomes a VectorEnv, or one sentence says why it cannot."""
+"""Any id becomes a VectorEnv, or an error says in one sentence why not."""
 
-import signal
 import sys
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.spaces import Discrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from silent import Silent
 
-from ppo.envs import autoreset_mode, check_envs, families, make_envs
+from ppo.envs import autoreset_mode, check_envs, make_envs, time_limit
 from ppo.errors import UsageError
 
 MODULE = """
@@ -53,9 +52,6 @@ def refusal(env_id, **options):
     return message
 
 
-# --- ids -------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
@@ -80,7 +76,7 @@ def test_another_version_of_a_known_environment_suggests_nothing_else():
 @pytest.mark.parametrize("env_id", ["", ":", "NoSuchThing-v0"])
 def test_an_id_that_is_near_nothing_points_to_the_list(env_id):
     assert "did you mean" not in refusal(env_id)
-    assert "`ppo envs` lists what is installed" in refusal(env_id)
+    assert "`ppo envs` lists the installed ones" in refusal(env_id)
 
 
 @pytest.mark.parametrize("env_id", ["HalfCheetah-v2", "HalfCheetah-v3", "Ant-v3", "Reacher-v2"])
@@ -90,24 +86,6 @@ def test_old_mujoco_versions_are_refused_in_one_sentence(env_id):
     assert "gymnasium-robotics" in message
 
 
-@pytest.mark.parametrize(
-    ("env_id", "install"),
-    [
-        ("ALE/Pong-v5", "pip install ale-py"),
-        ("PongNoFrameskip-v4", "pip install ale-py"),
-        ("MiniGrid-Empty-5x5-v0", "pip install minigrid"),
-        ("phys2d/CartPole-v1", 'pip install "gymnasium[jax]"'),
-        ("HalfCheetah-v5", 'pip install "gymnasium[mujoco]"'),
-        ("LunarLander-v3", 'pip install "gymnasium[box2d]"'),
-    ],
-)
-def test_the_id_of_a_family_that_is_not_installed_gives_the_line_that_installs_it(env_id, install, monkeypatch):
-    monkeypatch.setattr(families, "find_spec", lambda name: None if name != "gymnasium" else "found")
-    message = refusal(env_id)
-    assert repr(env_id) in message
-    assert message.endswith(f"not installed: {install}")
-
-
 def test_an_environment_whose_simulator_is_missing_says_so(monkeypatch):
     def entry_point(**_):
         raise gymnasium.error.DependencyNotInstalled("run `pip install warehouse`")
@@ -115,9 +93,6 @@ def test_an_environment_whose_simulator_is_missing_says_so(monkeypatch):
     spec = gymnasium.envs.registration.EnvSpec("Warehouse-v0", entry_point=entry_point)
     monkeypatch.setitem(gymnasium.registry, "Warehouse-v0", spec)
     assert "Warehouse-v0 needs a package that is not installed: run `pip install warehouse`" in refusal("Warehouse-v0")
-
-
-# --- arguments -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -146,9 +121,6 @@ def test_a_render_mode_reaches_the_environment():
     assert make_envs("CartPole-v1", 1, "sync").render_mode is None
 
 
-# --- modules ---------------------------------------------------------------------------------------------------------
-
-
 def test_a_module_before_the_id_is_imported_and_registers_it(corridor):
     envs = make_envs(corridor, 2)
     assert envs.single_observation_space == Discrete(5)
@@ -164,20 +136,12 @@ def test_a_missing_module_is_named():
     assert "there is no module no_such_module" in refusal("no_such_module.envs:Corridor-v0")
 
 
-def test_a_module_that_a_module_needs_and_that_is_missing_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("source", "error"), [("1 / 0", ZeroDivisionError), ("import nowhere", ModuleNotFoundError)])
+def test_an_error_in_a_users_module_keeps_its_traceback(tmp_path, monkeypatch, source, error):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "needy_env.py").write_text("import no_such_simulator")
-    assert "there is no module no_such_simulator" in refusal("needy_env:Corridor-v0")
-
-
-def test_an_error_in_a_users_module_keeps_its_type(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "faulty_env.py").write_text("1 / 0")
-    with pytest.raises(ZeroDivisionError):
-        make_envs("faulty_env:Corridor-v0", 1)
-
-
-# --- vectorisation ---------------------------------------------------------------------------------------------------
+    (tmp_path / f"faulty_{error.__name__}.py").write_text(source)
+    with pytest.raises(error):
+        make_envs(f"faulty_{error.__name__}:Corridor-v0", 1)
 
 
 def test_auto_takes_the_vector_entry_point_where_there_is_one_and_else_sync_without_dead_rows():
@@ -198,42 +162,6 @@ def test_a_vector_entry_point_that_is_not_there_is_refused():
     assert message == "Pendulum-v1 has no vector entry point of its own; use --vectorization sync or async"
 
 
-def test_async_steps_as_sync_does_and_leaves_ctrl_c_as_it_was(corridor):
-    handler = signal.getsignal(signal.SIGINT)
-    stepped = []
-    for vectorization, kind in (("async", AsyncVectorEnv), ("sync", SyncVectorEnv)):
-        envs = make_envs(corridor, 2, vectorization)
-        assert isinstance(envs, kind)
-        assert autoreset_mode(envs) is AutoresetMode.SAME_STEP
-        envs.reset(seed=0)
-        steps = [envs.step(np.zeros(2, int)) for _ in range(5)]
-        stepped.append([[column.tolist() for column in step[:4]] for step in steps])
-        envs.close()
-    assert stepped[0] == stepped[1]
-    assert [step[0] for step in stepped[0]] == [[1, 1], [2, 2], [3, 3], [0, 0], [1, 1]]
-    assert signal.getsignal(signal.SIGINT) is handler
-
-
-# --- check_envs ------------------------------------------------------------------------------------------------------
-
-
-class Silent(VectorEnv):
-    """Shows 0; `metadata` and the infos are given."""
-
-    def __init__(self, metadata, infos=None, num_envs=2):
-        self.metadata, self.num_envs, self.infos = metadata, num_envs, infos or {}
-        self.single_observation_space, self.single_action_space = Box(-1, 1, (1,), np.float32), Discrete(3)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-
-    def reset(self, *, seed=None, options=None):
-        return np.zeros((self.num_envs, 1), np.float32), dict(self.infos)
-
-    def step(self, actions):
-        flags = np.zeros(self.num_envs, bool)
-        return np.zeros((self.num_envs, 1), np.float32), np.zeros(self.num_envs), flags, flags, dict(self.infos)
-
-
 @pytest.mark.parametrize("metadata", [{}, {"autoreset_mode": None}, {"autoreset_mode": "sometimes"}])
 def test_an_environment_that_does_not_say_how_it_resets_is_refused(metadata):
     with pytest.raises(UsageError) as caught:
@@ -249,34 +177,6 @@ def test_an_autoreset_mode_may_be_the_enum_or_its_value(mode):
     assert autoreset_mode(Silent({"autoreset_mode": mode})) is AutoresetMode(mode)
 
 
-def test_environments_without_a_mask_stay_as_they_are():
-    envs = make_envs("CartPole-v1", 2)
-    assert check_envs(envs) is envs
-
-
-def test_a_mask_in_the_info_becomes_part_of_the_observation():
-    envs = check_envs(make_envs("Taxi-v4", 3))
-    assert envs.single_observation_space == Dict([("obs", Discrete(500)), ("action_mask", MultiBinary(6))])
-    obs, infos = envs.reset(seed=3)
-    assert np.array_equal(obs["action_mask"], infos["action_mask"])
-    assert envs.observation_space.contains(obs)
-    obs, *_, infos = envs.step(obs["action_mask"].argmax(1))
-    assert np.array_equal(obs["action_mask"], infos["action_mask"])
-    assert 0 < obs["action_mask"].sum() < 18
-
-
-def test_nothing_is_ruled_out_where_an_environment_gives_no_mask():
-    given = {"action_mask": np.array([[0, 1, 0], [9, 9, 9]]), "_action_mask": np.array([True, False])}
-    envs = check_envs(Silent({"autoreset_mode": "NextStep"}, given))
-    assert envs.reset(seed=0)[0]["action_mask"].tolist() == [[0, 1, 0], [1, 1, 1]]
-    envs.env.infos = {}
-    assert envs.step(np.zeros(2, int))[0]["action_mask"].tolist() == [[1, 1, 1], [1, 1, 1]]
-
-
-def test_a_mask_that_one_environment_alone_gives_has_its_width():
-    given = {
-        "action_mask": np.array([None, np.array([1, 0, 1])], dtype=object),
-        "_action_mask": np.array([False, True]),
-    }
-    envs = check_envs(Silent({"autoreset_mode": "NextStep"}, given))
-    assert envs.reset(seed=0)[0]["action_mask"].tolist() == [[1, 1, 1], [1, 0, 1]]
+def test_the_time_limit_is_that_of_the_specification_or_0():
+    assert time_limit(make_envs("CartPole-v1", 1)) == 500
+    assert time_limit(make_envs("Blackjack-v1", 1)) == 0
