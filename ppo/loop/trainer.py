@@ -16,6 +16,7 @@ from gymnasium.vector import VectorEnv
 from ppo.config import Config
 from ppo.envs import check_envs, lines_of, make_envs, time_limit
 from ppo.envs.space_json import spaces_of
+from ppo.envs.text_env import text_env
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode, averages
@@ -105,7 +106,8 @@ class Trainer:
             UsageError: nothing is rewarded.
             NonFiniteError: see `ppo.errors`; the last checkpoint stays, the numbers are in `nonfinite.safetensors`.
         """
-        if not self.envs.metadata.get("rewarded", True):
+        text = text_env(self.envs)
+        if text is not None and not text.rewarded:
             raise UsageError(f"{self.config.env_id} has no reward to learn from; give it one by --env-kwargs reward …")
         run_dir = self.open_run()
         stopped, logger = False, Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)

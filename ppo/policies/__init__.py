@@ -7,6 +7,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
 from ppo.envs.spaces import check_observation_space, leaves
+from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
 from ppo.policies.base import Policy, orthogonal, tower
 from ppo.policies.cnn import CNNPolicy
@@ -28,7 +29,7 @@ def resolve_policy(name: str, envs: VectorEnv) -> str:
     """Return `name`, or what "auto" stands for: gru for text, cnn where the observation holds an image, else mlp."""
     if name != "auto":
         return name
-    if "symbols" in envs.metadata:
+    if text_env(envs) is not None:
         return "gru"
     return "cnn" if any(is_image(leaf) for _, leaf in leaves(envs.single_observation_space)) else "mlp"
 
