@@ -61,12 +61,12 @@ def test_a_line_is_learnt_by_heart_and_its_perplexity_falls_to_one(tmp_path):
     assert result.perplexity < 1.1
 
 
-def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch, capsys):
+def test_a_pretrained_policy_is_sampled_evaluated_and_trained_near_itself(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
     cli.main(f"pretrain text/Copy-v0 {small} --total-timesteps 128 --env-kwargs length 3 letters 4".split())
     assert "train text/Copy-v0 --env-kwargs length 3 letters 4 --init-from runs/text_Copy" in capsys.readouterr().out
-    cli.main(f"pretrain text/RandomWalks-v0 {small} --num-layers 2 --total-timesteps 2560".split())
+    cli.main(f"pretrain text/RandomWalks-v0 {small} --num-layers 2 --total-timesteps 512".split())
     clone = "runs/text_RandomWalks-v0__pretrain__s1"
     assert "perplexity" in capsys.readouterr().out
     cli.main(f"sample {clone} -n 3 --prompt k --top-k 2".split())
@@ -81,7 +81,7 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     with pytest.raises(SystemExit):
         cli.main(f"sample {clone} --seed -1".split())
     assert "seed = -1 is too small" in capsys.readouterr().err
-    near = f"--init-from {clone} --reference {clone} --kl-target 2 --checkpoint-every 2 --total-timesteps 1000"
+    near = f"--init-from {clone} --reference {clone} --kl-target 2 --checkpoint-every 2 --total-timesteps 500 --eval-episodes 2"
     cli.main(f"train text/RandomWalks-v0 {small} {near}".split())
     rows = (tmp_path / "runs/text_RandomWalks-v0__ppo__s1/progress.csv").read_text().splitlines()
     first = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
@@ -91,10 +91,10 @@ def test_pretrain_train_from_it_near_it_sample_and_resume(tmp_path, monkeypatch,
     last = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
     assert float(last["reference/kl"]) != 0
     assert float(last["reference/coef"]) < 0.1  # far below the target
-    cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "2000"])
+    cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "700"])
     assert len((tmp_path / "runs/text_RandomWalks-v0__ppo__s1/progress.csv").read_text().splitlines()) > len(rows)
     again = tmp_path / clone / "checkpoints" / "latest.safetensors"
     again.write_bytes((tmp_path / "runs/text_RandomWalks-v0__ppo__s1/checkpoints/latest.safetensors").read_bytes())
     with pytest.raises(SystemExit):
-        cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "3000"])
+        cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "900"])
     assert "the run that is the reference has another policy than before" in capsys.readouterr().err

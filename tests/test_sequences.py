@@ -1,4 +1,4 @@
-"""The table of sequences: what each shows, when the policy decides, and what a completion holds."""
+"""The table of sequences: the current token, when the policy decides, and what a completion holds."""
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ def sequences():
     return table
 
 
-def test_the_policy_decides_where_the_last_token_is_shown(sequences):
+def test_the_policy_decides_at_the_last_token(sequences):
     rows = []
     for _ in range(3):
-        rows.append((sequences.shown().tolist(), sequences.awaiting().tolist()))
+        rows.append((sequences.current_tokens().tolist(), sequences.awaiting().tolist()))
         sequences.positions += ~sequences.awaiting()
     assert rows == [([END, END], [False, False]), ([A, C], [False, True]), ([B, C], [True, True])]
 
@@ -66,4 +66,4 @@ def test_a_new_sequence_forgets_the_one_before(sequences):
     sequences.begin(FIRST, [([B], "new")])
     (completion,) = sequences.completions(FIRST)
     assert (completion.prompt, completion.turns, completion.info) == ("b", ("",), "new")
-    assert (sequences.shown()[0], sequences.decisions[0]) == (END, 0)
+    assert (sequences.current_tokens()[0], sequences.decisions[0]) == (END, 0)

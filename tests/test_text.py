@@ -297,35 +297,36 @@ def test_built_in_tasks_are_found_by_id_and_pass_gymnasiums_rules(env_id):
 def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
-    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 512".split())
+    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 256".split())
+    short = "--total-timesteps 300 --eval-episodes 0"
     clone, run = "runs/text_RandomWalks-v0__pretrain__s1", "runs/text_RandomWalks-v0__ppo__s1"
-    cli.main(f"train text/RandomWalks-v0 {small} --reference {clone} --kl-target 2 --total-timesteps 500".split())
+    cli.main(f"train text/RandomWalks-v0 {small} --reference {clone} --kl-target 2 {short}".split())
     Path(clone).rename("moved")
     with pytest.raises(SystemExit):
-        cli.main(["resume", run, "--total-timesteps", "900"])
+        cli.main(["resume", run, "--total-timesteps", "500"])
     assert f"{clone} is no run folder" in capsys.readouterr().err
-    cli.main(f"train text/RandomWalks-v0 {small} --total-timesteps 500 --exp-name alone".split())
+    cli.main(f"train text/RandomWalks-v0 {small} {short} --exp-name alone".split())
     with pytest.raises(SystemExit):
-        cli.main(f"resume {run.replace('ppo', 'alone')} --total-timesteps 900 --reference moved".split())
+        cli.main(f"resume {run.replace('ppo', 'alone')} --total-timesteps 500 --reference moved".split())
     assert "the run had no reference" in capsys.readouterr().err
     adapted = read_checkpoint(Path(run) / "checkpoints/latest.safetensors")[0]["reference.coef"]
-    trainer = Trainer.resume(run, {"reference": "moved", "total_timesteps": 900})
+    trainer = Trainer.resume(run, {"reference": "moved", "total_timesteps": 500})
     assert trainer.reference.coef == adapted != 0.1
     assert Trainer.resume(run, {"reference": "moved", "kl_coef": 0.7}).reference.coef == 0.7
-    cli.main(["resume", run, "--total-timesteps", "900", "--reference", "moved"])
+    cli.main(["resume", run, "--total-timesteps", "500", "--reference", "moved"])
 
 
 @pytest.mark.parametrize("algorithm", ["ppo --kl-target 1", "grpo --group-size 4"])
 def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkeypatch, algorithm):
     monkeypatch.chdir(tmp_path)
     small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"
-    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 512".split())
+    cli.main(f"pretrain text/RandomWalks-v0 {small} --total-timesteps 256".split())
     clone = "runs/text_RandomWalks-v0__pretrain__s1"
     near = f"--init-from {clone} --reference {clone} --algorithm {algorithm} --checkpoint-every 1 --no-anneal-lr"
-    train = f"train text/RandomWalks-v0 {small} {near}"
-    cli.main(f"{train} --total-timesteps 1500 --exp-name whole".split())
-    cli.main(f"{train} --total-timesteps 700 --exp-name cut".split())
-    cli.main(["resume", "runs/text_RandomWalks-v0__cut__s1", "--total-timesteps", "1500"])
+    train = f"train text/RandomWalks-v0 {small} {near} --eval-episodes 2"
+    cli.main(f"{train} --total-timesteps 700 --exp-name whole".split())
+    cli.main(f"{train} --total-timesteps 400 --exp-name cut".split())
+    cli.main(["resume", "runs/text_RandomWalks-v0__cut__s1", "--total-timesteps", "700"])
     whole, cut = (
         read_checkpoint(tmp_path / f"runs/text_RandomWalks-v0__{name}__s1/checkpoints/latest.safetensors")
         for name in ("whole", "cut")
@@ -351,7 +352,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ("train text/Copy-v0 --top-k -1", "top_k = -1 is too small"),
         ("train text/Copy-v0 --env-kwargs length 0", "length = 0 is out of range; choose 1 to 1000"),
         ("sample absent", "absent is no run folder"),
-        ("train CartPole-v1 --algorithm grpo", "group_size = 8 needs an environment whose prompts can be shared"),
+        ("train CartPole-v1 --algorithm grpo", "group_size = 8 needs an environment that shares prompts"),
         (
             "train text/Copy-v0 --algorithm grpo --gamma 0.9",
             "group_size = 8 compares whole returns; gamma = 0.9 must be 1",

@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -45,10 +45,8 @@ def make_envs(
     spec = find_spec(env_id)
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
     if group_size > 1:
-        if "group_size" not in _parameters(spec):
-            raise UsageError(
-                f"group_size = {group_size} needs an environment whose prompts can be shared; {env_id} is not"
-            )
+        if not _takes_group_size(spec):
+            raise UsageError(f"group_size = {group_size} needs an environment that shares prompts; {env_id} does not")
         kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
@@ -64,14 +62,11 @@ def make_envs(
         return _make_vec(spec, num_envs, mode, kwargs)
 
 
-def _parameters(spec: EnvSpec) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of an environment's own vector entry point; none without one."""
+def _takes_group_size(spec: EnvSpec) -> bool:
+    """Return whether an environment's own vector entry point has a parameter group_size."""
     point = spec.vector_entry_point
-    return (
-        {}
-        if point is None
-        else inspect.signature(load_env_creator(point) if isinstance(point, str) else point).parameters
-    )
+    make = load_env_creator(point) if isinstance(point, str) else point
+    return make is not None and "group_size" in inspect.signature(make).parameters
 
 
 def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, Any]) -> VectorEnv:
@@ -143,7 +138,7 @@ def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
     """Return envs with its action mask, if it has one, as part of the observation, after checking its autoreset mode.
 
     Raises:
-        UsageError: the environment does not say how it resets, or has groups of another size.
+        UsageError: the environment does not say how it resets, or has another group size.
     """
     autoreset_mode(envs)
     text = text_env(envs)

@@ -21,7 +21,7 @@ class Tokens(Protocol):
 
 
 class TextEnv(VectorEnv):
-    """A VectorEnv in which one step is one token; subclasses set `vocabulary` and override what they offer besides.
+    """A VectorEnv in which one step is one token. Subclasses set `vocabulary` and override the rest as needed.
 
     Attributes:
         vocabulary: the tokens. A policy fits only environments with the same symbols.

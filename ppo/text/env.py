@@ -165,7 +165,7 @@ class TokenEnv(TextEnv):
         return {"metrics": metrics, "_metrics": where}
 
     def _obs(self) -> Any:
-        tokens = self.sequences.shown()
+        tokens = self.sequences.current_tokens()
         return {"token": tokens, "action_mask": self._mask()} if self.masked else tokens
 
     def _mask(self) -> np.ndarray:

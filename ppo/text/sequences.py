@@ -21,9 +21,9 @@ class Sequences:
         tokens: (N, width) int64, of which row n holds `lengths[n]`; widened for long prompts and replies.
         lengths: (N,) tokens of each sequence, the end token at its beginning included.
         prompt_lengths: (N,) how many of them are the end token and the prompt.
-        positions: (N,) index of the token that is shown.
+        positions: (N,) index of the token that the environment shows.
         decisions: (N,) how many tokens the policy wrote.
-        infos: N objects that the task drew together with the prompts.
+        infos: what the task drew together with each of the N prompts.
         turn_bounds: N lists of positions, where a reply begins and ends, in turn.
     """
 
@@ -45,11 +45,11 @@ class Sequences:
         self.positions[rows] = self.decisions[rows] = 0
 
     def awaiting(self) -> np.ndarray:
-        """Return (N,) bool: the last token is shown, so that the policy decides the next one."""
+        """Return (N,) bool: the sequence is at its last token, so that the policy decides the next one."""
         return self.positions == self.lengths - 1
 
-    def shown(self) -> np.ndarray:
-        """Return the token that each sequence shows, (N,)."""
+    def current_tokens(self) -> np.ndarray:
+        """Return the token at the position of each sequence, (N,)."""
         return self.tokens[np.arange(len(self.tokens)), self.positions]
 
     def append(self, rows: np.ndarray, tokens: np.ndarray) -> None:

@@ -133,14 +133,14 @@ def expert(rng: np.random.Generator) -> tuple[str, ...]:
     """
     user = draw_user(rng)
     values = {slot: user.request[slot] for slot in user.greeting}
-    dialogue, turns = [greeting(user)], []
+    sequence, turns = [greeting(user)], []
     while True:
         missing = [slot for slot in SLOTS if slot not in values]
         turns.append(f"ask {missing[0]}" if missing else " ".join(["do", *(values[slot] for slot in SLOTS)]))
         reply = simulate(user, tuple(turns)).reply
-        dialogue.append(turns[-1])
+        sequence.append(turns[-1])
         if reply is None:
-            return tuple(dialogue)
-        dialogue.append(reply)
+            return tuple(sequence)
+        sequence.append(reply)
         for word in reply.split():
             values |= {slot: word for slot, words in SLOTS.items() if word in words}
