@@ -34,8 +34,8 @@ from ppo.supervised.pretrain import pretrain
 from ppo.supervised.quality import quality
 from ppo.supervised.reward_model import train_reward_model
 from ppo.text import corpus, ratings
-from ppo.text.env import packed
-from ppo.text.reward_model import RewardModel, shown
+from ppo.text.env import pack_tokens
+from ppo.text.reward_model import RewardModel, pad
 
 ENV, DATA = "text/Write-v0", "hutto-movies"
 WRITE: dict[str, Any] = {"corpus": DATA, "size": 3000, "max_tokens": 24}
@@ -117,8 +117,8 @@ def measure_checkpoint(run: Path, checkpoint: str, kind: str, beta: float, seed:
     samples = [completion for completion, _ in sample(run, SAMPLES, checkpoint=checkpoint, seed=seed)]
     texts = [list(c.response_ids) for c in samples]
     end, state = samples[0].vocabulary.end, saved.policy.initial_state(len(texts))
-    tokens, starts = shown(texts, end)
-    obs, begins = packed(saved.obs_space, tokens, state.device), torch.from_numpy(starts)
+    tokens, starts = pad(texts, end)
+    obs, begins = pack_tokens(saved.obs_space, tokens, state.device), torch.from_numpy(starts)
     dist, ref = saved.policy(obs, state, begins)[0], reference(obs, state, begins)[0]
     lengths = np.array([len(c.response_ids) + c.ended for c in samples])  # decisions
     decided = np.arange(len(tokens))[:, None] < lengths
@@ -126,8 +126,8 @@ def measure_checkpoint(run: Path, checkpoint: str, kind: str, beta: float, seed:
     per_token = ref.log_prob(following).numpy()[decided].mean()
     model, others = (RewardModel(str(path), samples[0].vocabulary) for path in models[1:])
     return Point(
-        kind, beta, seed, saved.meta["global_step"] if run != models.language else 0, statistics.fmean(model.of(texts)),
-        statistics.fmean(others.of(texts)), statistics.fmean(vader(samples)),
+        kind, beta, seed, saved.meta["global_step"] if run != models.language else 0, statistics.fmean(model.score_texts(texts)),
+        statistics.fmean(others.score_texts(texts)), statistics.fmean(vader(samples)),
         float((divergence(dist, ref).numpy() * decided).sum(0).mean()), float(np.exp(-per_token)), distinct(texts),
         statistics.fmean(c.ended for c in samples), float(lengths.mean()),
     )  # fmt: skip
@@ -150,7 +150,7 @@ def model_quality(model: Path) -> dict[str, Any]:
     data, held_out = ratings.read(DATA), split()[1]
     vocabulary = corpus.vocabulary_of(corpus.read_lines(DATA), "words", WRITE["size"])
     texts = [vocabulary.encode(data.texts[n]) for n in held_out]
-    scores = np.array(RewardModel(str(model), vocabulary).of(texts))
+    scores = np.array(RewardModel(str(model), vocabulary).score_texts(texts))
     return asdict(quality(scores, data, held_out, np.array([len(text) for text in texts])))
 
 

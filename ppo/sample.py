@@ -1,4 +1,4 @@
-"""Samples: what a policy of tokens writes, and what it is worth."""
+"""Samples: sequences that a policy writes, with their returns; and a dialogue with a person."""
 
 import contextlib
 from collections.abc import Callable
@@ -33,28 +33,26 @@ def sample(
 
     Args:
         run: the run's folder.
-        number: sequences to write.
-        prompt: what each begins with; None draws the task's own prompts.
+        number: how many sequences.
+        prompt: of every sequence; None: the task draws prompts.
         checkpoint: as in `load_policy`.
         seed: of prompts and sampling.
-        deterministic: take the most probable token each time.
-        options: temperature, top_k, top_p, where they are to be others than in the run.
+        deterministic: take the most probable token instead of sampling.
+        options: temperature, top_k, top_p: override the run's settings.
 
     Raises:
-        UsageError: the run is not of a text environment in which the policy writes, or the prompt is not of its vocabulary.
+        UsageError: the environment of the run has no policy that writes text, or the prompt is not in its vocabulary.
     """
     if number < 1:
         raise UsageError(f"n = {number} is too few; choose at least 1")
     saved = load(run, checkpoint, **options)
     saved.config.replace({"seed": seed}).validate()
     with contextlib.closing(envs_for(saved, number)) as envs:
-        env = _tokens(saved, envs)
+        env = _token_env(saved, envs)
         if prompt is not None:
             vocabulary = env.vocabulary
             if vocabulary.unknown and vocabulary.ids[vocabulary.unknown] in vocabulary.encode(prompt):
-                raise UsageError(
-                    f"{prompt!r} holds what is none of the {len(vocabulary) - 1} symbols of the vocabulary"
-                )
+                raise UsageError(f"{prompt!r} is not in the vocabulary ({len(vocabulary) - 1} symbols)")
             env.task = replace(env.task, prompt=lambda rng: prompt)
         return _write(saved.policy, envs, env, seed, deterministic)
 
@@ -62,72 +60,75 @@ def sample(
 def chat(
     run: str | Path, ask: Callable[[str], str | None], checkpoint: str = "latest", seed: int = 0
 ) -> Completion | None:
-    """Let a person take the environment's side of a dialogue with a run's policy; return it, None if nothing was said.
+    """Let a person reply to a run's policy; return the dialogue, None if the person wrote nothing.
 
     Args:
         run: the run's folder.
-        ask: shows what the policy says, or why the person was not understood, and returns what the person says; None ends
-            the dialogue.
+        ask: called with the policy's turn, or with an error in the person's reply; returns the reply, None to end the
+            dialogue.
         checkpoint: as in `load_policy`.
         seed: of sampling.
 
     Raises:
-        UsageError: the run is not of a dialogue.
+        UsageError: the environment of the run does not reply.
     """
     saved = load(run, checkpoint)
     saved.config.replace({"seed": seed}).validate()
     with contextlib.closing(envs_for(saved, 1)) as envs:
-        env = _tokens(saved, envs)
+        env = _token_env(saved, envs)
         if env.task.reply is None:
-            raise UsageError(f"{saved.config.env_id} is no dialogue: its environment answers nothing; use `ppo sample`")
+            raise UsageError(
+                f"{saved.config.env_id} is not a dialogue, its environment does not reply; use `ppo sample`"
+            )
 
-        def heard(shown: str) -> str | None:
-            while (text := ask(shown)) is not None:
+        def valid_reply(message: str) -> str | None:
+            while (text := ask(message)) is not None:
                 try:
                     env.vocabulary.encode(text)
                     return text
                 except UsageError as error:
-                    shown = f"({error})"
+                    message = f"({error})"
             return None
 
-        first = heard(f"(it knows these words: {' '.join(env.vocabulary.symbols)})")
-        if first is None:
+        prompt = valid_reply(f"(its words: {' '.join(env.vocabulary.symbols)})")
+        if prompt is None:
             return None
+        # The task's reward and metrics are about its own users.
         env.task = replace(
-            env.task, reward=None, metrics={}, prompt=lambda rng: first,
-            reply=lambda completions: [heard(completions[0].said[-1])],
+            env.task, reward=None, metrics={}, prompt=lambda rng: prompt,
+            reply=lambda completions: [valid_reply(completions[0].turns[-1])],
         )  # fmt: skip
-        env.metrics = ("ended",)  # what the task knows of its own users is not of this one
         return _write(saved.policy, envs, env, seed, False)[0][0]
 
 
-def _tokens(saved: Saved, envs: VectorEnv) -> TokenEnv:
-    """Return the text environment within.
+def _token_env(saved: Saved, envs: VectorEnv) -> TokenEnv:
+    """Return the token environment inside `envs`.
 
     Raises:
-        UsageError: it is none, or none in which a policy writes.
+        UsageError: there is none.
     """
-    if not isinstance(envs.unwrapped, TokenEnv):
-        raise UsageError(f"{saved.config.env_id} is no environment in which a policy writes text; use `ppo eval`")
-    return envs.unwrapped
+    env = envs.unwrapped
+    if not isinstance(env, TokenEnv):
+        raise UsageError(f"the policy of {saved.config.env_id} does not write text; use `ppo eval`")
+    return env
 
 
 @torch.no_grad()
 def _write(
     policy: Policy, envs: VectorEnv, env: TokenEnv, seed: int, deterministic: bool
 ) -> list[tuple[Completion, float]]:
-    """Return the first sequence of each place: with the first N of all, short ones would be told more often."""
+    """Return the first sequence of each of the N environments; the first N to finish would be too short on average."""
     torch.manual_seed(seed)
     flat, packer = FlatPolicy(policy), Packer(envs.single_observation_space)
     obs, _ = envs.reset(seed=seed)
     state, starts = policy.initial_state(envs.num_envs), torch.ones(envs.num_envs, dtype=torch.bool)
-    found: dict[int, tuple[Completion, float]] = {}
+    samples: dict[int, tuple[Completion, float]] = {}
     for _ in range(MAX_STEPS):
         noise = policy.head.noise(envs.num_envs, deterministic=deterministic)
         actions, _, _, state = act(flat, packer(obs), state, starts, noise)
         obs, _, terminated, truncated, _ = envs.step(policy.head.to_env(actions))
         starts = torch.from_numpy(np.logical_or(terminated, truncated))
-        found = env.finished | found
-        if len(found) == envs.num_envs:
+        samples = env.samples | samples
+        if len(samples) == envs.num_envs:
             break
-    return [found[n] for n in sorted(found)]
+    return [samples[n] for n in sorted(samples)]

@@ -1,14 +1,14 @@
 """Every policy keeps the contract: a sequence in one call is its steps one by one, whatever starts within it."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.vector import VectorEnv
 from space_samples import random_obs
 from torch import nn
 
+from ppo.envs.text_env import TextEnv
 from ppo.errors import UsageError
 from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
 from ppo.policies import Policy, build_policy, resolve_policy
@@ -182,16 +182,17 @@ def test_a_policy_is_built_by_its_name(name, space, expected):
 
 
 @pytest.mark.parametrize(
-    ("space", "metadata", "expected"),
+    ("space", "kind", "expected"),
     [
-        (Box(-1, 1, (3,)), {}, "mlp"),
-        (Box(0, 255, (36, 35, 3), np.uint8), {}, "mlp"),
-        (Dict(eye=IMAGE), {}, "cnn"),
-        (Discrete(3), {"symbols": ("a", "b")}, "gru"),
+        (Box(-1, 1, (3,)), VectorEnv, "mlp"),
+        (Box(0, 255, (36, 35, 3), np.uint8), VectorEnv, "mlp"),
+        (Dict(eye=IMAGE), VectorEnv, "cnn"),
+        (Discrete(3), TextEnv, "gru"),
     ],
 )
-def test_auto_follows_from_the_environment(space, metadata, expected):
-    envs = SimpleNamespace(single_observation_space=space, metadata=metadata)
+def test_auto_follows_from_the_environment(space, kind, expected):
+    envs = kind()
+    envs.single_observation_space = space
     assert resolve_policy("auto", envs) == expected
     assert resolve_policy("mlp", envs) == "mlp"
 

@@ -1,7 +1,6 @@
-"""Lines are learnt from a corpus, scored by a model of people's ratings, and written for that model."""
+"""The writing task: lines of a corpus, a reward by name, and a run from ratings to a trained policy."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -10,61 +9,17 @@ from ppo.cli import main as cli
 from ppo.envs import make_envs
 from ppo.errors import UsageError
 from ppo.run.checkpoint import read_checkpoint
-from ppo.text import Vocabulary
 from ppo.text.corpus import vocabulary_of
 from ppo.text.tasks.write import scorer, write
 
 
-def test_words_that_are_not_frequent_are_shown_and_cannot_be_written():
-    lines = ["The cat, the dog.", "The mouse!"]
-    every = vocabulary_of(lines, "words")
-    assert every.symbols == ("!", ",", ".", "cat", "dog", "mouse", "the")
-    few = vocabulary_of(lines, "words", 3)
-    assert few.symbols == ("!", ",", "the", "�")
-    assert (few.end, len(few), few.size) == (3, 4, 5)
-    assert few.encode("THE dog!") == few.encode("the � !") == [2, 4, 0]
-    assert few.decode([2, 3, 4]) == "the �"
-    with pytest.raises(UsageError, match="'bird' in"):
-        every.encode("the bird")
-    with pytest.raises(UsageError, match="tokens = 'syllables' is unknown; choose characters, words, bpe"):
-        vocabulary_of(lines, "syllables")
-
-
-def test_the_sign_for_what_cannot_be_read_is_a_symbol_like_any_unknown_one():
-    vocabulary = vocabulary_of(["caf\N{REPLACEMENT CHARACTER} ab", "abc"], "characters")
-    assert vocabulary.decode(vocabulary.encode("caf\N{REPLACEMENT CHARACTER}")) == "caf\N{REPLACEMENT CHARACTER}"
-    assert vocabulary.encode("x") == vocabulary.encode("\N{REPLACEMENT CHARACTER}") == [vocabulary.end + 1]
-
-
-def test_pieces_of_words_give_the_text_again(monkeypatch):
-    lines = ["the lower the slower", "slow and low", "lower, slower, lowest"] * 4
-    vocabulary = vocabulary_of(lines, "bpe", 30)
-    assert vocabulary.symbols == vocabulary_of(lines, "bpe", 30).symbols
-    assert any(len(symbol) > 3 for symbol in vocabulary.symbols)
-    text = "the slowest, lower"
-    assert vocabulary.decode(vocabulary.encode(text)) == text
-    assert len(vocabulary.encode(text)) < len(text)
-    for cut in range(len(vocabulary.encode(text))):  # a prompt may end within a word
-        ids = vocabulary.encode(text)
-        parts = vocabulary.decode(ids[:cut]), vocabulary.decode(ids[cut:])
-        assert "".join(parts) == text
-    shown = vocabulary.encode("slow § low")
-    assert vocabulary.end + 1 in shown  # what is in none of the lines
-    assert "\N{REPLACEMENT CHARACTER}" in vocabulary.decode(shown)
-    with pytest.raises(UsageError, match="needs a number of pieces"):
-        vocabulary_of(lines, "bpe")
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(UsageError, match="pip install tokenizers"):
-        vocabulary_of(lines, "bpe", 30)
-
-
-def test_what_is_only_shown_is_an_observation_and_no_action(tmp_path):
+def test_a_read_only_token_is_an_observation_and_not_an_action(tmp_path):
     (tmp_path / "lines.txt").write_text("a b c\na b d\na b e\n")
     envs = make_envs("text/Write-v0", 2, env_kwargs={"corpus": str(tmp_path / "lines.txt"), "size": 2, "prompt": 1})
     assert (envs.single_observation_space.n, envs.single_action_space.n) == (4, 3)
 
 
-def test_lines_are_parted_and_those_that_do_not_fit_left_out(tmp_path):
+def test_lines_are_split_into_prompt_and_response_and_long_ones_left_out(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("one two three\none two\none\none two three four five\n")
     task = write(str(path), max_tokens=3, prompt=1)
@@ -74,13 +29,21 @@ def test_lines_are_parted_and_those_that_do_not_fit_left_out(tmp_path):
         write(str(path), max_tokens=1)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere:f", "math:nothing", ":f"])
-def test_a_reward_that_is_not_there_is_one_sentence(name):
-    with pytest.raises(UsageError, match=r"is no folder of a run and no package.module:function"):
-        scorer(name, Vocabulary("ab"))
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere", "judge = 'nowhere' is neither a run folder nor package.module:function"),
+        ("nowhere:f", "judge = 'nowhere:f': there is no module nowhere"),
+        ("math:nothing", "judge = 'math:nothing': module math has no nothing"),
+        (":f", "judge = ':f' must have the form package.module:Name"),
+    ],
+)
+def test_a_reward_that_does_not_exist_is_one_sentence(name, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        write(judge=name)
 
 
-def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, capsys):
+def test_a_policy_trains_on_a_reward_model_of_ratings(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["good", "bad", "film", "plot"], size=rng.integers(2, 6))) for _ in range(400)]
@@ -95,13 +58,13 @@ def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, caps
     assert "comparisons of held-out texts by one rater each" in out
     assert "reward runs/text_Write-v0__reward__s1 --init-from" in out
     quality = json.loads((tmp_path / "runs/text_Write-v0__reward__s1/quality.json").read_text())
-    assert quality["accuracy"] > quality["agreement"]  # it knows the mean, one rater does not
-    model = scorer("runs/text_Write-v0__reward__s1", vocabulary_of(texts, "words"))
-    assert model.of([[2]])[0] > model.of([[0]])[0]  # good, bad
+    assert quality["accuracy"] > quality["agreement"]  # it predicts the mean rating, which one rater does not
+    model = scorer("reward", "runs/text_Write-v0__reward__s1", vocabulary_of(texts, "words"))
+    assert model.score_texts([[2]])[0] > model.score_texts([[0]])[0]  # good, bad
     with pytest.raises(UsageError, match="another vocabulary"):
-        scorer("runs/text_Write-v0__reward__s1", vocabulary_of(["good bad"], "words"))
+        scorer("reward", "runs/text_Write-v0__reward__s1", vocabulary_of(["good bad"], "words"))
     with pytest.raises(UsageError, match="is not a reward model"):
-        scorer("runs/text_Write-v0__pretrain__s1", vocabulary_of(texts, "words"))
+        scorer("reward", "runs/text_Write-v0__pretrain__s1", vocabulary_of(texts, "words"))
     start = "runs/text_Write-v0__pretrain__s1"
     rewarded = "reward runs/text_Write-v0__reward__s1 judge test_write:goods"
     cli.main(
@@ -124,7 +87,7 @@ def test_ratings_become_a_reward_that_is_written_for(tmp_path, monkeypatch, caps
         assert stopped.value.code == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "text/Write-v0 has no reward to learn from" in said
-    assert "'zebra' holds what is none of the 3 symbols" in said
+    assert "'zebra' is not in the vocabulary (3 symbols)" in said
 
 
 def goods(completions):

@@ -2,22 +2,22 @@
 
 import contextlib
 import difflib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ppo.envs.action_mask import expose_mask
 from ppo.envs.families import missing_family, module_of, register_family
 from ppo.envs.sync import LeanSyncVectorEnv
+from ppo.envs.text_env import text_env
 from ppo.envs.vectorize import sync_or_async
 from ppo.envs.workers import hide_main, ignore_interrupts
 from ppo.errors import UsageError, one_line
 from ppo.machine.imports import import_user_module
-
-TASKS = "ppo.text.env"  # the module that makes environments of text tasks
 
 
 def make_envs(
@@ -45,10 +45,8 @@ def make_envs(
     spec = find_spec(env_id)
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
     if group_size > 1:
-        if module_of(spec) != TASKS:
-            raise UsageError(
-                f"group_size = {group_size} needs a text task, whose prompts can be shared; {env_id} is none"
-            )
+        if not _takes_group_size(spec):
+            raise UsageError(f"group_size = {group_size} needs an environment that shares prompts; {env_id} does not")
         kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
@@ -62,6 +60,13 @@ def make_envs(
             own = spec.vector_entry_point is not None and not spec.additional_wrappers
             mode = None if own else sync_or_async(spec, num_envs, kwargs)
         return _make_vec(spec, num_envs, mode, kwargs)
+
+
+def _takes_group_size(spec: EnvSpec) -> bool:
+    """Return whether an environment's own vector entry point has a parameter group_size."""
+    point = spec.vector_entry_point
+    make = load_env_creator(point) if isinstance(point, str) else point
+    return make is not None and "group_size" in inspect.signature(make).parameters
 
 
 def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, Any]) -> VectorEnv:
@@ -125,8 +130,10 @@ def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
         UsageError: the autoreset mode is missing, or the groups have another size.
     """
     autoreset_mode(envs)
-    if getattr(envs.unwrapped, "group_size", 1) != group_size:
-        raise UsageError(f"group_size = {group_size} is not that of the environments; make them with it")
+    text = text_env(envs)
+    actual = 1 if text is None else text.group_size
+    if actual != group_size:
+        raise UsageError(f"group_size = {group_size}, but the environments have {actual}; make them with the same")
     return expose_mask(envs)
 
 
@@ -152,5 +159,6 @@ def time_limit(envs: VectorEnv) -> int:
 
 
 def lines_of(envs: VectorEnv) -> list[str]:
-    """Return what a VectorEnv whose render mode is "ansi" has to show, a line each; nothing of others."""
-    return [str(line) for line in envs.render() or ()] if envs.render_mode == "ansi" else []
+    """Return a line for each sample of a text environment; of others, none."""
+    text = text_env(envs)
+    return [] if text is None else list(text.render())

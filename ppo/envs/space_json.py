@@ -8,6 +8,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.envs.leaves import KINDS, leaf_of
 from ppo.envs.spaces import is_nested, parts
+from ppo.envs.text_env import text_env
 
 
 def to_json(space: Space[Any]) -> dict[str, Any]:
@@ -30,5 +31,6 @@ def from_json(data: dict[str, Any]) -> Space[Any]:
 def spaces_of(envs: VectorEnv) -> dict[str, Any]:
     """Describe by plain JSON values what a policy must fit: both spaces, and the symbols of a text environment."""
     single = {"obs": envs.single_observation_space, "action": envs.single_action_space}
-    symbols = {"symbols": list(envs.metadata["symbols"])} if "symbols" in envs.metadata else {}
+    text = text_env(envs)
+    symbols = {"symbols": list(text.vocabulary.symbols)} if text is not None else {}
     return {name: to_json(space) for name, space in single.items()} | symbols

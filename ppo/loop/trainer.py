@@ -15,6 +15,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.envs import lines_of, time_limit
+from ppo.envs.text_env import text_env
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode, averages
@@ -89,7 +90,8 @@ class Trainer:
 
         `stop()` ends the run there with a checkpoint, as Ctrl-C does; `break` leaves it at its last checkpoint. See `train`.
         """
-        if not self.envs.metadata.get("rewarded", True):
+        text = text_env(self.envs)
+        if text is not None and not text.rewarded:
             raise UsageError(f"{self.config.env_id} has no reward to learn from; give it one by --env-kwargs reward …")
         run_dir, self.stopped = self.open_run(), False
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)

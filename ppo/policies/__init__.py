@@ -6,6 +6,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
 from ppo.envs.spaces import check_space, leaves
+from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
 from ppo.machine.imports import import_name
 from ppo.policies.base import Policy, orthogonal, tower
@@ -28,7 +29,7 @@ def resolve_policy(name: str, envs: VectorEnv) -> str:
     """Return `name`; for "auto": gru for text, cnn if the observation has an image, else mlp."""
     if name != "auto":
         return name
-    if "symbols" in envs.metadata:
+    if text_env(envs) is not None:
         return "gru"
     return "cnn" if any(is_image(leaf) for _, leaf in leaves(envs.single_observation_space)) else "mlp"
 

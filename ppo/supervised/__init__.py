@@ -1,1 +1,1 @@
-"""Supervised training: policies from text, reward models from ratings."""
+"""Supervised training: language models from text, reward models from ratings."""

@@ -1,4 +1,4 @@
-"""Supervised training: what pretraining and reward models share, from the step size to the run's folder."""
+"""The supervised loop that pretraining and reward models share: learning rate, early stopping, log and run folder."""
 
 import contextlib
 import math
@@ -7,79 +7,83 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ppo.envs.text_env import TextEnv, text_env
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
 from ppo.machine.process import seed_everything, stopped_by_signal
 from ppo.run.logger import Logger, Progress
 
-EVALUATIONS = 20  # of a run at most
+EVALUATIONS = 20  # at most, in a run
 
 
-class Goal(NamedTuple):
-    """What is learnt from, the figures' names, and when it is enough."""
+class FitResult(NamedTuple):
+    """A fitted run."""
 
-    made_by: str  # the command: "pretrain" or "reward"
-    loss: str  # name of the loss in the log
-    test: str  # name of the figure on what is held out; smaller is better
-    patience: int  # evaluations without a better figure after which it stops, and the best is kept; 0: the last is kept
+    run_dir: Path
+    metric: float  # of the saved policy, on held-out data
+    finished: bool  # False: stopped by a signal
 
 
 def fit(
-    trainer: Trainer, goal: Goal, step: Callable[[float], tuple[float, int]], test: Callable[[], float],
-    report: Callable[[Progress], None] | None = None,
-) -> tuple[Path, float, bool]:  # fmt: skip
+    trainer: Trainer, command: str, metric: str, patience: int, train_step: Callable[[float], tuple[float, int]],
+    evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None,
+) -> FitResult:  # fmt: skip
     """Train a trainer's policy for its budget of tokens, and write its run folder.
 
     Args:
-        trainer: new; its settings say how: learning_rate, anneal_lr, total_timesteps in tokens, seed.
-        goal: see there.
-        step: learns from the next batch at a learning rate; returns its loss and how many tokens it had.
-        test: returns the figure on what is held out.
-        report: called after each iteration.
-
-    Returns:
-        The run's folder, the figure of the policy that is kept, and whether it ended by itself, not by a signal.
+        trainer: new; its settings are used: learning_rate, anneal_lr, total_timesteps in tokens, seed.
+        command: "pretrain" or "reward"; the loss is logged as `COMMAND/loss`.
+        metric: tag of the metric on held-out data; smaller is better.
+        patience: stop after this many evaluations without a better metric and keep the best policy; 0: train to the end
+            and keep the last.
+        train_step: takes the next step at a learning rate; returns the loss and the number of tokens used.
+        evaluate: returns the metric.
+        report: called after each step.
     """
     config, vector = trainer.config, trainer.learner.policy.vector
     run_dir, begin = trainer.open_run(), time.perf_counter()
     seed_everything(config.seed, (0, 0))
-    best, kept, since, due, over = math.inf, vector.clone(), 0, 1 / EVALUATIONS, False
+    best, best_vector, worse, next_evaluation, over = math.inf, vector.clone(), 0, 1 / EVALUATIONS, False
     with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
         while not over:
-            rate = config.learning_rate
+            learning_rate = config.learning_rate
             if config.anneal_lr:
-                rate *= 1 - trainer.global_step / config.total_timesteps
-            loss, tokens = step(rate)
+                learning_rate *= 1 - trainer.global_step / config.total_timesteps
+            loss, tokens = train_step(learning_rate)
             trainer.iteration, trainer.global_step = trainer.iteration + 1, trainer.global_step + tokens
-            done, found = trainer.global_step / config.total_timesteps, math.nan
-            spent = trainer.global_step + tokens > config.total_timesteps  # another such step would exceed it
-            over = stop.is_set() or spent
-            if over or done >= due:
-                due, found = due + 1 / EVALUATIONS, test()
-                since = 0 if found < best else since + 1
-                if found < best or not goal.patience:
-                    best, kept = found, vector.clone()
-                over = over or 0 < goal.patience <= since
+            progress, value = trainer.global_step / config.total_timesteps, math.nan
+            # Another step of the same size would exceed the budget.
+            over = stop.is_set() or trainer.global_step + tokens > config.total_timesteps
+            if over or progress >= next_evaluation:
+                next_evaluation, value = next_evaluation + 1 / EVALUATIONS, evaluate()
+                worse = 0 if value < best else worse + 1
+                if value < best or not patience:
+                    best, best_vector = value, vector.clone()
+                over = over or 0 < patience <= worse
             row = {
-                goal.loss: loss, goal.test: found, "charts/learning_rate": rate,
+                f"{command}/loss": loss, metric: value, "charts/learning_rate": learning_rate,
                 "charts/SPS": trainer.global_step / (time.perf_counter() - begin),
             }  # fmt: skip
             logger.write(row, trainer.iteration, trainer.global_step)
             if report is not None:
                 report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps))
-        vector.copy_(kept)
-        trainer.made_by, finished = goal.made_by, not stop.is_set()
+        vector.copy_(best_vector)
+        trainer.made_by, finished = command, not stop.is_set()
         trainer.save(finished)
-    return run_dir, best, finished
+    return FitResult(run_dir, best, finished)
 
 
-def check(trainer: Trainer, patience: int) -> None:
-    """Refuse settings that have no meaning here.
+def check_trainer(trainer: Trainer, patience: int) -> TextEnv:
+    """Return a trainer's text environment, after checking the settings.
 
     Raises:
-        UsageError: names the setting.
+        UsageError: the environment is not text, or a setting cannot be used here.
     """
     if patience < 0:
         raise UsageError(f"patience = {patience} is too small; choose at least 0")
-    if (trainer.config.temperature, trainer.config.top_k, trainer.config.top_p) != (1.0, 0, 1.0):
-        raise UsageError("temperature, top_k and top_p shape sampling, not what is learnt; leave them out")
+    config, env = trainer.config, text_env(trainer.envs)
+    if (config.temperature, config.top_k, config.top_p) != (1.0, 0, 1.0):
+        raise UsageError("temperature, top_k and top_p affect only sampling, not supervised training; leave them out")
+    if env is None:
+        raise UsageError(f"{config.env_id} is not a text environment, so it has no tokens to learn; choose text/…")
+    return env

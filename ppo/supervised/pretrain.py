@@ -1,7 +1,7 @@
-"""Pretraining: a policy of tokens learns by maximum likelihood to write what it is shown.
+"""Pretraining: a policy learns by maximum likelihood to write the sequences of a corpus or of demonstrations.
 
-What it is shown comes in the shape of a rollout, sequence after sequence, so that the policy sees it as it will see its
-own writing. What is saved is a run like any other: `ppo train --init-from`, `--reference`, `ppo sample` take it.
+Tokens come in the shape of a rollout, sequence after sequence, so that the policy reads them as it will read its own. The
+result is an ordinary run: `ppo train --init-from`, `--reference` and `ppo sample` accept it.
 """
 
 import itertools
@@ -9,43 +9,40 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ppo.envs.text_env import Demonstration, TextEnv
 from ppo.errors import UsageError
 from ppo.loop.losses import valid_mean
 from ppo.loop.trainer import Trainer
 from ppo.policies import Policy
 from ppo.run.logger import Progress
-from ppo.supervised.fit import Goal, check, fit
-from ppo.text import Vocabulary
+from ppo.supervised.fit import check_trainer, fit
 from ppo.text.corpus import read_lines, split
-from ppo.text.env import packed
-from ppo.text.vocabulary import vocabulary_in
+from ppo.text.env import pack_tokens
 
-WINDOWS = 4  # of (T, N) tokens, on which it is evaluated
-
-Parts = tuple[list[int], ...]  # a prompt, a response, and in a dialogue replies and responses alternately, in tokens
+EVALUATION_WINDOWS = 4  # of (T, N) tokens
 
 
-class Shown(NamedTuple):
-    """Tokens that are shown, (T, N) each, and those that are to be written after them."""
+class TokenBatch(NamedTuple):
+    """A window of T tokens of N streams, and the token that follows each."""
 
-    obs: Tensor
-    starts: Tensor  # bool
-    valid: Tensor  # bool: the next token is of a response
-    actions: Tensor
+    obs: Tensor  # (T, N, *obs)
+    starts: Tensor  # (T, N) bool: the token begins a sequence
+    valid: Tensor  # (T, N) bool: the next token is the policy's
+    actions: Tensor  # (T, N) the next token
 
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """What pretraining came to."""
+    """The result of pretraining."""
 
     run_dir: Path
-    perplexity: float  # on what was held out, of the policy that is kept
+    perplexity: float  # of the saved policy, on held-out sequences
     tokens: int
 
 
@@ -55,101 +52,110 @@ def pretrain(
     """Train a trainer's policy on a corpus or on demonstrations, and write its run folder.
 
     Args:
-        trainer: new; its settings say how: num_envs and num_steps, learning_rate, total_timesteps in tokens.
-        corpus: text file, one sequence a line; empty: the task's own demonstrations.
-        patience: evaluations without a better perplexity after which it stops, and the best is kept; 0: it goes on to
-            the end, and the last is kept.
+        trainer: new; its settings are used: num_envs and num_steps, learning_rate, total_timesteps in tokens.
+        corpus: text file, one sequence per line; empty: the task's own demonstrations.
+        patience: stop after this many evaluations without a lower held-out perplexity and keep the best policy; 0: train
+            to the end and keep the last.
         report: called after each iteration.
 
     Raises:
-        UsageError: there is nothing to learn from, or it is not of the vocabulary.
+        UsageError: there are no demonstrations, or a line has symbols that are not in the vocabulary.
     """
-    check(trainer, patience)
-    training, held_out = _sources(trainer, corpus)
-    config, policy = trainer.config, trainer.policy
-    shape = (config.num_steps, config.num_envs)
-    shown, state = _shown(training, trainer, *shape), policy.initial_state(config.num_envs)
-    windows = list(itertools.islice(_shown(held_out, trainer, *shape), WINDOWS))
+    env = check_trainer(trainer, patience)
+    training, held_out = (_batches(source, trainer, env) for source in _sources(trainer, env, corpus))
+    state = trainer.policy.initial_state(trainer.config.num_envs)
+    windows = list(itertools.islice(held_out, EVALUATION_WINDOWS))
 
-    def step(rate: float) -> tuple[float, int]:
-        return _learn(trainer, rate, next(shown), state), config.batch_size
+    def train_step(learning_rate: float) -> tuple[float, int]:
+        return _train_step(trainer, learning_rate, next(training), state), trainer.config.batch_size
 
-    goal = Goal("pretrain", "pretrain/loss", "eval/perplexity", patience)
-    run_dir, best, _ = fit(trainer, goal, step, lambda: perplexity(policy, windows), report)
-    return PretrainResult(run_dir, best, trainer.global_step)
+    def evaluate() -> float:
+        return perplexity(trainer.policy, windows)
+
+    result = fit(trainer, "pretrain", "eval/perplexity", patience, train_step, evaluate, report)
+    return PretrainResult(result.run_dir, result.metric, trainer.global_step)
 
 
-def _learn(trainer: Trainer, rate: float, shown: Shown, state: Tensor) -> float:
-    """Take a step on each minibatch of places, move their states (N, H) on in place, and return the last loss."""
+def _train_step(trainer: Trainer, learning_rate: float, batch: TokenBatch, state: Tensor) -> float:
+    """Take a step on each minibatch of streams, update their states (N, H) in place, and return the last loss."""
     learner, config, loss = trainer.learner, trainer.config, math.nan
-    for places in torch.arange(config.num_envs).chunk(config.num_minibatches):
-        minibatch = Shown(*(x[:, places] for x in shown))
-        dist, _, after = learner.policy.forward(minibatch.obs, state[places], minibatch.starts)
-        loss = learner.descend(-valid_mean(dist.log_prob(minibatch.actions), minibatch.valid), rate)
-        state[places] = after.detach()
+    for streams in torch.arange(config.num_envs).chunk(config.num_minibatches):
+        minibatch = TokenBatch(*(x[:, streams] for x in batch))
+        dist, _, next_state = learner.policy.forward(minibatch.obs, state[streams], minibatch.starts)
+        loss = learner.descend(-valid_mean(dist.log_prob(minibatch.actions), minibatch.valid), learning_rate)
+        state[streams] = next_state.detach()
     return loss
 
 
 @torch.no_grad()
-def perplexity(policy: Policy, windows: list[Shown]) -> float:
-    """Return exp of the mean negative log-likelihood of what is to be written, in windows that follow each other."""
-    state, found, valid = policy.initial_state(windows[0].valid.shape[1]), [], []
-    for shown in windows:
-        dist, _, state = policy(shown.obs, state, shown.starts)
-        found.append(dist.log_prob(shown.actions))
-        valid.append(shown.valid)
-    return float(valid_mean(torch.cat(found), torch.cat(valid)).neg().exp())
+def perplexity(policy: Policy, windows: list[TokenBatch]) -> float:
+    """Return exp of the mean negative log-likelihood of the policy's tokens, in consecutive windows."""
+    state, log_probs, valid = policy.initial_state(windows[0].valid.shape[1]), [], []
+    for batch in windows:
+        dist, _, state = policy(batch.obs, state, batch.starts)
+        log_probs.append(dist.log_prob(batch.actions))
+        valid.append(batch.valid)
+    return float(valid_mean(torch.cat(log_probs), torch.cat(valid)).neg().exp())
 
 
-def _sources(trainer: Trainer, corpus: str) -> tuple[Iterator[Parts], Iterator[Parts]]:
-    """Return endless pairs to train on, and others to test on."""
-    env = trainer.envs.unwrapped
-    vocabulary = vocabulary_in(env, trainer.config.env_id)
-    rng = np.random.default_rng(trainer.config.seed)
-    lines: list[Parts] = getattr(env, "demonstrations", [])
-    if corpus:
-        lines = [_encoded(vocabulary, line, corpus) for line in read_lines(corpus)]
-    if lines:
-        kept, held_out = split(lines, corpus or trainer.config.env_id)
-        return _drawn(kept, rng), _drawn(held_out, np.random.default_rng(0))
-    other = np.random.default_rng(10**9 + trainer.config.seed)
-    return _demonstrated(env, rng), _demonstrated(env, other)
+def _sources(trainer: Trainer, env: TextEnv, corpus: str) -> tuple[Iterator[Demonstration], Iterator[Demonstration]]:
+    """Return endless sequences for training, and others for evaluation."""
+    seed = trainer.config.seed
+    rng = np.random.default_rng(seed)
+    sequences = [_encode(env, line, corpus) for line in read_lines(corpus)] if corpus else env.demonstrations
+    if sequences:
+        training, held_out = split(sequences, corpus or trainer.config.env_id)
+        return _shuffle(training, rng), _shuffle(held_out, np.random.default_rng(0))
+    return _demonstrate(env, rng), _demonstrate(env, np.random.default_rng(10**9 + seed))
 
 
-def _encoded(vocabulary: Vocabulary, line: str, where: str) -> Parts:
+def _encode(env: TextEnv, line: str, corpus: str) -> Demonstration:
     try:
-        return [], vocabulary.encode(line)
+        return [], env.vocabulary.encode(line)
     except UsageError as error:
-        raise UsageError(f"{where}, {line!r:.60}: {error}") from error
+        raise UsageError(f"{corpus}, {line!r:.60}: {error}") from error
 
 
-def _demonstrated(env: Any, rng: np.random.Generator) -> Iterator[Parts]:
+def _demonstrate(env: TextEnv, rng: np.random.Generator) -> Iterator[Demonstration]:
     while True:
         yield env.demonstrate(rng)
 
 
-def _drawn(pairs: list[Parts], rng: np.random.Generator) -> Iterator[Parts]:
+def _shuffle(sequences: list[Demonstration], rng: np.random.Generator) -> Iterator[Demonstration]:
     while True:
-        for n in rng.permutation(len(pairs)):
-            yield pairs[n]
+        for n in rng.permutation(len(sequences)):
+            yield sequences[n]
 
 
-def _shown(pairs: Iterator[Parts], trainer: Trainer, steps: int, places: int) -> Iterator[Shown]:
-    """Yield what (T, N) places show, sequence after sequence in each, a cut one going on in the next."""
-    space, end = trainer.envs.single_observation_space, trainer.envs.unwrapped.vocabulary.end  # type: ignore[attr-defined]
-    rest: list[list[tuple[int, bool, bool, int]]] = [[] for _ in range(places)]
+def _batches(sequences: Iterator[Demonstration], trainer: Trainer, env: TextEnv) -> Iterator[TokenBatch]:
+    """Yield windows of N streams of sequences; a sequence that a window cuts continues in the next window."""
+    space, steps = trainer.envs.single_observation_space, trainer.config.num_steps
+    queues: list[list[tuple[int, bool, bool, int]]] = [[] for _ in range(trainer.config.num_envs)]
     while True:
-        for place in rest:
-            while len(place) < steps:
-                prompt, *parts = next(pairs)
-                tokens, written = [end, *prompt], [False] * (1 + len(prompt))
-                for n, part in enumerate(parts):
-                    own = [end] if n % 2 == 0 else []  # ends a turn of the policy's
-                    tokens += [*part, *own]
-                    written += [bool(own)] * (len(part) + len(own))
-                for n, (token, following) in enumerate(itertools.pairwise(tokens)):
-                    place.append((token, n == 0, written[n + 1] and following <= end, min(following, end)))
-        table = np.array([place[:steps] for place in rest]).transpose(2, 1, 0)  # (4, T, N)
-        rest = [place[steps:] for place in rest]
+        for queue in queues:
+            while len(queue) < steps:
+                queue += rows(next(sequences), env.vocabulary.end)
+        table = np.array([queue[:steps] for queue in queues]).transpose(2, 1, 0)  # (4, T, N)
+        queues = [queue[steps:] for queue in queues]
         starts, valid, actions = (torch.from_numpy(x).to(trainer.parts.device.value) for x in table[1:])
-        yield Shown(packed(space, table[0], trainer.parts.device.value), starts.bool(), valid.bool(), actions)
+        yield TokenBatch(pack_tokens(space, table[0], trainer.parts.device.value), starts.bool(), valid.bool(), actions)
+
+
+def rows(sequence: Demonstration, end: int) -> list[tuple[int, bool, bool, int]]:
+    """Return (token, start, valid, next token) for each step of a sequence.
+
+    Args:
+        sequence: token ids of a prompt, a turn of the policy, a reply, a turn, ….
+        end: the end token, which begins the sequence and ends each turn.
+    """
+    prompt, *parts = sequence
+    tokens, own = [end, *prompt], [False] * (1 + len(prompt))
+    for n, part in enumerate(parts):
+        turn = [*part, end] if n % 2 == 0 else part
+        tokens += turn
+        own += [n % 2 == 0] * len(turn)
+    # The policy cannot write read-only tokens, whose ids follow the end token.
+    return [
+        (token, n == 0, own[n + 1] and following <= end, min(following, end))
+        for n, (token, following) in enumerate(itertools.pairwise(tokens))
+    ]

@@ -1,85 +1,113 @@
-"""The quality of a reward model: how well it tells held-out comparisons, beside how well people do."""
+"""The quality of a reward model: how often it agrees with held-out human comparisons, and how often people do."""
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ppo.text.ratings import Ratings
 
-COMPARISONS = 50_000  # of held-out texts, for the figures
+COMPARISONS = 50_000  # pairs of held-out texts
+BINS = 10  # of the predicted probability, for the calibration
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well a reward model tells held-out comparisons, each by one rater of either text, ties left out."""
+    """Agreement of a reward model with held-out human comparisons (one rater for each text, ties dropped).
+
+    Attributes:
+        accuracy: share of the comparisons that the model predicts.
+        agreement: the same of a second rater of each text: how reliable one person's ratings are.
+        ceiling: the same of the mean of all raters but the first.
+        calibration: mean |predicted − observed| probability in ten bins; a tie counts as a half.
+        by_length: accuracy for pairs of short, of middle and of long texts (thirds of all texts).
+        comparisons: how many there are.
+    """
 
     accuracy: float
-    agreement: float  # of another rater of either text with the first: what one person's word is worth
-    ceiling: float  # of the mean of all the others with the first
-    calibration: float  # mean distance of the predicted probability from what came true, in ten bins, ties a half
-    by_length: tuple[float, ...]  # accuracy where both texts are among the short, the middle and the long third
+    agreement: float
+    ceiling: float
+    calibration: float
+    by_length: tuple[float, ...]
     comparisons: int
 
 
-def quality(scores: np.ndarray, given: Ratings, index: np.ndarray, lengths: np.ndarray) -> Quality:
-    """Return how well scores (B,) of texts tell comparisons by raters, drawn at random.
+class Pairs(NamedTuple):
+    """C pairs of texts and how people compare them: 1 if the first is better, −1 if the second is, 0 for a tie.
+
+    Attributes:
+        first, second: positions (C,) of the texts.
+        label: (C,) by one rater of each text.
+        other: (C,) by another rater of each text; NaN if there is none.
+        rest: (C,) by the mean of all raters but the first; NaN if there are none.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    label: np.ndarray
+    other: np.ndarray
+    rest: np.ndarray
+
+
+def quality(scores: np.ndarray, ratings: Ratings, indices: np.ndarray, lengths: np.ndarray) -> Quality:
+    """Return how well scores agree with comparisons by random raters.
 
     Args:
-        scores: of held-out texts.
-        given: what everybody said.
-        index: of these texts.
-        lengths: of these texts, in tokens.
+        scores: (B,) of the held-out texts.
+        ratings: of all texts.
+        indices: (B,) of the held-out texts.
+        lengths: (B,) of the held-out texts, in tokens.
     """
-    first, second, (label, other, mean) = _compared(given, index)
-    apart = scores[first] - scores[second]
-    clear = label != 0
-    right = np.where(apart == 0, 0.5, np.sign(apart) == label)
+    pairs = _draw_pairs(ratings, indices)
+    difference = scores[pairs.first] - scores[pairs.second]
+    clear = pairs.label != 0
+    correct = np.where(difference == 0, 0.5, np.sign(difference) == pairs.label)
     thirds = np.searchsorted(np.quantile(lengths, [1 / 3, 2 / 3]), lengths)
-    both = [clear & (thirds[first] == n) & (thirds[second] == n) for n in range(3)]
+    in_third = [clear & (thirds[pairs.first] == n) & (thirds[pairs.second] == n) for n in range(3)]
     return Quality(
-        float(right[clear].mean()), _agreement(label, other), _agreement(label, mean),
-        _calibration(1 / (1 + np.exp(-apart)), (label + 1) / 2),
-        tuple(float(right[which].mean()) if which.any() else math.nan for which in both), int(clear.sum()),
+        float(correct[clear].mean()), _agreement(pairs.label, pairs.other), _agreement(pairs.label, pairs.rest),
+        _calibration(1 / (1 + np.exp(-difference)), (pairs.label + 1) / 2),
+        tuple(float(correct[which].mean()) if which.any() else math.nan for which in in_third), int(clear.sum()),
     )  # fmt: skip
 
 
-def agreement(given: Ratings) -> float:
-    """Return how often another rater of either text makes a comparison alike; see `Quality`."""
-    label, other, _ = _compared(given, np.arange(len(given.texts)))[2]
-    return _agreement(label, other)
+def agreement(ratings: Ratings) -> float:
+    """Return how often two raters order a pair of texts the same way; see `Quality`."""
+    pairs = _draw_pairs(ratings, np.arange(len(ratings.texts)))
+    return _agreement(pairs.label, pairs.other)
 
 
-def _compared(given: Ratings, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return places (C,) in `index` of first and second texts, and (3, C) what one rater says, another, and the others.
-
-    1 means that the first is liked better, −1 the second, 0 neither, NaN that there is no such rater.
-    """
-    if not given.ratings:
-        first, second = np.arange(0, len(index), 2), np.arange(1, len(index), 2)
-        return first, second, np.array([[1.0], [math.nan], [math.nan]]).repeat(len(first), 1)
+def _draw_pairs(ratings: Ratings, indices: np.ndarray) -> Pairs:
+    """Return random pairs of the texts with these indices, or their preferences, which are consecutive pairs."""
+    if not ratings.ratings:
+        first, second = np.arange(0, len(indices), 2), np.arange(1, len(indices), 2)
+        return Pairs(first, second, np.ones(len(first)), *np.full((2, len(first)), math.nan))
     rng = np.random.default_rng(0)
-    first, second = rng.integers(len(index), size=(2, COMPARISONS))
+    first, second = rng.integers(len(indices), size=(2, COMPARISONS))
     first, second = first[first != second], second[first != second]
-    told = [_three(given.ratings[index[a]], given.ratings[index[b]], rng) for a, b in zip(first, second, strict=True)]
-    return first, second, np.sign(np.array(told)).T
+    by_text = [ratings.ratings[n] for n in indices]
+    differences = [_differences(by_text[a], by_text[b], rng) for a, b in zip(first, second, strict=True)]
+    return Pairs(first, second, *np.sign(np.array(differences)).T)
 
 
-def _three(a: list[float], b: list[float], rng: np.random.Generator) -> tuple[float, float, float]:
-    """Return by how much one rater puts a above b, another one, and the mean of all but the first."""
+def _differences(a: list[float], b: list[float], rng: np.random.Generator) -> tuple[float, float, float]:
+    """Return rating of a − rating of b by a random rater of each, by another one, and by the mean of all but the first."""
     i, j = rng.permutation(len(a)), rng.permutation(len(b))
-    more = len(a) > 1 and len(b) > 1
-    rest = (sum(a) - a[i[0]]) / (len(a) - 1) - (sum(b) - b[j[0]]) / (len(b) - 1) if more else math.nan
-    return a[i[0]] - b[j[0]], a[i[1]] - b[j[1]] if more else math.nan, rest
+    label = a[i[0]] - b[j[0]]
+    if len(a) == 1 or len(b) == 1:
+        return label, math.nan, math.nan
+    rest = (sum(a) - a[i[0]]) / (len(a) - 1) - (sum(b) - b[j[0]]) / (len(b) - 1)
+    return label, a[i[1]] - b[j[1]], rest
 
 
 def _agreement(label: np.ndarray, other: np.ndarray) -> float:
-    """Return how often another says what the label says, where that is no tie; a tie of the other is a half."""
+    """Return how often `other` equals `label`, ties of `label` dropped; a tie of `other` counts as a half."""
     known = (label != 0) & ~np.isnan(other)
     return float(np.where(other == 0, 0.5, other == label)[known].mean()) if known.any() else math.nan
 
 
-def _calibration(predicted: np.ndarray, came: np.ndarray) -> float:
-    bins = np.minimum((predicted * 10).astype(int), 9)
-    gaps = [abs((predicted - came)[bins == n].mean()) * (bins == n).mean() for n in range(10) if (bins == n).any()]
-    return float(sum(gaps))
+def _calibration(predicted: np.ndarray, observed: np.ndarray) -> float:
+    bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
+    members = [bins == n for n in range(BINS) if (bins == n).any()]
+    return float(sum(abs((predicted - observed)[which].mean()) * which.mean() for which in members))

@@ -1,4 +1,4 @@
-"""Text: tasks in which one token is one step, behind the same interface as any other environment."""
+"""Text: tasks in which one step is one token, as ordinary vector environments."""
 
 import gymnasium
 

@@ -1,4 +1,4 @@
-"""The corpus: lines of a text file, the tokens they fall into, and a text for those who have none at hand."""
+"""The corpus: lines of a text file, their vocabulary, and a built-in text."""
 
 import re
 from collections import Counter
@@ -8,11 +8,11 @@ from ppo.errors import UsageError
 from ppo.text.ratings import find, read, text_lines
 from ppo.text.vocabulary import Vocabulary
 
-HELD_OUT = 10  # every tenth line
+HELD_OUT = 10  # every tenth line is held out
 TOKENS = ("characters", "words", "bpe")
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # as which a byte-pair piece carries the space before a word
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # stands for what is none of the vocabulary: it is shown, and cannot be written
-WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word, or a mark
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # the tokenizer writes a space as this character
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # read-only symbol for everything outside the vocabulary
+WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word or a punctuation mark
 
 Line = TypeVar("Line")
 
@@ -36,13 +36,13 @@ not a moment to think about stopping herself before she found herself falling do
 
 
 def read_lines(path: str) -> list[str]:
-    """Return the lines of a text file that are not empty; of the built-in text where `path` is empty.
+    """Return the non-empty lines of a text file; an empty `path` means the built-in text.
 
     Args:
-        path: a text file; or JSON lines (*.jsonl) or a fetched set, whose texts are the lines: see `ppo.text.ratings`.
+        path: a text file; or rated texts (*.jsonl or a fetched data set, see `ppo.text.ratings`), a text to a line.
 
     Raises:
-        UsageError: there is no such file, it is no text, or it has no lines.
+        UsageError: the file does not exist, is not text, or has no lines.
     """
     if not path:
         return ALICE.splitlines()
@@ -52,43 +52,44 @@ def read_lines(path: str) -> list[str]:
 
 
 def split(lines: list[Line], where: str) -> tuple[list[Line], list[Line]]:
-    """Return the lines to learn from, and those that are held out.
+    """Return the training lines and the held-out lines.
 
     Raises:
         UsageError: there are too few; `where` names the corpus.
     """
     if len(lines) < HELD_OUT:
-        raise UsageError(f"{where} has {len(lines)} lines; {HELD_OUT} are the least, since a tenth is held out")
+        raise UsageError(f"{where} has {len(lines)} lines; give at least {HELD_OUT}, since a tenth is held out")
     return [line for n, line in enumerate(lines) if n % HELD_OUT], lines[::HELD_OUT]
 
 
 def vocabulary_of(lines: list[str], tokens: str, size: int = 0) -> Vocabulary:
-    """Return the vocabulary of lines.
+    """Return the vocabulary of a corpus.
 
     Args:
-        lines: of a corpus.
-        tokens: "characters", "words": lower case, marks apart; or "bpe": pieces of words, by byte-pair encoding of these
-            lines (Sennrich et al. 2016), which needs the package tokenizers.
-        size: how many symbols to keep, the most frequent ones; the others become one that is only shown. 0: all. The
-            number of pieces, which must be given.
+        lines: the corpus.
+        tokens: "characters"; "words", lower case, punctuation marks separate; or "bpe", pieces of words by byte-pair
+            encoding of these lines (Sennrich et al. 2016), which needs the package tokenizers.
+        size: keep this many of the most frequent symbols and replace the others by one read-only symbol; 0: keep all. With
+            "bpe", the number of pieces, which must be given.
 
     Raises:
-        UsageError: there is no such kind of token, or its package or number is missing.
+        UsageError: the kind of token is unknown, or its package or size is missing.
     """
     if tokens not in TOKENS:
         raise UsageError(f"tokens = {tokens!r} is unknown; choose {', '.join(TOKENS)}")
     if tokens == "bpe":
         return _pieces(lines, size)
-    cut = _words if tokens == "words" else list
-    counts = Counter(symbol for line in lines for symbol in cut(line))
-    known = sorted(counts.keys() - {UNKNOWN}, key=lambda symbol: (-counts[symbol], symbol))[: size or None]
-    unknown = UNKNOWN if len(known) < len(counts) else ""
-    return Vocabulary(sorted(known), " " if tokens == "words" else "", [unknown] if unknown else [], cut, unknown)
+    split_text = _words if tokens == "words" else list
+    counts = Counter(symbol for line in lines for symbol in split_text(line))
+    symbols = sorted(counts.keys() - {UNKNOWN}, key=lambda symbol: (-counts[symbol], symbol))[: size or None]
+    unknown = UNKNOWN if len(symbols) < len(counts) else ""
+    separator = " " if tokens == "words" else ""
+    return Vocabulary(sorted(symbols), separator, [unknown] if unknown else [], split_text, unknown)
 
 
 def _pieces(lines: list[str], size: int) -> Vocabulary:
     if not size:
-        raise UsageError("tokens = 'bpe' needs a number of pieces; give size 2000, for example")
+        raise UsageError("tokens = 'bpe' needs the number of pieces; give a size, for example size 2000")
     try:
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     except ModuleNotFoundError as error:
@@ -98,11 +99,11 @@ def _pieces(lines: list[str], size: int) -> Vocabulary:
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
     tokenizer.train_from_iterator(lines, trainer)
 
-    def cut(text: str) -> list[str]:
+    def split_text(text: str) -> list[str]:
         return [piece.replace(SPACE, " ") for piece in tokenizer.encode(text).tokens]
 
     pieces = sorted(piece.replace(SPACE, " ") for piece in tokenizer.get_vocab() if piece != UNKNOWN)
-    return Vocabulary(pieces, "", [UNKNOWN], cut, UNKNOWN)
+    return Vocabulary(pieces, "", [UNKNOWN], split_text, UNKNOWN)
 
 
 def _words(text: str) -> list[str]:

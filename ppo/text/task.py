@@ -1,4 +1,4 @@
-"""The task: what is written, from which prompts, and what it is worth; a vocabulary and a few functions."""
+"""The task: what the policy writes, from which prompts, for which reward; a vocabulary and a few functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,31 +6,40 @@ from typing import Any
 
 import numpy as np
 
-from ppo.errors import UsageError
+from ppo.errors import UsageError, one_line
 from ppo.text.vocabulary import Vocabulary
 
-FUNCTION = Callable | None, "a function"  # what it is to be, and how to say so
+FUNCTION = Callable | None, "a function"  # type, and its name in an error
 KINDS: dict[str, tuple[Any, str]] = {
     "vocabulary": (Vocabulary, "a Vocabulary"), "metrics": (Mapping, "functions by name"), "reward": FUNCTION,
     "prompt": FUNCTION, "mask": FUNCTION, "reply": FUNCTION,
 }  # fmt: skip
-MAX_PROMPT = 1024  # tokens; a longer prompt is taken for a mistake unless the task allows it
+MAX_PROMPT = 1024  # tokens; a longer prompt is an error unless the task raises the limit
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A sequence that was written, or is being written: the prompt and what came after it."""
+    """A prompt and the response to it, finished or not.
+
+    Attributes:
+        vocabulary: the tokens.
+        prompt_ids: tokens of the prompt.
+        response_ids: tokens after it, without the end token of the last turn.
+        ended: whether the last token was an end token.
+        info: what the task drew together with the prompt.
+        turn_ids: the response split into turns of the policy and replies of the environment, alternately.
+    """
 
     vocabulary: Vocabulary
     prompt_ids: tuple[int, ...]
-    response_ids: tuple[int, ...]  # without the end token
-    ended: bool  # by an end token
-    info: Any = None  # what the prompt's function gave beside the prompt
-    parts: tuple[tuple[int, ...], ...] = ()  # the response again: the policy's turns and the environment's in between
+    response_ids: tuple[int, ...]
+    ended: bool
+    info: Any = None
+    turn_ids: tuple[tuple[int, ...], ...] = ()
 
     def __str__(self) -> str:
-        """Return prompt and response in a line; a response without an end is followed by …."""
-        return f"{self.prompt} → {' / '.join(self.said)}{'' if self.ended else ' …'}"
+        """Return prompt and response in one line; … marks a response without an end token."""
+        return f"{self.prompt} → {' / '.join(self.turns)}{'' if self.ended else ' …'}"
 
     @property
     def prompt(self) -> str:
@@ -39,13 +48,13 @@ class Completion:
 
     @property
     def response(self) -> str:
-        """What came after the prompt, as text."""
+        """The response as text."""
         return self.vocabulary.decode(self.response_ids)
 
     @property
-    def said(self) -> tuple[str, ...]:
-        """The policy's turns, and between them the environment's replies, as texts."""
-        return tuple(self.vocabulary.decode(part) for part in self.parts or (self.response_ids,))
+    def turns(self) -> tuple[str, ...]:
+        """The policy's turns and the environment's replies, alternately, as texts."""
+        return tuple(self.vocabulary.decode(turn) for turn in self.turn_ids or (self.response_ids,))
 
 
 def no_prompt(rng: np.random.Generator) -> str:
@@ -58,25 +67,25 @@ Score = Callable[[list[Completion]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Task:
-    """What a policy is to write.
+    """What a policy learns to write.
 
     Args:
         vocabulary: the tokens.
-        reward: scores a batch of completions; those that are finished, or with `per_token` those that just got a token,
-            which is then scored. None: there is only something to learn for `ppo pretrain`.
-        max_tokens: longest response, the end token counted.
+        reward: returns one number for each of a batch of finished completions; with `per_token`, of completions that just
+            got a token. None: the task is for `ppo pretrain` only.
+        max_tokens: most tokens that the policy writes in a response, end tokens included.
         prompt: draws a prompt, or a pair of prompt and info.
-        mask: (B, V) bool for a batch of completions under way, which tokens may follow; the end token is the last.
-        min_tokens: shortest response, the end token not counted.
-        reply: for a batch of completions that just ended their turn, what the environment writes in answer, or None
-            where the sequence is over. It ends all of them by default.
-        per_token: score after every token.
-        continues: a response that reaches `max_tokens` is cut and not over (it is truncated, and bootstraps).
-        missing_end: docked where a response reaches `max_tokens` without an end token.
-        metrics: further scores of finished completions, logged as `episode/NAME` and `eval/NAME`.
-        demonstrate: draws a prompt and a good response, for `ppo pretrain`, or where the environment replies, a prompt, and
-            turns and replies alternately; or all such, a tenth of which it holds out.
-        max_prompt: longest prompt, in tokens.
+        mask: returns (B, V) bool for a batch of unfinished completions: which tokens may follow; the end token is last.
+        min_tokens: fewest tokens of a response, the end token not counted.
+        reply: returns the environment's reply to each of a batch of completions whose turn has just ended; None ends the
+            sequence. Without this function, the first end token ends it.
+        per_token: reward every token, not only the last one.
+        continues: a response that reaches `max_tokens` is truncated (it bootstraps), not terminated.
+        missing_end: subtracted from the reward of a response that reaches `max_tokens` without an end token.
+        metrics: further functions like `reward`, by name, of finished completions; logged as `episode/NAME` and `eval/NAME`.
+        demonstrate: demonstrations for `ppo pretrain`: a function that draws one (prompt, response), or in a dialogue
+            (prompt, turn, reply, turn, …); or a list of them, of which a tenth is held out.
+        max_prompt: most tokens of a prompt.
     """
 
     vocabulary: Vocabulary
@@ -94,33 +103,32 @@ class Task:
     max_prompt: int = MAX_PROMPT
 
     def __post_init__(self) -> None:
-        """Check the limits.
+        """Check types and limits.
 
         Raises:
-            UsageError: no response fits them.
+            UsageError: names the argument.
         """
-        given = {name: getattr(self, name) for name in KINDS}
-        unfit = [name for name, (kind, _) in KINDS.items() if not isinstance(given[name], kind)]
-        if unfit:
-            raise UsageError(f"{unfit[0]} = {given[unfit[0]]!r:.60} cannot be used; give {KINDS[unfit[0]][1]}")
+        for name, (kind, noun) in KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise UsageError(f"{name} = {getattr(self, name)!r:.60} has the wrong type; give {noun}")
         if self.max_tokens < 1:
-            raise UsageError(f"max_tokens = {self.max_tokens} leaves nothing to write; choose at least 1")
-        taken = sorted({"reward", "ended"} & set(self.metrics))
-        if taken:
-            raise UsageError(f"a metric called {taken[0]!r} is there already; give yours another name")
+            raise UsageError(f"max_tokens = {self.max_tokens} is too small; choose at least 1")
+        reserved = sorted({"reward", "ended"} & set(self.metrics))
+        if reserved:
+            raise UsageError(f"every text task has a metric {reserved[0]!r}; give yours another name")
         if not 0 <= self.min_tokens < self.max_tokens:
             raise UsageError(f"min_tokens = {self.min_tokens} is out of range; choose 0 to {self.max_tokens - 1}")
 
     def draw(self, rng: np.random.Generator) -> tuple[list[int], Any]:
-        """Return the tokens of a prompt, and its info.
+        """Draw a prompt; return its tokens and its info.
 
         Raises:
-            UsageError: the prompt is too long, or not of the vocabulary.
+            UsageError: the prompt is too long, or has symbols that are not in the vocabulary.
         """
         drawn = call("prompt", self.prompt, rng)
         text, info = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
         if not isinstance(text, str):
-            raise UsageError(f"the task's prompt function gave {drawn!r:.80}; return a text, or a text and an info")
+            raise UsageError(f"the task's prompt function returned {drawn!r:.80}; return a text, or a text and an info")
         tokens = self.vocabulary.encode(text)
         if len(tokens) > self.max_prompt:
             raise UsageError(
@@ -132,33 +140,31 @@ class Task:
         """Return the rewards (B,) of completions, or the metric of this name.
 
         Raises:
-            UsageError: the function raised, or gave something else than one finite number each.
+            UsageError: the function raised, or did not return one finite number for each completion.
         """
         function = self.reward if name == "reward" else self.metrics[name]
         if function is None:
             return np.zeros(len(completions))
         try:
-            given = function(completions)
+            values = function(completions)
         except Exception as error:
             culprit = next((c for c in completions if _raises(function, c)), completions[0])
-            raise UsageError(f"the {name} of {_shown(culprit)} raised {_told(error)}") from error
+            raise UsageError(f"the {name} of {_quote(culprit)} raised {one_line(error)}") from error
         try:
-            scores = np.asarray(given, np.float64)
-        except Exception:  # whatever an object of another library does when it is turned into an array
+            scores = np.asarray(values, np.float64)
+        except Exception:  # an object of another library may raise anything when it is turned into an array
             scores = np.empty(0)
         if scores.shape != (len(completions),):
-            what = f"{len(scores)} numbers" if scores.ndim == 1 and len(scores) else f"{given!r:.80}"
-            raise UsageError(
-                f"the {name} of {len(completions)} completions is {what}; return one number for each of them"
-            )
+            what = f"{len(scores)} numbers" if scores.ndim == 1 and len(scores) else f"{values!r:.80}"
+            raise UsageError(f"the {name} of {len(completions)} completions is {what}; return one number for each")
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
-            raise UsageError(f"the {name} of {_shown(completions[bad[0]])} is {scores[bad[0]]}; return a finite number")
+            raise UsageError(f"the {name} of {_quote(completions[bad[0]])} is {scores[bad[0]]}; return a finite number")
         return scores
 
 
 def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function of a task gives.
+    """Call a function of a task and return its result.
 
     Raises:
         UsageError: it raised.
@@ -166,14 +172,10 @@ def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        raise UsageError(f"the task's {name} function raised {_told(error)}") from error
+        raise UsageError(f"the task's {name} function raised {one_line(error)}") from error
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _shown(completion: Completion) -> str:
+def _quote(completion: Completion) -> str:
     return f"{completion.prompt!r} → {completion.response!r}"
 
 

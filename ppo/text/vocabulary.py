@@ -1,59 +1,57 @@
-"""The vocabulary: symbols that become token ids, one more token that ends a sequence, and some that are only shown."""
+"""The vocabulary: symbols and their token ids, an end token, and symbols that the policy can read but not write."""
 
 from collections.abc import Callable, Iterable, Sequence
-
-from gymnasium.vector import VectorEnv
 
 from ppo.errors import UsageError
 
 
 class Vocabulary:
-    """Token ids of a fixed list of symbols; the id after them, `end`, begins and ends every sequence.
+    """Token ids of a fixed list of symbols; the next id, `end`, begins and ends every sequence.
 
     Args:
-        symbols: different, not empty; of one character each where `separator` is empty and nothing else splits a text.
+        symbols: distinct, non-empty strings. Single characters, unless there is a `separator` or a `split` function.
         separator: between two symbols in a text; " " for words.
-        shown: further symbols, which the environment may show and the policy cannot write; their ids follow `end`.
-        split: how a text falls into symbols; by default at the separator.
-        unknown: a symbol that stands for whatever else a text holds; by default such a text is refused.
+        read_only: further symbols, in prompts and replies only: the policy cannot write them. Their ids follow `end`.
+        split: splits a text into symbols; by default at the separator.
+        unknown: the symbol that stands for every string that is not in the vocabulary; without it, such a text is an error.
 
     Raises:
-        UsageError: the symbols cannot be told apart.
+        UsageError: the symbols are ambiguous.
     """
 
     def __init__(
-        self, symbols: Iterable[str], separator: str = "", shown: Iterable[str] = (),
+        self, symbols: Iterable[str], separator: str = "", read_only: Iterable[str] = (),
         split: Callable[[str], list[str]] | None = None, unknown: str = "",
     ) -> None:  # fmt: skip
-        written, self.separator = tuple(symbols), separator
-        self.split, self.unknown = split or self._at_separator, unknown
-        if not written:
-            raise UsageError("a vocabulary of no symbols has nothing to write; give it at least one")
-        self.end = len(written)
-        self.symbols = (*written, *shown)
+        writable, self.separator = tuple(symbols), separator
+        self.split, self.unknown = split or self._split_at_separator, unknown
+        if not writable:
+            raise UsageError("the vocabulary has no symbols; give it at least one")
+        self.end = len(writable)
+        self.symbols = (*writable, *read_only)
         self.ids = {symbol: n + (n >= self.end) for n, symbol in enumerate(self.symbols)}
         if len(self.ids) < len(self.symbols):
-            twice = next(symbol for n, symbol in enumerate(self.symbols) if symbol in self.symbols[:n])
-            raise UsageError(f"the symbol {twice!r} stands twice in the vocabulary; each may stand once")
+            repeated = next(symbol for n, symbol in enumerate(self.symbols) if symbol in self.symbols[:n])
+            raise UsageError(f"the vocabulary has the symbol {repeated!r} twice; remove one")
         for symbol in self.symbols:
             if not symbol or (split is None and (separator in symbol if separator else len(symbol) > 1)):
                 rule = f"without {separator!r}" if separator else "of one character, or give a separator"
-                raise UsageError(f"the symbol {symbol!r} cannot be told apart in a text; take symbols {rule}")
+                raise UsageError(f"the symbol {symbol!r} cannot be found in a text; use symbols {rule}")
 
     def __len__(self) -> int:
-        """Return V, the tokens that can be written, the end token included."""
+        """Return V, the number of tokens that the policy can write, the end token included."""
         return self.end + 1
 
     @property
     def size(self) -> int:
-        """How many tokens there are, with those that are only shown."""
+        """The number of all tokens, read-only ones included."""
         return len(self.symbols) + 1
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text.
+        """Return the token ids of a text.
 
         Raises:
-            UsageError: the text holds something that is no symbol.
+            UsageError: the text has a symbol that is not in the vocabulary.
         """
         symbols = self.split(text)
         if self.unknown:
@@ -61,25 +59,12 @@ class Vocabulary:
         try:
             return [self.ids[symbol] for symbol in symbols]
         except KeyError as error:
-            raise UsageError(
-                f"{error.args[0]!r} in {text[:60]!r} is none of the {len(self.symbols)} symbols of the vocabulary"
-            ) from error
+            where = f"{error.args[0]!r} in {text[:60]!r}"
+            raise UsageError(f"{where} is not in the vocabulary ({len(self.symbols)} symbols)") from error
 
-    def _at_separator(self, text: str) -> list[str]:
+    def _split_at_separator(self, text: str) -> list[str]:
         return [part for part in text.split(self.separator) if part] if self.separator else list(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of ids; end tokens are left out."""
+        """Return the text of token ids, end tokens left out."""
         return self.separator.join(self.symbols[token - (token > self.end)] for token in tokens if token != self.end)
-
-
-def vocabulary_in(envs: VectorEnv, name: str) -> Vocabulary:
-    """Return the vocabulary of the text environment of that name.
-
-    Raises:
-        UsageError: it is none.
-    """
-    found = getattr(envs.unwrapped, "vocabulary", None)
-    if not isinstance(found, Vocabulary):
-        raise UsageError(f"{name} is no text environment; there are no tokens to learn")
-    return found

@@ -1,6 +1,6 @@
-"""Random walks: find a short way to the goal in a fixed random graph, one letter a node.
+"""Random walks: find a short way to the goal in a fixed random graph, one letter per node.
 
-The benchmark of the Decision Transformer (Chen et al. 2021, section 4.3), as trlX made a text task of it; the graph is
+The benchmark of the Decision Transformer (Chen et al. 2021, section 4.3) in the form of trlX's text task, with a graph of
 our own. The optimum is reward 1.
 """
 
@@ -14,12 +14,12 @@ from ppo.text.vocabulary import Vocabulary
 
 NODES = "abcdefghijklmnopqrstu"
 GOAL = "a"
-LONGEST = 10  # nodes of a walk, its start included
-SEED, BRANCHES = 7, 2  # of the graph: every node but the goal has two ways out, and the goal can be reached from it
+LONGEST = 10  # nodes of a walk, including its start
+SEED, BRANCHES = 7, 2  # with this seed, the goal can be reached from every node; all but the goal have two edges out
 
 
 def graph() -> dict[str, str]:
-    """Return the nodes that each node leads to; none after the goal."""
+    """Return the successors of each node; the goal has none."""
     rng = np.random.default_rng(SEED)
     return {
         node: "" if node == GOAL else "".join(rng.choice([n for n in NODES if n != node], BRANCHES, replace=False))
@@ -28,28 +28,28 @@ def graph() -> dict[str, str]:
 
 
 def distances(edges: dict[str, str]) -> dict[str, float]:
-    """Return the nodes of the shortest walk from each node to the goal, both counted; infinite where there is none."""
-    found = dict.fromkeys(edges, math.inf) | {GOAL: 1.0}
+    """Return the number of nodes on the shortest walk from each node to the goal, both included; infinite if there is none."""
+    nodes = dict.fromkeys(edges, math.inf) | {GOAL: 1.0}
     for _ in edges:
-        found |= {node: 1 + min(found[n] for n in after) for node, after in edges.items() if after}
-    return found
+        nodes |= {node: 1 + min(nodes[n] for n in after) for node, after in edges.items() if after}
+    return nodes
 
 
 def random_walks() -> Task:
-    """Walk from the prompt's node to the goal: `k` may be answered by `fba`, where k–f–b–a are edges.
+    """Walk from the prompt's node to the goal: `k` → `fba`, if k–f, f–b and b–a are edges.
 
-    The reward is (10 − n) / (10 − n*) for a walk that is at the goal with its nth node where n* would do, 0 for one that
-    does not come there by edges. After the goal, nothing but the end may be written.
+    The reward is (10 − n) / (10 − n*) for a walk of n nodes to the goal, of which n* is the shortest possible; 0 if the walk
+    does not follow edges to the goal. After the goal, only the end token is allowed.
     """
     edges = graph()
     shortest = distances(edges)
     starts = [node for node in NODES if 2 <= shortest[node] < LONGEST]
 
     def length(completion: Completion) -> int:
-        """Return how many nodes it takes to the goal; 0 where the walk does not come there in time."""
+        """Return the number of nodes of a valid walk to the goal; 0 if the walk is not valid."""
         walk = completion.prompt + completion.response
-        there = len(walk) <= LONGEST and walk[-1] == GOAL and all(b in edges[a] for a, b in pairwise(walk))
-        return len(walk) if there else 0
+        valid = len(walk) <= LONGEST and walk[-1] == GOAL and all(b in edges[a] for a, b in pairwise(walk))
+        return len(walk) if valid else 0
 
     def reward(completions: list[Completion]) -> list[float]:
         lengths = [length(c) for c in completions]

@@ -1,0 +1,57 @@
+"""Text environments: what they offer beyond Gymnasium."""
+
+from typing import Protocol
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from ppo.errors import UsageError
+
+Demonstration = tuple[list[int], ...]  # token ids of a prompt, a turn of the policy, a reply, a turn, …
+
+
+class Tokens(Protocol):
+    """What other rooms read of a `ppo.text.Vocabulary`."""
+
+    symbols: tuple[str, ...]
+    end: int  # id of the token that begins and ends every sequence
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text."""
+
+
+class TextEnv(VectorEnv):
+    """A VectorEnv in which one step is one token. Subclasses set `vocabulary` and override the rest as needed.
+
+    Attributes:
+        vocabulary: the tokens. A policy fits only environments with the same symbols.
+        group_size: how many neighbouring environments share a prompt (GRPO).
+        rewarded: whether there is a reward to train on.
+    """
+
+    vocabulary: Tokens
+    group_size: int = 1
+    rewarded: bool = True
+
+    @property
+    def demonstrations(self) -> list[Demonstration]:
+        """The sequences for `ppo pretrain`, which holds out a tenth; empty: `demonstrate` draws them."""
+        return []
+
+    def demonstrate(self, rng: np.random.Generator) -> Demonstration:
+        """Draw a sequence for `ppo pretrain`.
+
+        Raises:
+            UsageError: the environment has none.
+        """
+        raise UsageError("the task has no demonstrations; give a text file with --corpus")
+
+    def render(self) -> tuple[str, ...]:
+        """Return a line for each sample to log; none by default."""
+        return ()
+
+
+def text_env(envs: VectorEnv) -> TextEnv | None:
+    """Return the text environment inside the wrappers of a VectorEnv; None if it is not one."""
+    env = envs.unwrapped
+    return env if isinstance(env, TextEnv) else None

@@ -1,0 +1,72 @@
+"""Samples, and a dialogue with a person."""
+
+import io
+
+import pytest
+
+from ppo import Trainer, UsageError, preset
+from ppo.cli import main as cli
+from ppo.sample import chat, sample
+from ppo.text.tasks.walks import random_walks
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a run of text/RandomWalks-v0 that has hardly trained."""
+    small = {"num_envs": 8, "num_steps": 16, "num_minibatches": 1, "state_size": 8, "hidden_sizes": [8]}
+    folder = {"runs_dir": str(tmp_path_factory.mktemp("runs")), "total_timesteps": 128, "eval_episodes": 0}
+    return Trainer(preset("text/RandomWalks-v0")[1].replace(small | folder | {"compile": "off", "threads": 1})).train()
+
+
+def texts(samples):
+    return [str(completion) for completion, _ in samples]
+
+
+def test_equal_seeds_give_equal_samples(run):
+    assert texts(sample(run, 5, seed=3)) == texts(sample(run, 5, seed=3)) != texts(sample(run, 5, seed=4))
+
+
+def test_the_most_probable_tokens_do_not_depend_on_the_seed(run):
+    greedy = texts(sample(run, 2, prompt="k", deterministic=True))
+    assert greedy[0] == greedy[1] == texts(sample(run, 1, prompt="k", seed=9, top_k=1))[0]
+    assert greedy[0].startswith("k → ")
+
+
+def test_a_return_is_that_of_its_sequence(run):
+    assert all(value == random_walks().score([completion])[0] for completion, value in sample(run, 20, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"number": 0}, "n = 0 is too few; choose at least 1"),
+        ({"prompt": "k!"}, r"'!' in 'k!' is not in the vocabulary \(21 symbols\)"),
+        ({"temperature": 0.0}, "temperature = 0.0 is out of range"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run, arguments, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        sample(run, **arguments)
+
+
+def test_a_task_without_replies_is_not_a_dialogue(run):
+    with pytest.raises(UsageError, match="text/RandomWalks-v0 is not a dialogue, its environment does not reply"):
+        chat(run, lambda message: None)
+
+
+def test_a_person_replies_to_the_policy(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = "--num-envs 8 --num-steps 32 --num-minibatches 2 --state-size 16 --threads 1 --total-timesteps 1000"
+    cli.main(f"pretrain text/Dialogue-v0 {small}".split())
+    cli.main(f"pretrain text/Reverse-v0 {small}".split())
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello my toaster\nhello my phone\n\n"))
+    cli.main(["chat", "runs/text_Dialogue-v0__pretrain__s1"])
+    out = capsys.readouterr().out
+    assert "its words: ask broken" in out
+    assert "'toaster' in 'hello my toaster' is not in the vocabulary" in out
+    assert out.splitlines()[-1].strip().removeprefix("you  ").startswith("hello my phone →")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["chat", "runs/text_Reverse-v0__pretrain__s1"])
+    assert stopped.value.code == 2
+    assert "its environment does not reply" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""The task: its arguments are checked, its functions called, and their mistakes named."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ppo import UsageError
+from ppo.text import Completion, Task, Vocabulary
+from ppo.text.task import call
+
+ABC = Vocabulary("abc")
+RNG = np.random.default_rng(0)
+
+
+def lengths(completions):
+    return [float(len(c.response)) for c in completions]
+
+
+def task(**settings):
+    return Task(**{"vocabulary": ABC, "reward": lengths, "max_tokens": 3} | settings)
+
+
+def completion(prompt="ab", response="c", ended=True):
+    return Completion(ABC, tuple(ABC.encode(prompt)), tuple(ABC.encode(response)), ended)
+
+
+def test_a_completion_is_printed_in_one_line():
+    assert str(completion()) == "ab → c"
+    assert str(completion(ended=False)) == "ab → c …"
+    assert str(Completion(ABC, (0,), (1, 3, 2, 0), True, turn_ids=((1, 3), (2,), (0,)))) == "a → b / c / a"
+
+
+def test_a_prompt_is_drawn_as_tokens_with_its_info():
+    assert task().draw(RNG) == ([], None)
+    assert task(prompt=lambda rng: "ab").draw(RNG) == ([0, 1], None)
+    assert task(prompt=lambda rng: ("c", 7)).draw(RNG) == ([2], 7)
+
+
+def test_scores_are_the_reward_or_a_metric_and_zero_without_a_reward():
+    made = task(metrics={"double": lambda cs: [2 * len(c.response) for c in cs]})
+    assert made.score([completion(), completion(response="ab")]).tolist() == [1, 2]
+    assert made.score([completion()], "double").tolist() == [2]
+    assert task(reward=None).score([completion()]).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("reward", "sentence"),
+    [
+        (lambda cs: [math.nan for c in cs], "the reward of 'ab' → 'c' is nan; return a finite number"),
+        (lambda cs: [1 / (len(c.response) - 1) for c in cs], "the reward of 'ab' → 'c' raised ZeroDivisionError"),
+        (lambda cs: [1.0, 2.0, 3.0], "the reward of 1 completions is 3 numbers; return one number for each"),
+        (lambda cs: None, "the reward of 1 completions is None; return one number"),
+        (lambda cs: ["good" for c in cs], "return one number for each"),
+    ],
+)
+def test_a_reward_that_cannot_be_used_names_the_sequence(reward, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        task(reward=reward).score([completion()])
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: task(max_tokens=0), "max_tokens = 0 is too small; choose at least 1"),
+        (lambda: task(min_tokens=3), "min_tokens = 3 is out of range; choose 0 to 2"),
+        (lambda: task(metrics=lengths), "metrics = <function lengths at .* has the wrong type; give functions by name"),
+        (lambda: task(vocabulary="abc"), "vocabulary = 'abc' has the wrong type; give a Vocabulary"),
+        (lambda: task(reward=3), "reward = 3 has the wrong type; give a function"),
+        (lambda: task(metrics={"reward": lengths}), "every text task has a metric 'reward'; give yours another name"),
+        (lambda: task(prompt=lambda rng: 5).draw(RNG), "the task's prompt function returned 5; return a text"),
+        (
+            lambda: task(prompt=lambda rng: 1 / 0).draw(RNG),
+            "prompt function raised ZeroDivisionError: division by zero",
+        ),
+        (lambda: task(prompt=lambda rng: "abcab", max_prompt=4).draw(RNG), "5 tokens, more than max_prompt = 4"),
+        (lambda: call("mask", lambda: 1 / 0), "the task's mask function raised ZeroDivisionError"),
+    ],
+)
+def test_a_mistake_is_one_sentence(make, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        make()
