@@ -31,8 +31,8 @@ class Layer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.distance = nn.Parameter(torch.zeros(self.heads, HEAD_SIZE, context))  # keys of distances
 
-    def forward(self, x: Tensor, cache: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x (N, T, W) and the cache (N, 2, C, W) to their next values; `seen` (N, T, C + T) is the attention mask."""
+    def forward(self, x: Tensor, cache: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (N, T, W) and the cache (N, 2, C, W) to their next values; `mask` (N, T, C + T) is the attention mask."""
         steps = x.shape[1]
         query, *pair = self.qkv(self.before(x)).chunk(3, dim=-1)  # (N, T, W) each
         cache = torch.cat([cache, torch.stack(pair, dim=1).to(cache.dtype)], dim=2)  # (N, 2, C + T, W)
@@ -40,11 +40,11 @@ class Layer(nn.Module):
         q, k, v = (part.unflatten(-1, (self.heads, HEAD_SIZE)).transpose(1, 2) for part in (query, key, value))
         t = torch.arange(steps, device=x.device)
         back = t[:, None] - torch.arange(-self.context, steps, device=x.device)  # (T, C + T)
-        lies = back.unsqueeze(1) == torch.arange(self.context, device=x.device)[:, None]  # (T, C, C + T) at a distance
+        at_distance = back.unsqueeze(1) == torch.arange(self.context, device=x.device)[:, None]  # (T, C, C + T)
         far = (q @ self.distance / math.sqrt(HEAD_SIZE)).permute(2, 0, 1, 3)  # (T, N, heads, C)
-        scores = torch.bmm(far.flatten(1, 2), lies.to(far.dtype))  # a product in place of a lookup
+        scores = torch.bmm(far.flatten(1, 2), at_distance.to(far.dtype))  # a product in place of a lookup
         scores = scores.unflatten(1, (-1, self.heads)).permute(1, 2, 0, 3)  # (N, heads, T, C + T)
-        scores = torch.where(seen.unsqueeze(1), scores, EXCLUDED)
+        scores = torch.where(mask.unsqueeze(1), scores, EXCLUDED)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype))  # (N, heads, T, 16)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         return x + self.mlp(self.after(x)), cache[:, :, -self.context :]
@@ -84,13 +84,13 @@ class Transformer(nn.Module):
         old = (episode == 0).unsqueeze(-1) & (cached >= -count).unsqueeze(1)  # (N, T, C)
         new = episode.unsqueeze(-1) == episode.unsqueeze(1)  # (N, T, T)
         back = t[:, None] - torch.cat([cached, t])  # (T, C + T)
-        seen = torch.cat([old, new], dim=-1) & (back >= 0) & (back < self.context)
+        mask = torch.cat([old, new], dim=-1) & (back >= 0) & (back < self.context)
         earlier = starts.t().unsqueeze(1) & (t <= t[:, None])  # (N, T, T) an episode began at that earlier step
-        begun = torch.where(earlier, t, -1).amax(-1)  # (N, T) step at which the episode began; -1: before the first
-        place = torch.where(begun < 0, count.long() + t, t - begun).clamp(max=self.context)
+        first = torch.where(earlier, t, -1).amax(-1)  # (N, T) step at which the episode began; -1: before the first
+        place = torch.where(first < 0, count.long() + t, t - first).clamp(max=self.context)
         x, after = x.transpose(0, 1) + lookup(place, self.place), []  # (N, T, W)
         for layer, cache in zip(self.layers, caches.unbind(1), strict=True):
-            x, cache = layer(x, cache, seen)
+            x, cache = layer(x, cache, mask)
             after.append(cache.flatten(1))
         since = (episode == episode[:, -1:]).sum(1, keepdim=True)  # of these T steps, those of the last episode
         count = since + torch.where(episode[:, -1:] == 0, count, torch.zeros_like(count))
