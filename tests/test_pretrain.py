@@ -77,7 +77,7 @@ def test_a_pretrained_policy_is_sampled_evaluated_and_trained_near_itself(tmp_pa
     assert re.search(r"4 episodes: return .*, ended [01]\.\d+, invalid [01]\.\d+$", capsys.readouterr().out.strip())
     with pytest.raises(SystemExit):
         cli.main(f"resume {clone} --total-timesteps 9000".split())
-    assert "was not made by `ppo train`; train from it: --init-from" in capsys.readouterr().err
+    assert "was made by `ppo pretrain`; train from it: --init-from" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(f"sample {clone} --seed -1".split())
     assert "seed = -1 is too small" in capsys.readouterr().err

@@ -185,7 +185,7 @@ def test_grpo_weighs_every_decision_by_its_returns_place_in_the_group(spread):
     rollout, _ = trainer.collector.collect(48)
     rng, ends = np.random.default_rng(0), rollout.terminated.numpy()
     rewards = np.where(ends, 10 + spread * rng.normal(size=ends.shape), 0).astype(np.float32)
-    weights = trainer.learner._estimate(rollout, rewards)[1].numpy()
+    weights = trainer.learner._estimates(rollout, rewards).advantages.numpy()
     checked = 0
     for group in (slice(0, 4), slice(4, 8)):
         begin = 0
@@ -304,7 +304,7 @@ def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, cap
     Path(clone).rename("moved")
     with pytest.raises(SystemExit):
         cli.main(["resume", run, "--total-timesteps", "500"])
-    assert f"{clone} is no run folder" in capsys.readouterr().err
+    assert f"{clone} is not a run folder" in capsys.readouterr().err
     cli.main(f"train text/RandomWalks-v0 {small} {short} --exp-name alone".split())
     with pytest.raises(SystemExit):
         cli.main(f"resume {run.replace('ppo', 'alone')} --total-timesteps 500 --reference moved".split())
@@ -345,13 +345,13 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
             "upper.txt, 'B': 'B' in 'B' is not in the vocabulary (27 symbols)",
         ),
         ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 lines; give at least 10"),
-        ("train text/Copy-v0 --init-from absent", "absent is no run folder"),
-        ("train text/Copy-v0 --reference absent", "absent is no run folder"),
+        ("train text/Copy-v0 --init-from absent", "absent is not a run folder"),
+        ("train text/Copy-v0 --reference absent", "absent is not a run folder"),
         ("train text/Copy-v0 --temperature 0", "temperature = 0.0 is out of range; choose a positive number"),
         ("train text/Copy-v0 --top-p 0", "top_p = 0.0 is out of range"),
         ("train text/Copy-v0 --top-k -1", "top_k = -1 is too small"),
         ("train text/Copy-v0 --env-kwargs length 0", "length = 0 is out of range; choose 1 to 1000"),
-        ("sample absent", "absent is no run folder"),
+        ("sample absent", "absent is not a run folder"),
         ("train CartPole-v1 --algorithm grpo", "group_size = 8 needs an environment that shares prompts"),
         (
             "train text/Copy-v0 --algorithm grpo --gamma 0.9",
@@ -383,7 +383,7 @@ def test_prompts_that_no_segment_comes_to_the_end_of_are_one_sentence(tmp_path):
         {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "total_timesteps": 1000, "eval_episodes": 0}
     )
     env = TokenEnv(task(prompt=lambda rng: "a" * 200), 8)
-    with pytest.raises(UsageError, match="no decision came up before the first checkpoint; raise --checkpoint-every"):
+    with pytest.raises(UsageError, match="the policy took no decision before the first checkpoint"):
         Trainer(config, env).train(lambda progress: None)
 
 
