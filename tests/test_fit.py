@@ -48,7 +48,7 @@ def test_the_learning_rate_falls_to_zero_over_the_budget_if_it_is_annealed(tmp_p
 
 def test_the_run_has_a_log_and_a_checkpoint_that_names_its_command(tmp_path):
     _, result, _ = run(tmp_path, [math.inf, 2, 1, 1, 1, 1, 1, 1, 1, 1], 0)
-    rows = list(csv.DictReader((result.run_dir / "progress.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((result.run_dir / "progress.csv").read_text().splitlines()))
     assert [float(row["pretrain/loss"]) for row in rows] == [0.25] * 10
     assert [float(row["eval/metric"]) for row in rows[:3]] == [math.inf, 2, 1]
     meta = read_checkpoint(result.run_dir / "checkpoints" / "latest.safetensors")[1]

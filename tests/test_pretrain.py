@@ -97,4 +97,4 @@ def test_a_pretrained_policy_is_sampled_evaluated_and_trained_near_itself(tmp_pa
     again.write_bytes((tmp_path / "runs/text_RandomWalks-v0__ppo__s1/checkpoints/latest.safetensors").read_bytes())
     with pytest.raises(SystemExit):
         cli.main(["resume", "runs/text_RandomWalks-v0__ppo__s1", "--total-timesteps", "900"])
-    assert "the run that is the reference has another policy than before" in capsys.readouterr().err
+    assert "the reference run's latest policy has changed since this run began" in capsys.readouterr().err

@@ -84,7 +84,7 @@ def test_help_is_in_plain_english(command, capsys):
 @pytest.mark.parametrize(
     "sentence",
     [
-        "Residual is not a subclass of ppo.Policy",
+        "Residual is no subclass of ppo.Policy",
         "rows that are no decision",
         "There is no figure that counts twice.",
         "what is registered is to return one",

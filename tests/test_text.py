@@ -308,7 +308,7 @@ def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, cap
     cli.main(f"train text/RandomWalks-v0 {small} {short} --exp-name alone".split())
     with pytest.raises(SystemExit):
         cli.main(f"resume {run.replace('ppo', 'alone')} --total-timesteps 500 --reference moved".split())
-    assert "the run had no reference" in capsys.readouterr().err
+    assert "this run has no reference policy" in capsys.readouterr().err
     adapted = read_checkpoint(Path(run) / "checkpoints/latest.safetensors")[0]["reference.coef"]
     trainer = Trainer.resume(run, {"reference": "moved", "total_timesteps": 500})
     assert trainer.reference.coef == adapted != 0.1
