@@ -113,6 +113,13 @@ def test_every_file_has_a_floor(file):
 
 
 @every_file
+def test_every_module_has_its_tests_under_its_own_name(file):
+    name = Path(file).stem
+    if not name.startswith("__"):
+        assert (ROOT / "tests" / f"test_{name}.py").is_file(), f"{file} needs tests/test_{name}.py"
+
+
+@every_file
 def test_imports_go_strictly_down(file):
     assert not misplaced(file, SOURCES[file])
 

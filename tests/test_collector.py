@@ -4,6 +4,18 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from counters import (
+    GAMMA,
+    LAMBDA,
+    LENGTHS,
+    MODES,
+    Counter,
+    N,
+    collected,
+    collector_of,
+    counters,
+    make_policy,
+)
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
@@ -12,74 +24,7 @@ from ppo.envs import check_envs, make_envs
 from ppo.envs.spaces import Packer
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.advantages import gae
-from ppo.loop.collector import Collector, Episode
-from ppo.loop.play import play
-from ppo.machine.flat import FlatPolicy
-from ppo.policies import build_policy
-
-torch.set_num_threads(1)  # as the trainer does: threads that share few cores spin and slow everything down twentyfold
-MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
-LENGTHS = ((3, 5, 2), (4, 1, 6), (7, 2, 3))  # of the episodes of environments 0, 1 and 2, over and over
-N = len(LENGTHS)
-GAMMA, LAMBDA = 0.9, 0.8
-
-
-def ends_by_truncation(index, episode):
-    return (index + episode) % 2 == 0
-
-
-class Counter(gymnasium.Env):
-    """Shows (environment, episode, step, last action); the reward is 100 · environment + 10 · episode + step."""
-
-    def __init__(self, index, as_dict=False, bad=None, fault=None):
-        self.index, self.as_dict, self.bad, self.fault = index, as_dict, bad or {}, fault
-        self.action_space, self.calls = Discrete(3), 0
-        numbers = Box(-np.inf, np.inf, (4,), np.float32)
-        self.observation_space = Dict({"numbers": numbers, "phase": Discrete(8)}) if as_dict else numbers
-
-    def reset(self, *, seed=None, options=None):
-        self.episode = 0 if seed is not None else self.episode + 1
-        self.calls = 0 if seed is not None else self.calls
-        self.time, self.last = 0, 0
-        return self._obs(), {}
-
-    def step(self, action):
-        if self.fault is not None and self.calls == self.fault:
-            raise ZeroDivisionError("the simulator fell over")
-        reward = self.bad.get(("reward", self.calls), 100.0 * self.index + 10 * self.episode + self.time)
-        self.time, self.last, self.calls = self.time + 1, int(action), self.calls + 1
-        done = self.time == LENGTHS[self.index][self.episode % 3]
-        cut = ends_by_truncation(self.index, self.episode)
-        return self._obs(), reward, done and not cut, done and cut, {}
-
-    def _obs(self):
-        numbers = np.array([self.index, self.episode, self.time, self.last], np.float32) / 4
-        if self.time or not self.calls:  # what a step returned, or the first reset: not a reset after a final step
-            numbers[2] = self.bad.get(("obs", self.calls), numbers[2])
-        return {"numbers": numbers, "phase": self.time} if self.as_dict else numbers
-
-
-def counters(mode, **options):
-    return SyncVectorEnv([lambda n=n: Counter(n, **options) for n in range(N)], autoreset_mode=mode)
-
-
-def make_policy(name, envs, seed=0):
-    torch.manual_seed(seed)
-    policy = build_policy(name, envs.single_observation_space, envs.single_action_space, {"state_size": 8})
-    for parameter in policy.actor.parameters():
-        torch.nn.init.normal_(parameter)  # at the usual gain of 0.01 the same action would come out on top every time
-    return policy
-
-
-def collector_of(envs, policy_name):
-    collector = Collector(envs, FlatPolicy(make_policy(policy_name, envs)))
-    collector.reset(seed=0)
-    return collector
-
-
-def collected(envs, policy_name, steps):
-    """The first rollout of a policy that leaves nothing to chance, and its episodes."""
-    return collector_of(envs, policy_name).collect(steps, deterministic=True)
+from ppo.loop.collector import Episode
 
 
 def columns(rollout):
@@ -650,42 +595,6 @@ def test_a_number_that_is_not_finite_is_blamed_where_it_made_the_environment_rai
     makers = [lambda n=n: Counter(n, bad={("obs", 2): np.nan}, fault=2 if n == 0 else None) for n in range(N)]
     with pytest.raises(NonFiniteError, match=r"obs .* environment 0 at step 2"):
         collected(SyncVectorEnv(makers, autoreset_mode="SameStep"), "mlp", 6)
-
-
-# --- play ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    ("episodes", "shares"),
-    [(1, [0, 0, 1]), (3, [1, 1, 1]), (4, [1, 1, 2]), (5, [1, 2, 2]), (7, [2, 2, 3]), (30, [10] * 3)],
-)
-def test_play_gives_the_number_asked_for_in_equal_shares_however_long_episodes_are(mode, episodes, shares):
-    envs = counters(mode)
-    played = play(collector_of(envs, "mlp"), episodes, seed=0)
-    assert [sum(episode.env == n for episode in played) for n in range(N)] == shares
-    for env, share in enumerate(shares):
-        lengths = [episode.length for episode in played if episode.env == env]
-        assert lengths == [LENGTHS[env][i % 3] for i in range(share)]
-
-
-@pytest.mark.parametrize("policy", ["mlp", "gru"])
-def test_deterministic_play_repeats_and_another_seed_plays_other_episodes(policy):
-    envs = make_envs("CartPole-v1", 3)
-    collector = collector_of(envs, policy)
-    first, again, other = (play(collector, 6, seed) for seed in (5, 5, 6))
-    assert first == again
-    assert first != other
-
-
-def test_sampled_play_repeats_with_the_seed_of_its_samples():
-    envs = make_envs("CartPole-v1", 3)
-    collector = collector_of(envs, "mlp")
-    found = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        found.append(play(collector, 6, 5, deterministic=False))
-    assert found[0] == found[1] != found[2]
 
 
 def test_sampled_actions_have_the_probabilities_that_the_policy_gives():

@@ -6,8 +6,8 @@ import pytest
 
 from ppo import Config
 from ppo.cli import main as cli
-from ppo.cli.commands import COMMANDS
 from ppo.cli.flags import docstrings
+from ppo.cli.main import COMMANDS
 
 
 def help_of(capsys, *command):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ppo.cli import main as cli
-from ppo.cli.commands import COMMANDS
+from ppo.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PASSIVES = "asked|found|given|held out|kept|known|left|meant|measured|read|said|shown|told|trained|written"

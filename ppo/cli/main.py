@@ -10,16 +10,21 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from ppo.cli.commands import COMMANDS, Command
 from ppo.cli.flags import FLAGS
+from ppo.cli.inspect import Chat, Check, Compare, Data, Envs, Eval, Export, Sample
 from ppo.cli.terminal import console
-from ppo.cli.train import Pretrain, Reward, Train
+from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.config.values import read_toml
 from ppo.errors import NonFiniteError, UsageError
 from ppo.run.load import architecture
 
+Command = Train | Resume | Eval | Check | Envs | Compare | Export | Pretrain | Sample | Chat | Data | Reward
+COMMANDS = {
+    "train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs, "compare": Compare, "export": Export,
+    "pretrain": Pretrain, "sample": Sample, "chat": Chat, "data": Data, "reward": Reward,
+}  # fmt: skip
 LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaults are the environment's preset
 
 
