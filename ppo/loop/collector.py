@@ -93,6 +93,7 @@ class Collector:
         self.act = Compiled(act, policy, compiled)
         self.seconds = self.env_seconds = 0.0  # of the last collect, and of envs.step within it
         self.metrics: tuple[str, ...] = tuple(envs.metadata.get("metrics", ()))
+        self.no_metrics = np.zeros((envs.num_envs, len(self.metrics)))
         self.step = 0  # vector steps since the last reset
 
     def reset(self, seed: int) -> None:
@@ -120,7 +121,7 @@ class Collector:
         """
         begin, first_step, n = time.perf_counter(), self.step, self.envs.num_envs
         noise = self.head.noise(num_steps, n, deterministic=deterministic).unbind(0)
-        starts = self._on_device(self.now.starts)  # a feed-forward policy ignores it
+        starts = self._tensor(self.now.starts)  # a feed-forward policy ignores it
         compiling = time.perf_counter()
         act = self.act.bind(*(x.clone() for x in (self.now.obs, self.state, starts, noise[0])))
         begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
@@ -134,49 +135,44 @@ class Collector:
                 if t % self.seq_len == 0:
                     states.append(self.state)
                 if self.recurrent:
-                    starts = self._on_device(self.now.starts)
+                    starts = self._tensor(self.now.starts)
                 actions, log_probs, values, self.state = act(self.now.obs, self.state, starts, noise[t])
                 decisions.append(Decision(self.now.obs, actions, log_probs, values, self.now.starts, self.now.valid))
                 outcome, self.now, cut = self._step(actions)
                 outcomes.append(outcome)
                 if cut is not None:
-                    cuts.append((t * n + cut.envs, cut.obs, self.state[self._on_device(cut.envs)]))
+                    cuts.append((t * n + cut.envs, cut.obs, self.state[self._tensor(cut.envs)]))
         except Exception as error:
             # An earlier non-finite number is the likelier cause; if there is none, re-raise the environment's error.
-            _check_finite(self._columns(decisions, outcomes), n, first_step)
+            _check_finite(self._on_device(_columns(decisions) | _columns(outcomes)), n, first_step)
             error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
             raise
-        rollout = self._rollout(self._columns(decisions, outcomes) | {"states": torch.stack(states)}, cuts)
+        columns = _columns(decisions) | _columns(outcomes)
+        done, metrics = columns["terminated"] | columns["truncated"], columns.pop("metrics")
+        episodes = self.tally.count(columns["rewards"], columns["valid"], done, metrics)
+        rollout = self._rollout(self._on_device(columns) | {"states": torch.stack(states)}, cuts)
         _check_finite(vars(rollout), n, first_step, rollout.successors)
-        rewards, terminated, truncated, measures = (np.stack(column) for column in zip(*outcomes, strict=True))
-        decided = np.stack([decision.valid for decision in decisions])
-        episodes = self.tally.count(rewards, decided, terminated | truncated, measures)
         self.seconds = time.perf_counter() - begin
         return rollout, episodes
 
-    def _on_device(self, x: np.ndarray) -> Tensor:
+    def _tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(x).to(self.device)
 
-    def _columns(self, decisions: list[Decision], outcomes: list[Outcome]) -> dict[str, Tensor]:
-        """Return the columns of the rows so far, (T, N, …), on the policy's device."""
-        columns: dict[str, Tensor] = {}
-        for halves in (decisions, outcomes):
-            for name, column in zip(halves[0]._fields if halves else (), zip(*halves, strict=True), strict=False):
-                stacked = torch.stack(column) if isinstance(column[0], Tensor) else self._on_device(np.stack(column))
-                columns[name] = stacked.float() if name == "rewards" else stacked
-        columns.pop("metrics", None)  # for the episodes alone
-        return columns
+    def _on_device(self, columns: dict[str, Any]) -> dict[str, Tensor]:
+        """Return columns (T, N, …) as tensors on the policy's device, rewards as float32."""
+        tensors = {name: x if isinstance(x, Tensor) else self._tensor(x) for name, x in columns.items()}
+        return tensors | {"rewards": tensors["rewards"].float()} if "rewards" in tensors else tensors
 
     def _rollout(self, columns: dict[str, Tensor], cuts: list[tuple[np.ndarray, Tensor, Tensor]]) -> Rollout:
         """Find each row's successor: the next row, the last observation of a cut episode, or what comes after T."""
         steps, envs = columns["valid"].shape
         last = np.arange((steps - 1) * envs, steps * envs)
         rest = np.isin(last, np.concatenate([last[:0], *(rows for rows, _, _ in cuts)]), invert=True)
-        where = self._on_device(rest)
+        where = self._tensor(rest)
         rows, obs, states = zip(*cuts, (last[rest], self.now.obs[where], self.state[where]), strict=True)
-        successors = Successors(self._on_device(np.concatenate(rows)), torch.cat(obs), torch.cat(states))
+        successors = Successors(self._tensor(np.concatenate(rows)), torch.cat(obs), torch.cat(states))
         next_values = successors.next_values(columns["values"], self.policy.forward)
-        next_valid = self._on_device(self.now.valid)
+        next_valid = self._tensor(self.now.valid)
         return Rollout(**columns, next_values=next_values, next_valid=next_valid, successors=successors)
 
     def _step(self, actions: Tensor) -> tuple[Outcome, Now, Cut | None]:
@@ -186,31 +182,31 @@ class Collector:
         obs, *answer, infos = self.envs.step(_to_torch(raw, self.action_device) if self.action_device else raw)
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
-        rewards, terminated, truncated = (
-            np.array(
-                x.cpu().numpy() if isinstance(x, Tensor) else x, dtype
-            )  # a copy: the environment may write into its own
-            for x, dtype in zip(answer, (np.float64, bool, bool), strict=True)
-        )
-        for column in (rewards, terminated, truncated):
-            column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
+        if self.action_device is not None:
+            answer = [x.cpu().numpy() for x in answer]
+        # Copies, because an environment may write its next answer into the same arrays.
+        rewards = np.array(answer[0], np.float64)
+        terminated, truncated = np.array(answer[1], bool), np.array(answer[2], bool)
+        if self.mode is AutoresetMode.NEXT_STEP:
+            for column in (rewards, terminated, truncated):
+                column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
         done, n = terminated | truncated, len(terminated)
-        metrics = np.zeros((n, len(self.metrics)))
+        metrics = self.no_metrics
         if self.metrics and done.any():
-            metrics[done] = episode_metrics(infos, self.metrics)[done]
+            metrics = np.where(done[:, None], episode_metrics(infos, self.metrics), 0.0)
         outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), valid(infos, n), self.packer(obs)
         if self.mode is AutoresetMode.NEXT_STEP:
-            return outcome, Now(seen, starts=self.now.dead, valid=~done & decides, dead=done), None
+            return outcome, Now(seen, self.now.dead, ~done & decides, done), None
         index = np.flatnonzero(truncated & ~terminated)
-        cut = Cut(index, seen[self._on_device(index)]) if len(index) else None
+        cut = Cut(index, seen[self._tensor(index)]) if len(index) else None
         if cut is not None and self.mode is AutoresetMode.SAME_STEP:
             cut = Cut(index, self.packer(gather(infos["final_obs"], index, self.space)))
         if done.any() and self.mode is AutoresetMode.DISABLED:
             fresh, infos = self.envs.reset(options={"reset_mask": done.copy()})
-            ended = self._on_device(done)
+            ended = self._tensor(done)
             seen[ended] = self.packer(fresh)[ended]
             decides[done] = valid(infos, n)[done]
-        return outcome, Now(seen, starts=done, valid=decides, dead=self.now.dead), cut
+        return outcome, Now(seen, done, decides, self.now.dead), cut
 
     def _check_mask(self) -> None:
         if self.mask is None:
@@ -222,6 +218,13 @@ class Collector:
                 f"action_mask of environment {stuck[0]} allows no action at step {self.step}; "
                 "end the episode when no action is allowed"
             )
+
+
+def _columns(halves: list[Any]) -> dict[str, Any]:
+    """Return the columns of half-rows by name, (T, N, …), tensors and NumPy arrays as they are."""
+    names = halves[0]._fields if halves else ()
+    columns = zip(names, zip(*halves, strict=True), strict=True)
+    return {name: torch.stack(x) if isinstance(x[0], Tensor) else np.stack(x) for name, x in columns}
 
 
 def _check_finite(columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None) -> None:
