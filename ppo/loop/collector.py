@@ -183,7 +183,7 @@ class Collector:
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
         if self.action_device is not None:
-            answer = [x.cpu().numpy() for x in answer]
+            answer = [x.cpu().numpy() if isinstance(x, Tensor) else x for x in answer]
         # Copies, because an environment may write its next answer into the same arrays.
         rewards = np.array(answer[0], np.float64)
         terminated, truncated = np.array(answer[1], bool), np.array(answer[2], bool)
