@@ -66,7 +66,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     decisions, rewards = int(rollout.valid.sum()), rollout.rewards[rollout.valid]
     yield "finite", f"observations and rewards of {decisions:,} random steps are all finite"
     ends = f"{int(rollout.terminated.sum())} terminated, {int(rollout.truncated.sum())} truncated"
-    mean = f"mean length {np.mean(lengths):.0f}" if lengths else "none that short"
+    mean = f"mean length {np.mean(lengths):.0f}" if lengths else "no episode is that short"
     yield "episodes", f"{len(lengths)} ended in {steps} steps of {envs.num_envs} environments: {ends}; {mean}"
     yield "rewards", f"from {rewards.min():.3g} to {rewards.max():.3g}, mean {rewards.mean():.3g}"
     again = _roll(envs, policy, steps)[0]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns
+from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns, take
 from ppo.errors import UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
@@ -31,12 +31,7 @@ class Player(Saved):
 
     @torch.no_grad()
     def act(
-        self,
-        obs: Any,
-        state: torch.Tensor | None = None,
-        *,
-        mask: Any = None,
-        deterministic: bool = True,
+        self, obs: Any, state: torch.Tensor | None = None, *, mask: Any = None, deterministic: bool = True
     ) -> tuple[Any, torch.Tensor]:
         """Return the action for one raw observation, and the state to hand back with the next one.
 
@@ -59,13 +54,7 @@ class Player(Saved):
         state = self.policy.initial_state(1) if state is None else state
         dist, _, state = self.policy(packed.unsqueeze(0), state, starts)
         action = dist.sample(self.policy.head.noise(1, 1, deterministic=deterministic))[0]  # (1, *action)
-        return _first(self.policy.head.to_env(action)), state
-
-
-def _first(actions: Any) -> Any:
-    if isinstance(actions, dict):
-        return {key: _first(part) for key, part in actions.items()}
-    return tuple(_first(part) for part in actions) if isinstance(actions, tuple) else actions[0]
+        return take(self.policy.head.to_env(action), 0), state
 
 
 def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
@@ -109,7 +98,11 @@ class Report:
             + "".join(
                 f", {name} {self.metric(name):.3f}" for name in next((e.metrics for e in self.episodes if e.ended), ())
             )
-            + (f"; {endless} did not end within {MAX_STEPS:,} steps; the return so far counts" if endless else "")
+            + (
+                f"; {endless} episodes did not end within {MAX_STEPS:,} steps and count with their return so far"
+                if endless
+                else ""
+            )
         )
 
 

@@ -89,7 +89,7 @@ def blinking(monkeypatch):
             {
                 "observation": "Box(-inf, inf, (17,), float64)",
                 "action": "Box(-1.0, 1.0, (6,), float32)",
-                "episodes": "0 ended in 30 steps of 2 environments: 0 terminated, 0 truncated; none that short",
+                "episodes": "0 ended in 30 steps of 2 environments: 0 terminated, 0 truncated; no episode is that short",
             },
         ),
     ],

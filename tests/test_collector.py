@@ -530,6 +530,14 @@ def test_the_earliest_number_that_is_not_finite_is_named_with_its_environment_an
         collected(broken(AutoresetMode.SAME_STEP, bad), "mlp", 6)
 
 
+def test_the_rollout_around_a_number_that_is_not_finite_is_kept_in_its_shape():
+    with pytest.raises(NonFiniteError) as caught:
+        collected(broken(AutoresetMode.SAME_STEP, {2: {("reward", 4): np.inf}}), "mlp", 6)
+    tensors = caught.value.tensors
+    assert (tensors["obs"].shape, tensors["rewards"].shape) == ((6, N, 4), (6, N))
+    assert tensors["rewards"].isinf().nonzero().tolist() == [[4, 2]]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_steps_are_counted_from_the_reset_over_rollouts(mode):
     collector = collector_of(broken(mode, {2: {("reward", 6): np.nan}}), "mlp")  # its first episode has 7 steps

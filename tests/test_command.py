@@ -24,7 +24,7 @@ def three(tmp_path):
         (["{folder}/PPO_1"], "PPO_1 does not name its env_id; add --env-id"),
         (["{folder}/nowhere"], "nowhere does not exist"),
         (["{folder}/run/config.json"], "config.json holds no run"),
-        (["--against", "cleanrl-docs"], "no runs given; name run folders, or use --list"),
+        (["--against", "cleanrl-docs"], "there are no runs to compare; name run folders, or use --list"),
         (["{folder}/broken"], "cannot read the run"),
         (["{folder}/run", "--out", "{folder}/run/config.json"], "cannot write to"),
         (["--list", "--env-id", "Maze-v0"], "there are no published figures for Maze-v0"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppo.machine.cuda_graph import capture, preserved
+from ppo.machine.cuda_graph import capture, restore_after
 
 calls: list[tuple[Tensor, Tensor, Tensor]] = []  # (x, total, output) of each call of `step`
 
@@ -70,7 +70,7 @@ def test_another_tensor_is_copied_once(device):
 
 def test_values_are_restored_after_an_error():
     x = torch.tensor([1.0, 2.0])
-    with contextlib.suppress(ZeroDivisionError), preserved([x]):
+    with contextlib.suppress(ZeroDivisionError), restore_after([x]):
         x += 1
         raise ZeroDivisionError
     assert x.tolist() == [1.0, 2.0]

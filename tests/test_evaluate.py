@@ -82,7 +82,7 @@ def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path, monkeypatch):
         signal.signal(signal.SIGALRM, before)
     assert [episode.env for episode in report.episodes] == [0, 1, 2]
     assert all(episode.episode_return == episode.length >= 100 for episode in report.episodes)  # it pays 1 a step
-    assert "3 did not end" in str(report)
+    assert "3 episodes did not end" in str(report)
     assert load_policy(run).act(0)[0] in (0, 1)
 
 

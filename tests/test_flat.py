@@ -156,7 +156,7 @@ def test_frozen_parameters_are_not_in_the_vector_and_do_not_change():
     assert gradient.shape == flat.vector.shape
     flat.vector.sub_(1.0)
     assert torch.equal(policy.embeddings[0].weight, before)
-    assert torch.equal(flat.untrained()["embeddings.0.weight"], before)
+    assert torch.equal(flat.other_tensors()["embeddings.0.weight"], before)
 
 
 def test_tied_parameters_stand_in_the_vector_once_and_stay_tied():
@@ -204,7 +204,7 @@ def test_untrained_tensors_are_all_that_the_policy_reads_besides_the_vector():
         "features.normalizer.var",
         "features.normalizer.count",
     }
-    assert set(FlatPolicy(make("mlp")).untrained()) == names
+    assert set(FlatPolicy(make("mlp")).other_tensors()) == names
 
 
 @every_policy
@@ -213,7 +213,7 @@ def test_with_another_vector_it_is_a_policy_with_those_weights_and_the_original_
     flat, arguments = FlatPolicy(policy), inputs(policy, name)
     vector, before = as_vector(other.parameters()), flat.vector.clone()
     original = outputs(policy, arguments, policy.head)
-    twin = flat.with_tensors(vector, flat.untrained())
+    twin = flat.with_tensors(vector, flat.other_tensors())
     expected = outputs(other, arguments, other.head)
     torch.testing.assert_close(outputs(twin.forward, arguments, policy.head), expected)
     torch.testing.assert_close(outputs(policy, arguments, policy.head), original)
@@ -233,7 +233,7 @@ def test_with_other_buffers_it_reads_those_and_the_original_keeps_its_own():
     flat, arguments = FlatPolicy(policy), inputs(policy, "mlp")
     before = policy(*arguments)[1]
     mean = torch.full((6,), 0.5)
-    twin = flat.with_tensors(flat.vector, flat.untrained() | {"features.normalizer.mean": mean})
+    twin = flat.with_tensors(flat.vector, flat.other_tensors() | {"features.normalizer.mean": mean})
     shifted = policy(arguments[0] - 0.5, *arguments[1:])[1]
     torch.testing.assert_close(twin.forward(*arguments)[1], shifted)
     assert not torch.allclose(shifted, before)

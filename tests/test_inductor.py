@@ -46,7 +46,7 @@ def test_acting_is_traced_as_it_computes_with_the_weights_as_arguments(case):
     name, obs_space, action_space, options = case
     torch.manual_seed(0)
     policy = build_policy(name, obs_space, action_space, {"hidden_sizes": (8,), "state_size": 5} | options)
-    flat, untrained = FlatPolicy(policy), FlatPolicy(policy).untrained()
+    flat, untrained = FlatPolicy(policy), FlatPolicy(policy).other_tensors()
     state = policy(random_obs(obs_space).unsqueeze(0), policy.initial_state(N), torch.zeros(1, N, dtype=torch.bool))[2]
     arguments = random_obs(obs_space), state.detach(), torch.tensor([True, False]), policy.head.noise(N)
 

@@ -52,7 +52,7 @@ def test_checking_what_cannot_be_checked_is_one_sentence(capsys, args, sentence)
             "data hutto-movies --file mine.jsonl",
             "give either the name of a set (for example hutto-movies) or --file FILE",
         ),
-        ("compare", "no runs given; name run folders, or use --list to see the published figures"),
+        ("compare", "there are no runs to compare; name run folders, or use --list to see the published figures"),
     ],
 )
 def test_a_command_without_its_subject_is_one_sentence(capsys, args, sentence):

@@ -94,7 +94,7 @@ def test_a_toml_file_that_cannot_be_followed_is_one_sentence(folder, capsys, tex
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_asked_for_and_absent_is_one_sentence(folder, capsys):
-    assert "device = 'cuda' is asked for" in refused(capsys, "train", "--device", "cuda")
+    assert "device = 'cuda' needs a CUDA device" in refused(capsys, "train", "--device", "cuda")
     assert list(folder.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ from ppo.machine.process import (
     resolve_device,
     resolve_threads,
     seed_everything,
-    stopped_by_signal,
+    stop_signals,
 )
 
 KEYS = ((), (0, 0), (0, 1), (1, 0), (0, 10))
@@ -76,7 +76,7 @@ def test_the_network_decides_the_device_unless_one_is_requested(
 
 def test_cuda_without_a_device_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UsageError, match="device = 'cuda' is asked for but torch finds no CUDA device"):
+    with pytest.raises(UsageError, match="device = 'cuda' needs a CUDA device, but torch finds none"):
         resolve_device("cuda", nn.Linear(2, 2))
 
 
@@ -102,7 +102,7 @@ def test_a_requested_number_of_threads_is_used():
 
 
 def test_the_first_signal_is_an_event_and_the_second_has_its_usual_effect():
-    with stopped_by_signal() as stop:
+    with stop_signals() as stop:
         assert not stop.is_set()
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
@@ -112,13 +112,13 @@ def test_the_first_signal_is_an_event_and_the_second_has_its_usual_effect():
 
 def test_handlers_of_signals_are_restored_and_other_threads_have_none():
     before = signal.getsignal(signal.SIGTERM)
-    with stopped_by_signal():
+    with stop_signals():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
     handlers = []
 
     def in_a_thread() -> None:
-        with stopped_by_signal() as stop:
+        with stop_signals() as stop:
             handlers.append((signal.getsignal(signal.SIGTERM), stop.is_set()))
 
     thread = threading.Thread(target=in_a_thread)
@@ -131,3 +131,20 @@ def test_handlers_of_signals_are_restored_and_other_threads_have_none():
 def test_the_compiler_is_that_of_cxx_if_it_exists(monkeypatch, command, expected):
     monkeypatch.setenv("CXX", command)
     assert (compiler() is not None) is expected
+
+
+def test_a_run_that_another_thread_ends_does_not_swallow_the_next_signal():
+    stops = stop_signals()
+    stops.__enter__()
+    thread = threading.Thread(target=lambda: stops.__exit__(None, None, None))
+    thread.start()
+    thread.join()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_one_signal_stops_every_run_under_way():
+    with stop_signals() as first, stop_signals() as second:
+        signal.raise_signal(signal.SIGTERM)
+        assert (first.is_set(), second.is_set()) == (True, True)

@@ -50,7 +50,7 @@ def test_a_mistake_is_one_sentence(run, arguments, sentence):
 
 
 def test_a_task_without_replies_is_not_a_dialogue(run):
-    with pytest.raises(UsageError, match="text/RandomWalks-v0 is not a dialogue, its environment does not reply"):
+    with pytest.raises(UsageError, match="text/RandomWalks-v0 is not a dialogue: its environment does not reply"):
         chat(run, lambda message: None)
 
 

@@ -21,8 +21,8 @@ def sequences():
 def test_the_policy_decides_at_the_last_token(sequences):
     rows = []
     for _ in range(3):
-        rows.append((sequences.current_tokens().tolist(), sequences.awaiting().tolist()))
-        sequences.positions += ~sequences.awaiting()
+        rows.append((sequences.current_tokens().tolist(), sequences.at_last_token().tolist()))
+        sequences.positions += ~sequences.at_last_token()
     assert rows == [([END, END], [False, False]), ([A, C], [False, True]), ([B, C], [True, True])]
 
 

@@ -166,6 +166,7 @@ def test_flat_mask_joins_the_masks_of_the_parts():
         (Dict(a=Tuple([Discrete(2), Text(3)])), r"'a\.1' is Text"),
         (Text(3), "observation space is Text"),
         (Dict(a=Box(0, 1, (0, 2))), "'a' is empty"),
+        (Dict(), "observation space is empty: Dict\\(\\); give it a part"),
     ],
 )
 def test_an_unsupported_observation_is_a_usage_error_that_names_the_part(space, message):

@@ -40,7 +40,9 @@ def test_an_environment_that_only_sets_its_vocabulary_has_defaults_for_the_rest(
 def test_the_group_size_must_be_that_of_the_environments():
     envs = make_envs("text/Copy-v0", 4, group_size=2)
     assert check_envs(envs, 2) is envs
-    with pytest.raises(UsageError, match="group_size = 1, but the environments have 2; make them with the same"):
+    with pytest.raises(
+        UsageError, match="group_size = 1, but the environments were made with group_size = 2; use the same value"
+    ):
         check_envs(envs)
     with pytest.raises(UsageError, match="group_size = 2, but the environments have 1"):
         check_envs(gymnasium.make_vec("CartPole-v1", 2), 2)

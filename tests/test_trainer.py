@@ -166,6 +166,23 @@ def test_stop_ends_the_loop_with_a_checkpoint_and_break_leaves_the_last_one(tmp_
     assert before is signal.default_int_handler
 
 
+def test_a_stop_before_the_loop_begins_is_obeyed_after_one_iteration(tmp_path):
+    trainer = Trainer(config(tmp_path))
+    trainer.stop()
+    trainer.train()
+    assert trainer.iteration == 1
+    assert Trainer.resume(trainer.run_dir).train().is_dir()
+
+
+def test_two_loops_side_by_side_leave_the_signals_as_they_were(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    first, second = (Trainer(config(tmp_path, exp_name=name)).iterations() for name in ("a", "b"))
+    next(first), next(second)
+    first.close()
+    second.close()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_the_signals_have_their_usual_effect_after_training(tmp_path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     stop_during(Trainer(config(tmp_path)), 2).train()

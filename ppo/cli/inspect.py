@@ -110,7 +110,7 @@ class Eval:
     env_kwargs: EnvKwargs = field(default_factory=dict)
     """Override keyword arguments of the environment."""
     video: bool = False
-    """Film another episode, into the run's videos/ (needs the video extra)."""
+    """Also film one episode into the run's videos/ (needs the video extra)."""
 
     def run(self) -> None:
         """Print the report of the episodes."""
@@ -221,7 +221,9 @@ class Compare:
             command.list_figures(console, self.env_id)
             return
         if not self.runs:
-            raise UsageError("no runs given; name run folders, or use --list to see the published figures")
+            raise UsageError(
+                "there are no runs to compare; name run folders, or use --list to see the published figures"
+            )
         result = command.compare_runs(list(self.runs), self.against, self.env_id, self.algorithm)
         command.show(result, console)
         if self.out is not None:

@@ -65,7 +65,9 @@ def parse(args: list[str]) -> Command:
         settings = command.settings
         network = architecture(settings.init_from) if settings.init_from else {}
         policy = network.get("policy", settings.policy)
-        default = preset(settings.env_id, settings.algorithm, policy)[1].replace(network | toml, str(command.config))
+        default = preset(settings.env_id, settings.algorithm, policy)[1].replace(
+            network | toml, str(command.config or settings.init_from)
+        )
     return _parse(args, default)
 
 

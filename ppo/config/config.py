@@ -100,7 +100,7 @@ class Config:
     num_layers: int = setting(1, "network", low=1)
     """Layers of the gru or transformer."""
     context: int = setting(32, "network", low=1)
-    """Steps that the transformer looks back."""
+    """Number of past steps that the transformer attends to."""
     separate_critic: bool = setting(False, "network")
     """Give the critic of a gru or transformer its own memory. mlp always has a separate critic, cnn never."""
     action_bound: Literal["clip", "tanh"] = setting("clip", "network")
@@ -110,7 +110,7 @@ class Config:
     """Initial log standard deviation of Box actions, in units of half their range if they are bounded. auto: −½ log of the
     number of action dimensions, so that the noise vector has norm about 1."""
     temperature: float = setting(1.0, "sampling", positive=True)
-    """Divides the logits of discrete actions, when sampling and in the loss alike."""
+    """Divides the logits of discrete actions, in sampling and in the loss."""
     top_k: int = setting(0, "sampling", low=0)
     """Sample only from the k most probable discrete actions. 0: from all."""
     top_p: float = setting(1.0, "sampling", positive=True, high=1)

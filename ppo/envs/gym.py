@@ -133,7 +133,9 @@ def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
     text = text_env(envs)
     actual = 1 if text is None else text.group_size
     if actual != group_size:
-        raise UsageError(f"group_size = {group_size}, but the environments have {actual}; make them with the same")
+        raise UsageError(
+            f"group_size = {group_size}, but the environments were made with group_size = {actual}; use the same value"
+        )
     return expose_mask(envs)
 
 

@@ -22,9 +22,8 @@ class Unsupported(Leaf):
 
     def problem(self, role: str, squash: bool = False) -> str:
         """Return that it is not supported, and what is."""
-        return (
-            f"is {type(self.space).__name__}, which is not supported; wrap the environment so that it uses {SUPPORTED}"
-        )
+        kind = type(self.space).__name__
+        return f"is {kind}, which is not supported; wrap the environment so that it uses {SUPPORTED}"
 
 
 class BoxLeaf(Leaf):

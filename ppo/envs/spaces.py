@@ -68,6 +68,8 @@ def check_space(space: Space[Any], role: str, squash: bool = False) -> None:
     Raises:
         UsageError: names the part of the space that is not supported.
     """
+    if not any(leaves(space)):
+        raise UsageError(f"{role} space is empty: {space}; give it a part")
     for path, leaf in leaves(space):
         if problem := leaf.problem(role, squash):
             raise UsageError(f"{role} space{f' at {path!r}' if path else ''} {problem}")

@@ -1,6 +1,8 @@
 """Advantages over a rollout in which every row knows the value of its successor."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 def outcome_known(valid: np.ndarray, done: np.ndarray, next_valid: np.ndarray | bool = True) -> np.ndarray:
@@ -11,7 +13,7 @@ def outcome_known(valid: np.ndarray, done: np.ndarray, next_valid: np.ndarray | 
         done: (T, N) bool, the row ends its episode.
         next_valid: (N,) bool, the row after the last one is a decision.
     """
-    settled = done | _decided(valid, next_valid)
+    settled = done | _next_is_decision(valid, next_valid)
     return np.logical_or.accumulate(settled[::-1])[::-1].copy()  # torch takes no negative strides
 
 
@@ -38,7 +40,7 @@ def gae(
     """
     done = terminated | truncated
     discount = np.where(valid, gamma, 1.0) * ~terminated
-    decay = np.where(_decided(valid, next_valid), gae_lambda, 1.0) * ~done
+    decay = np.where(_next_is_decision(valid, next_valid), gae_lambda, 1.0) * ~done
     carry, discount = discount * decay, discount.astype(values.dtype)
     deltas = outcome_known(valid, done, next_valid) * (rewards + discount * next_values - values)
     advantages, trace = np.empty_like(deltas), np.zeros_like(deltas[0])
@@ -47,22 +49,22 @@ def gae(
     return advantages
 
 
-def _decided(valid: np.ndarray, next_valid: np.ndarray | bool) -> np.ndarray:
+def _next_is_decision(valid: np.ndarray, next_valid: np.ndarray | bool) -> np.ndarray:
     """Return (T, N) bool: the next row is a decision."""
     return np.concatenate([valid[1:], np.broadcast_to(next_valid, (1, valid.shape[1]))])
 
 
-def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int) -> np.ndarray:
-    """Return (R − mean) / deviation of returns among the responses to one prompt (GRPO; Shao et al. 2024, section 4.1.2).
+def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int) -> Tensor:
+    """Return (R − mean) / deviation of returns among the responses to one prompt, (T, N) (Shao et al. 2024, section 4.1.2).
 
     Args:
         rewards: (T, N); a response that the rollout cuts counts with what it has earned so far.
         done: (T, N) bool.
         group_size: G, neighbouring environments that share a prompt.
     """
-    groups = rewards_to_go(rewards, done).reshape(len(rewards), -1, group_size)  # (T, N / G, G)
-    relative = groups - groups.mean(2, keepdims=True)
-    return (relative / (groups.std(2, keepdims=True) + 1e-4)).reshape(rewards.shape)
+    groups = torch.from_numpy(rewards_to_go(rewards, done)).unflatten(1, (-1, group_size))  # (T, N / G, G)
+    relative = groups - groups.mean(2, keepdim=True)
+    return (relative / (groups.std(2, correction=0, keepdim=True) + 1e-4)).flatten(1)
 
 
 def rewards_to_go(rewards: np.ndarray, done: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ def act(policy: FlatPolicy, obs: Tensor, state: Tensor, starts: Tensor, noise: T
     """Take one decision for every environment -> actions (N, *action), log_probs (N,), values (N,), state (N, H).
 
     Args:
-        policy: acts, and values what it sees.
+        policy: chooses actions and estimates values.
         obs: (N, *obs) packed.
         state: (N, H) before the step.
         starts: (N,) bool, the step begins an episode.
@@ -79,7 +79,7 @@ class Collector:
 
     Args:
         envs: from `ppo.envs.check_envs`.
-        policy: acts, and values what it sees.
+        policy: chooses actions and estimates values.
         compiled: run the policy as machine code.
         seq_len: steps between two recurrent states that the rollout stores, a divisor of T.
     """
@@ -149,9 +149,9 @@ class Collector:
             raise
         columns = _columns(decisions) | _columns(outcomes)
         done, metrics = columns["terminated"] | columns["truncated"], columns.pop("metrics")
-        episodes = self.tally.count(columns["rewards"], columns["valid"], done, metrics)
         rollout = self._rollout(self._on_device(columns) | {"states": torch.stack(states)}, cuts)
         _check_finite(vars(rollout), n, first_step, rollout.successors)
+        episodes = self.tally.count(columns["rewards"], columns["valid"], done, metrics)
         self.seconds = time.perf_counter() - begin
         return rollout, episodes
 
@@ -176,21 +176,20 @@ class Collector:
         return Rollout(**columns, next_values=next_values, next_valid=next_valid, successors=successors)
 
     def _step(self, actions: Tensor) -> tuple[Outcome, Now, Cut | None]:
-        """Step the environments -> what came of it, where they stand now, and which were cut."""
-        begin = time.perf_counter()
+        """Step the environments -> the outcome, where they stand now, and which episodes were cut."""
+        begin, n = time.perf_counter(), self.envs.num_envs
         raw = self.head.to_env(actions)
         obs, *answer, infos = self.envs.step(_to_torch(raw, self.action_device) if self.action_device else raw)
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
         if self.action_device is not None:
             answer = [x.cpu().numpy() if isinstance(x, Tensor) else x for x in answer]
-        # Copies, because an environment may write its next answer into the same arrays.
-        rewards = np.array(answer[0], np.float64)
-        terminated, truncated = np.array(answer[1], bool), np.array(answer[2], bool)
+        rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
+        rewards[:], terminated[:], truncated[:] = answer  # copies: the environment may reuse its arrays
         if self.mode is AutoresetMode.NEXT_STEP:
             for column in (rewards, terminated, truncated):
                 column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
-        done, n = terminated | truncated, len(terminated)
+        done = terminated | truncated
         metrics = self.no_metrics
         if self.metrics and done.any():
             metrics = np.where(done[:, None], episode_metrics(infos, self.metrics), 0.0)
@@ -235,7 +234,8 @@ def _check_finite(columns: dict[str, Any], num_envs: int, first_step: int, after
     if after is not None:
         numbers["final_obs"] = after.rows, after.obs
         numbers["next_values"] = after.rows, columns["next_values"].flatten()[after.rows]
-    check_finite(numbers, num_envs, first_step)
+    tensors = {name: x for name, x in columns.items() if isinstance(x, Tensor)}
+    check_finite(numbers, num_envs, first_step, tensors)
 
 
 def _to_torch(actions: Any, device: torch.device) -> Any:

@@ -52,19 +52,19 @@ class Tally:
         return episodes
 
 
-def averages(episodes: list[Episode], metrics: tuple[str, ...], place: str, measured: str) -> dict[str, float]:
+def averages(episodes: list[Episode], metrics: tuple[str, ...], place: str, metric_place: str) -> dict[str, float]:
     """Return means over episodes by tag; NaN without an episode.
 
     Args:
         episodes: that ended.
         metrics: names of the environment's metrics.
         place: first part of the tags of return and length.
-        measured: first part of the tags of metrics.
+        metric_place: first part of the tags of metrics.
     """
     return {
         f"{place}/episodic_return": _mean([episode.episode_return for episode in episodes]),
         f"{place}/episodic_length": _mean([episode.length for episode in episodes]),
-        **{f"{measured}/{name}": _mean([e.metrics[name] for e in episodes if e.ended]) for name in metrics},
+        **{f"{metric_place}/{name}": _mean([e.metrics[name] for e in episodes if e.ended]) for name in metrics},
     }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.advantages import gae, group_relative, outcome_known
-from ppo.loop.losses import STATS, LossTerms, ppo_loss
+from ppo.loop.losses import STATS, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.reward_scaling import RewardScaler
 from ppo.loop.rollout import Batch, Estimates, Rollout
@@ -32,7 +32,6 @@ class Learner:
     def __init__(self, policy: FlatPolicy, config: Config, compiled: bool = False) -> None:
         self.policy, self.config = policy, config
         self.seq_len = config.sequence_length(recurrent=policy.module.state_size > 0)  # L
-        self.terms = LossTerms(config.clip_coef, config.clip_vloss, config.vf_coef, config.ent_coef, config.norm_adv)
         self.learning_rate = policy.vector.new_zeros(())
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
         self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
@@ -56,7 +55,7 @@ class Learner:
         begin, config = time.perf_counter(), self.config
         learning_rate = config.learning_rate * (1 - progress) if config.anneal_lr else config.learning_rate
         self.learning_rate.fill_(learning_rate)
-        rewards = self._scaled(rollout)
+        rewards = self._scale_rewards(rollout)
         known = outcome_known(*_on_host(rollout.valid, rollout.done, rollout.next_valid))
         trained = rollout.valid & torch.from_numpy(known).to(rollout.valid.device)  # (T, N)
         batch = Batch.from_rollout(rollout, trained, self._estimates(rollout, rewards), self.seq_len)
@@ -96,7 +95,7 @@ class Learner:
             dist, values, _ = policy.forward(minibatch.obs, minibatch.states, minibatch.starts)
             loss, stats = ppo_loss(
                 dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
-                minibatch.advantages, minibatch.returns, minibatch.valid, self.terms,
+                minibatch.advantages, minibatch.returns, minibatch.valid, self.config,
             )  # fmt: skip
             gradient = policy.gradient(loss)
         return (torch.cat([stats, self._move(policy, gradient, learning_rate, *moments).view(1)]),)
@@ -121,7 +120,7 @@ class Learner:
         self._move(self.policy, self.policy.gradient(loss), self.learning_rate, *self.moments.values())
         return value
 
-    def _scaled(self, rollout: Rollout) -> np.ndarray:
+    def _scale_rewards(self, rollout: Rollout) -> np.ndarray:
         rewards = rollout.rewards.cpu().numpy()
         return rewards if self.scaler is None else self.scaler.scale(rewards, *_on_host(rollout.starts, rollout.valid))
 
@@ -136,8 +135,7 @@ class Learner:
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
         if config.group_size > 1:
-            relative = group_relative(rewards, terminated | truncated, config.group_size)
-            weights = torch.from_numpy(relative).to(weights)
+            weights = group_relative(rewards, terminated | truncated, config.group_size).to(weights)
         return Estimates(rollout.values, weights, returns)
 
     def _check(self, stats: Tensor, steps: list[tuple[Batch, Tensor]]) -> None:

@@ -1,25 +1,11 @@
 """The clipped-surrogate loss, as a mean over the rows to train on."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from ppo.config import Config
+
 STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """Coefficients of the loss; the names are the flags'.
-
-    Advantages are normalised by the population's deviation over the minibatch's valid rows.
-    """
-
-    clip_coef: float = 0.2
-    clip_vloss: bool = False
-    vf_coef: float = 0.5
-    ent_coef: float = 0.0
-    norm_adv: bool = True
 
 
 def valid_mean(x: Tensor, valid: Tensor) -> Tensor:
@@ -36,35 +22,34 @@ def ppo_loss(
     advantages: Tensor,  # (L, B)
     returns: Tensor,  # (L, B)
     valid: Tensor,  # (L, B) bool
-    terms: LossTerms,
+    config: Config,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its detached statistics: STATS, then the flat index of the first non-finite row, or −1.
 
     L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] with r = π(a|s) / π_old(a|s) (Schulman et al.
     2017, equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
     """
-    if terms.norm_adv:
+    if config.norm_adv:
         mean = valid_mean(advantages, valid)
         advantages = (advantages - mean) / (valid_mean((advantages - mean) ** 2, valid).sqrt() + 1e-8)
 
-    log_ratio = torch.where(
-        valid, log_probs - old_log_probs, 0.0
-    )  # a dead row's ratio could overflow, and inf · 0 is NaN
+    # A dead row's ratio could overflow, and inf · 0 is NaN.
+    log_ratio = torch.where(valid, log_probs - old_log_probs, 0.0)
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - terms.clip_coef, 1 + terms.clip_coef)
+    clipped = ratio.clamp(1 - config.clip_coef, 1 + config.clip_coef)
     policy_loss = -valid_mean(torch.minimum(ratio * advantages, clipped * advantages), valid)
 
     errors = (values - returns) ** 2
-    if terms.clip_vloss:
-        near = old_values + (values - old_values).clamp(-terms.clip_coef, terms.clip_coef)
+    if config.clip_vloss:
+        near = old_values + (values - old_values).clamp(-config.clip_coef, config.clip_coef)
         errors = torch.maximum(errors, (near - returns) ** 2)
     value_loss = 0.5 * valid_mean(errors, valid)
 
     mean_entropy = valid_mean(entropy, valid)
-    loss = policy_loss + terms.vf_coef * value_loss - terms.ent_coef * mean_entropy
+    loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * mean_entropy
     with torch.no_grad():
         approx_kl = valid_mean(log_ratio.expm1() - log_ratio, valid)  # expm1, since r − 1 cancels for small log r
-        clipfrac = valid_mean(((ratio - 1).abs() > terms.clip_coef).float(), valid)
+        clipfrac = valid_mean(((ratio - 1).abs() > config.clip_coef).float(), valid)
         broken = (~torch.isfinite(ratio * advantages + errors + entropy) & valid).flatten().float()
         offender = torch.where(broken.any(), broken.argmax().float(), -1.0)
         means = (policy_loss, value_loss, mean_entropy, approx_kl, clipfrac)

@@ -38,7 +38,7 @@ class Reference:
         self.target, self.horizon = target, horizon
         self.seconds = 0.0  # of the last `penalize`
         self.state = policy.initial_state(1)  # (N, H); an episode's first row ignores it
-        self.under_way = torch.zeros(1)  # (N,) log-ratios of the episodes under way, summed
+        self.under_way = self.state.new_zeros(1)  # (N,) log-ratios of the episodes under way, summed
 
     @torch.no_grad()
     def penalize(self, rollout: Rollout, policy: Any) -> tuple[Rollout, dict[str, float]]:

@@ -37,7 +37,7 @@ class Successors:
 
 @dataclass
 class Rollout:
-    """T steps of N environments; a row is one decision and all that came of it."""
+    """T steps of N environments; a row is one decision and its outcome."""
 
     obs: Tensor  # (T, N, *obs) packed
     states: Tensor  # (T / L, N, H) before each step, or before every Lth
@@ -117,7 +117,9 @@ class Batch(NamedTuple):
         return Batch(states=states[index], **{name: x.index_select(1, index) for name, x in columns.items()})
 
 
-def check_finite(columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first_step: int) -> None:
+def check_finite(
+    columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first_step: int, rollout: dict[str, Tensor]
+) -> None:
     """Raise NonFiniteError for the earliest number that is not finite.
 
     Args:
@@ -125,6 +127,7 @@ def check_finite(columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first
             broken ones in a step the first is named, so list causes before effects.
         num_envs: N.
         first_step: number of the step t = 0, for the message.
+        rollout: the columns (T, N, …), for inspection.
     """
     numbers = {name: (rows, x) for name, (rows, x) in columns.items() if x.is_floating_point()}
     first: dict[str, int] = {}  # the place in the column
@@ -141,4 +144,4 @@ def check_finite(columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first
     entry = (~x[first[name]].isfinite()).nonzero()[0].tolist()
     value, where = x[first[name]][tuple(entry)].item(), f", entry {entry}" if entry else ""
     message = f"{name} is not finite ({value}) in environment {env} at step {first_step + step}{where}"
-    raise NonFiniteError(message, {name: x for name, (_, x) in numbers.items()})
+    raise NonFiniteError(message, rollout)

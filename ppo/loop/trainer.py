@@ -21,7 +21,7 @@ from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode, averages
 from ppo.loop.play import play
 from ppo.loop.rollout import Rollout
-from ppo.machine.process import seed_everything, stopped_by_signal
+from ppo.machine.process import seed_everything, stop_signals
 from ppo.run.checkpoint import checkpoint_path, forensics, load_exactly, read_checkpoint, write_checkpoint
 from ppo.run.files import new_folder, write_atomically
 from ppo.run.load import load_for
@@ -50,7 +50,6 @@ class Trainer:
         self.iteration, self.global_step = 0, 0
         self.best_return, self.last_evaluation = -math.inf, math.nan
         self.run_dir: Path | None = None
-        self.made_by = "train"  # the command: train, pretrain or reward
         self.seconds: dict[str, float] = {}  # of `train`, by part of the loop
         self.stopped = False
         if checkpoint is not None:
@@ -61,7 +60,7 @@ class Trainer:
 
     @property
     def checkpoint_every(self) -> int:
-        """Iterations between checkpoints; by default a tenth of the run, and room for two of the longest episodes."""
+        """Iterations between checkpoints; by default a tenth of the run, but at least two of the longest episodes."""
         config = self.config
         tenth = math.ceil(config.total_timesteps / config.batch_size / 10)
         return config.checkpoint_every or max(tenth, math.ceil(2 * time_limit(self.envs) / config.num_steps))
@@ -92,11 +91,11 @@ class Trainer:
         """
         text = text_env(self.envs)
         if text is not None and not text.rewarded:
-            raise UsageError(f"{self.config.env_id} has no reward to learn from; give it one by --env-kwargs reward …")
-        run_dir, self.stopped = self.open_run(), False
+            raise UsageError(f"{self.config.env_id} has no reward to learn from; set one with --env-kwargs reward …")
+        run_dir = self.open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
-        self._begin_segment()
-        with contextlib.closing(logger), forensics(run_dir), stopped_by_signal() as signal:
+        with contextlib.closing(logger), forensics(run_dir), stop_signals() as signal:
+            self._begin_segment()
             while not self.finished:
                 rollout, episodes = self.collector.collect(self.config.num_steps)
                 penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
@@ -106,12 +105,14 @@ class Trainer:
                 self.global_step += int(rollout.valid.sum())
 
                 due = self.iteration % self.checkpoint_every == 0 or self.finished
+                self._check_decisions(due)
                 row = self._row(rollout, episodes, stats) | kl | self._evaluate(due)
                 logger.write(row, self.iteration, self.global_step)
                 if due:
                     self._end_segment(logger, row["eval/episodic_return"])
                 yield Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes())
                 if signal.is_set() or self.stopped:
+                    self.stopped = False
                     if not due:
                         self._end_segment(logger, math.nan)
                     return
@@ -121,7 +122,7 @@ class Trainer:
         self.stopped = True
 
     def open_run(self) -> Path:
-        """Return the run's folder, made now if it is new, with today's settings in config.json."""
+        """Return the run's folder, made now if it is new, with the current settings in config.json."""
         if self.run_dir is None:
             env = self.config.env_id.rpartition(":")[2].replace("/", "_")
             name = f"{env}__{self.config.exp_name or self.config.algorithm}__s{self.config.seed}"
@@ -155,12 +156,13 @@ class Trainer:
             trainer.reference.coef.fill_(config.kl_coef)
         return trainer
 
-    def save(self, finished: bool, evaluated: float = math.nan) -> None:
+    def save(self, finished: bool, evaluated: float = math.nan, made_by: str = "train") -> None:
         """Write the latest checkpoint, and the best if its evaluation is the best so far.
 
         Args:
             finished: the run has spent its budget; if not, it can be resumed.
             evaluated: mean return of an evaluation; NaN without one.
+            made_by: the command: train, pretrain or reward.
         """
         folder = self.open_run() / "checkpoints"
         folder.mkdir(exist_ok=True)
@@ -169,7 +171,7 @@ class Trainer:
         meta = {
             "config": self.config.to_json(),
             "own_envs": self.parts.own_envs,
-            "made_by": self.made_by,
+            "made_by": made_by,
             "finished": finished,
             "policy": self.parts.policy_name,
             "spaces": self.parts.spaces,
@@ -201,15 +203,17 @@ class Trainer:
 
     def _end_segment(self, logger: Logger, evaluated: float) -> None:
         """Write a checkpoint, which cuts the episodes under way, and begin new ones."""
-        if self.global_step == 0:
-            raise UsageError(
-                "the policy took no decision before the first checkpoint (all rows were prompt tokens); "
-                "raise --checkpoint-every"
-            )
         logger.write_text("samples", lines_of(self.envs), self.global_step)
         logger.flush()
         self.save(self.finished, evaluated)
         self._begin_segment()
+
+    def _check_decisions(self, due: bool) -> None:
+        if due and self.global_step == 0:  # new episodes would get no further
+            raise UsageError(
+                "the policy took no decision before the first checkpoint (all rows were prompt tokens); "
+                "raise --checkpoint-every"
+            )
 
     def _notes(self) -> tuple[str, ...]:
         """Return why something is not compiled that should be."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppo.errors import one_line
 from ppo.machine.cache import cache_folder
-from ppo.machine.cuda_graph import capture, preserved
+from ppo.machine.cuda_graph import capture, restore_after
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.inductor import CompileError, Run, load, trace
 from ppo.machine.process import Choice, compiler
@@ -38,7 +38,7 @@ def resolve_compile(
     """
     if setting != "auto":
         return Choice(setting == "on", "requested")
-    # Saved with two layers of 64 on a CPU of 2025: 0.8 ms per optimizer step, 40 µs per step of a recurrent sequence
+    # Measured savings with two layers of 64 on a 2025 CPU: 0.8 ms per optimizer step, 40 µs per step of a recurrent sequence
     # (forward and backward), 40 µs per vector step. An attention layer saves 3 ms per optimizer step on 1,024 tokens
     # and 1 ms per vector step of 256 sequences.
     saved = optimizer_steps * (8e-4 + 4e-5 * (seq_len - 1)) + vector_steps * 4e-5
@@ -47,7 +47,9 @@ def resolve_compile(
         return Choice(False, "there is no C++ compiler; install g++")
     if saved < SECONDS:
         return Choice(False, f"the run is too short to repay {SECONDS} s of compiling; if you repeat it, --compile on")
-    return Choice(True, f"takes up to {SECONDS} s at the first start, then comes from the cache, {cache_folder()}")
+    return Choice(
+        True, f"compiles for up to {SECONDS} s at the first start, then loads from the cache {cache_folder()}"
+    )
 
 
 class Compiled:
@@ -70,7 +72,7 @@ class Compiled:
 
         Call again before every rollout and update: the policy may have replaced its buffers in between.
         """
-        untrained = self.policy.untrained()
+        untrained = self.policy.other_tensors()
         tensors = [self.policy.vector, *untrained.values()]
         if self.enabled and self.run is None and not self.reason:
             try:
@@ -114,7 +116,7 @@ def verify(run: Run, function: Callable[..., tuple[Tensor, ...]], tensors: list[
     """
     copies = [x.clone() for x in tensors]
     expected = [*function(*copies), *copies]
-    with preserved(tensors):
+    with restore_after(tensors):
         results = [*run(tensors), *(x.clone() for x in tensors)]
     for x, y in zip(results, expected, strict=True):
         if not torch.allclose(x.double(), y.double(), tolerance, tolerance, equal_nan=True):

@@ -15,7 +15,7 @@ def capture(function: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor]) 
     The kernels read and change `tensors` in place. Another tensor is copied there first, unless it is the same tensor
     as in the call before: whoever changes it in place between calls must pass the tensor of the capture.
     """
-    with preserved(tensors):
+    with restore_after(tensors):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # libraries choose their kernels at the first call, which cannot be captured
@@ -38,7 +38,7 @@ def capture(function: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor]) 
 
 
 @contextlib.contextmanager
-def preserved(tensors: list[Tensor]) -> Iterator[None]:
+def restore_after(tensors: list[Tensor]) -> Iterator[None]:
     """Restore the values of tensors when the block ends."""
     values = [x.clone() for x in tensors]
     try:

@@ -58,7 +58,7 @@ class FlatPolicy:
 
         return in_bfloat16
 
-    def untrained(self) -> dict[str, Tensor]:
+    def other_tensors(self) -> dict[str, Tensor]:
         """Return the policy's other tensors by name: its buffers and its frozen parameters."""
         frozen = {name: p for name, p in self.module.named_parameters() if not p.requires_grad}
         return frozen | dict(self.module.named_buffers())

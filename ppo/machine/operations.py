@@ -51,10 +51,7 @@ def lookup(index: Tensor, table: Tensor) -> Tensor:
 
 
 def scan(
-    cell: Callable[..., tuple[Tensor, Tensor]],
-    carry: Tensor,
-    steps: tuple[Tensor, ...],
-    constants: tuple[Tensor, ...],
+    cell: Callable[..., tuple[Tensor, Tensor]], carry: Tensor, steps: tuple[Tensor, ...], constants: tuple[Tensor, ...]
 ) -> Tensor:
     """Return the outputs (T, N, …) of a cell that runs over T steps; traced, the loop stays a loop.
 

@@ -50,7 +50,7 @@ def resolve_device(device: str, network: nn.Module) -> Choice[torch.device]:
     """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise UsageError("device = 'cuda' is asked for but torch finds no CUDA device; use --device cpu")
+        raise UsageError("device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     if device != "auto":
         return Choice(torch.device(device), "requested")
     if not available:
@@ -78,29 +78,37 @@ def resolve_threads(threads: int | str, work: int) -> Choice[int]:
     return Choice(number, few if number < available else "all cores")
 
 
+_stops: list[threading.Event] = []  # of the runs under way
+_handlers: dict[int, Any] = {}  # the process's own, while a run is under way
+
+
 @contextlib.contextmanager
-def stopped_by_signal() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event; the second has its usual effect."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def on_signal(*_: Any) -> None:
-        stop.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, on_signal)
+def stop_signals() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into an event, for every run under way; the second has its usual effect."""
+    stop, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
+    if in_main and not _handlers:  # only the main thread may set handlers
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _handlers[number] = signal.signal(number, _on_signal)
+    _stops.append(stop)
     try:
         yield stop
     finally:
-        restore()
+        _stops.remove(stop)
+        if not _stops:
+            _restore()
+
+
+def _on_signal(number: int, frame: Any) -> None:
+    _restore()
+    for stop in _stops:
+        stop.set()
+    if not _stops:  # the last run ended in another thread, which could not restore the handler
+        signal.raise_signal(number)
+
+
+def _restore() -> None:
+    while _handlers and threading.current_thread() is threading.main_thread():
+        signal.signal(*_handlers.popitem())
 
 
 def cores() -> int:

@@ -15,13 +15,7 @@ class GRU(nn.Module):
     """An activation and `num_layers` GRUs (Cho et al. 2014) of `state_size`; the state holds theirs side by side."""
 
     def __init__(
-        self,
-        input_size: int,
-        *,
-        activation: str = "tanh",
-        state_size: int = 64,
-        num_layers: int = 1,
-        **_: Any,
+        self, input_size: int, *, activation: str = "tanh", state_size: int = 64, num_layers: int = 1, **_: Any
     ) -> None:
         super().__init__()
         self.output_size, self.state_size = state_size, num_layers * state_size

@@ -67,9 +67,8 @@ class Transformer(nn.Module):
             )
         self.layers = nn.ModuleList(Layer(self.output_size, context) for _ in range(num_layers))
         self.norm = nn.LayerNorm(self.output_size)
-        self.place = nn.Parameter(
-            0.1 * torch.randn(1 + context, self.output_size)
-        )  # embedding of the position in the episode
+        # Embedding of the position in the episode.
+        self.place = nn.Parameter(0.1 * torch.randn(1 + context, self.output_size))
         self.shape = (num_layers, 2, context, self.output_size)
         self.state_size = 1 + num_layers * 2 * context * self.output_size
 

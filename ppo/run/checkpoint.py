@@ -72,11 +72,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _from_schema_1(meta: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata that today's version would have written."""
-    config, learnt = meta["config"], meta.pop("supervised")
+    config, learnt = meta["config"], meta.pop("supervised", "")
     spent = meta["global_step"] + config["num_envs"] * config["num_steps"] > config["total_timesteps"]
     return meta | {
         "schema": SCHEMA,
-        "own_envs": meta.pop("given_envs"),
+        "own_envs": meta.pop("given_envs", False),
         "made_by": {"": "train", "ratings": "reward"}.get(learnt, "pretrain"),
         "finished": learnt != "stopped" if learnt else spent,
     }

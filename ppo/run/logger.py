@@ -55,8 +55,8 @@ class Logger:
                     self.names = ["iteration", "global_step", *row]
                     csv.writer(file).writerow(self.names)
                 csv.DictWriter(file, self.names).writerow(cells)
-            measured = [(name, value) for name, value in row.items() if not math.isnan(value)]
-            values = [Summary.Value(tag=name, simple_value=value) for name, value in measured]
+            finite = [(name, value) for name, value in row.items() if not math.isnan(value)]
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in finite]
             self._add(Summary(value=values), global_step)  # one event: the writer's thread costs time for each
         except OSError as error:
             raise UsageError(f"cannot write {self.path.parent}: {error.strerror}; make room and resume") from error

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ppo.envs.text_env import TextEnv, text_env
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
-from ppo.machine.process import seed_everything, stopped_by_signal
+from ppo.machine.process import seed_everything, stop_signals
 from ppo.run.logger import Logger, Progress
 
 EVALUATIONS = 20  # at most, in a run
@@ -26,7 +26,7 @@ class FitResult(NamedTuple):
 
 def fit(
     trainer: Trainer, command: str, metric: str, patience: int, train_step: Callable[[float], tuple[float, int]],
-    evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None,
+    evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None
 ) -> FitResult:  # fmt: skip
     """Train a trainer's policy for its budget of tokens, and write its run folder.
 
@@ -44,7 +44,7 @@ def fit(
     run_dir, begin = trainer.open_run(), time.perf_counter()
     seed_everything(config.seed, (0, 0))
     best, best_vector, worse, next_evaluation, over = math.inf, vector.clone(), 0, 1 / EVALUATIONS, False
-    with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stopped_by_signal() as stop:
+    with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stop_signals() as stop:
         while not over:
             learning_rate = config.learning_rate
             if config.anneal_lr:
@@ -68,9 +68,8 @@ def fit(
             if report is not None:
                 report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps))
         vector.copy_(best_vector)
-        trainer.made_by, finished = command, not stop.is_set()
-        trainer.save(finished)
-    return FitResult(run_dir, best, finished)
+        trainer.save(not stop.is_set(), made_by=command)
+    return FitResult(run_dir, best, finished=not stop.is_set())
 
 
 def check_trainer(trainer: Trainer, patience: int) -> TextEnv:

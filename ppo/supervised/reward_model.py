@@ -77,7 +77,7 @@ class Comparisons:
 
 def train_reward_model(
     trainer: Trainer, source: str, raters: str = "all", patience: int = 5,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[Progress], None] | None = None
 ) -> RewardModelResult:  # fmt: skip
     """Train a trainer's policy to score texts as people rate them, and write its run folder.
 

@@ -130,7 +130,7 @@ class TokenEnv(TextEnv):
 
     def _valid(self) -> np.ndarray:
         """Return (N,) bool: the next action is a decision."""
-        return self.sequences.awaiting() & ~self.waiting
+        return self.sequences.at_last_token() & ~self.waiting
 
     def _begin(self, rows: np.ndarray) -> None:
         """Replace sequences, always whole groups, by the end token and a prompt."""

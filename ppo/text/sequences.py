@@ -44,7 +44,7 @@ class Sequences:
             self.infos[n], self.turn_bounds[n] = info, []
         self.positions[rows] = self.decisions[rows] = 0
 
-    def awaiting(self) -> np.ndarray:
+    def at_last_token(self) -> np.ndarray:
         """Return (N,) bool: the sequence is at its last token, so that the policy decides the next one."""
         return self.positions == self.lengths - 1
 
@@ -68,7 +68,7 @@ class Sequences:
         self.lengths[n] = end
 
     def completions(self, rows: np.ndarray) -> list[Completion]:
-        """Return these sequences, as far as they are known."""
+        """Return these sequences, finished or not."""
         bounds = (x[rows].tolist() for x in (self.prompt_lengths, self.lengths))
         return [self._completion(*row) for row in zip(rows.tolist(), *bounds, strict=True)]
 

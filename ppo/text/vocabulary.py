@@ -21,7 +21,7 @@ class Vocabulary:
 
     def __init__(
         self, symbols: Iterable[str], separator: str = "", read_only: Iterable[str] = (),
-        split: Callable[[str], list[str]] | None = None, unknown: str = "",
+        split: Callable[[str], list[str]] | None = None, unknown: str = ""
     ) -> None:  # fmt: skip
         writable, self.separator = tuple(symbols), separator
         self.split, self.unknown = split or self._split_at_separator, unknown

@@ -14,7 +14,7 @@ from ppo.text.vocabulary import Vocabulary
 
 def write(
     corpus: str = "", tokens: str = "words", size: int = 0, max_tokens: int = 32, prompt: int = 0, reward: str = "",
-    judge: str = "",
+    judge: str = ""
 ) -> Task:  # fmt: skip
     """Continue the first tokens of a line of the corpus, or write a whole line.
 
