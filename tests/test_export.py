@@ -62,12 +62,13 @@ def trained(tmp_path, env_id, policy="auto", envs=None, **more):
 @pytest.mark.parametrize(
     ("env_id", "policy", "more", "inputs", "outputs"),
     [
-        ("CartPole-v1", "mlp", {"normalize_obs": True}, ["obs (N, 4) float32"], ["action (N) int64"]),
+        pytest.param("CartPole-v1", "mlp", {"normalize_obs": True}, ["obs (N, 4) float32"], ["action (N) int64"],
+                     marks=pytest.mark.slow),
         ("Pendulum-v1", "gru", {"action_bound": "tanh", "normalize_obs": True},
          ["obs (N, 3) float32", "state (N, 16) float32", "starts (N) bool"], ["action (N, 1) float32", "next_state (N, 16) float32"]),
-        ("text/RandomWalks-v0", "gru", {},
+        pytest.param("text/RandomWalks-v0", "gru", {},
          ["obs.token (N) int64", "obs.action_mask (N, 22) int8", "state (N, 16) float32", "starts (N) bool"],
-         ["action (N) int64", "next_state (N, 16) float32"]),
+         ["action (N) int64", "next_state (N, 16) float32"], marks=pytest.mark.slow),
         ("text/Copy-v0", "transformer", {"context": 20, "num_layers": 1, "hidden_sizes": [32]},
          ["obs (N) int64", "state (N, 1281) float32", "starts (N) bool"], ["action (N) int64", "next_state (N, 1281) float32"]),
         ("Picture-v0", "auto", {}, ["obs (N, 36, 36, 3) uint8"], ["action (N) int64"]),

@@ -44,7 +44,7 @@ def test_the_group_size_must_be_that_of_the_environments():
         UsageError, match="group_size = 1, but the environments were made with group_size = 2; use the same value"
     ):
         check_envs(envs)
-    with pytest.raises(UsageError, match="group_size = 2, but the environments have 1"):
+    with pytest.raises(UsageError, match="group_size = 2, but the environments were made with group_size = 1"):
         check_envs(gymnasium.make_vec("CartPole-v1", 2), 2)
 
 

@@ -61,7 +61,7 @@ def test_toml_sets_by_name_and_leaves_the_rest(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("gama = 0.9", "unknown key gama in FILE; the keys are the flags of `ppo train`"),
+        ("gama = 0.9", "unknown key gama in FILE; did you mean gamma?"),
         ("zeta = 1\nalpha = 2", "unknown key alpha, zeta in FILE"),
         ("[ppo]\ngamma = 0.9", "unknown key ppo in FILE"),
         ('gamma = "high"', "gamma = 'high' in FILE is not a number"),

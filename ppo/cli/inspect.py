@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from ppo.cli.flags import optional
 from ppo.cli.terminal import console, print_lines
 from ppo.config import Algorithm, EnvKwargs
+from ppo.config.config import default_hint
 from ppo.errors import UsageError
 
 
@@ -16,7 +17,7 @@ from ppo.errors import UsageError
 class Data:
     """Download a set of rated texts, or summarise a file of your own: texts, ratings, agreement between raters."""
 
-    name: Annotated[Positional[str], arg(metavar="NAME")] = ""
+    name: Annotated[Positional[str], arg(metavar="[NAME]", help_behavior_hint=default_hint)] = ""
     """hutto-movies, hutto-amazon, hutto-nyt or hutto-tweets: about 15 ratings from -4 to +4 per text."""
     file: Annotated[Path | None, optional("FILE", "none")] = None
     """JSON lines of your own, with the keys text and (optional) ratings, or chosen and rejected."""

@@ -56,11 +56,18 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
     folder = shlex.quote(str(result.run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
     lines = [
-        ("perplexity", f"{result.perplexity:.3f} on held-out text, after {result.tokens:,} tokens"),
+        (
+            "perplexity",
+            f"{result.perplexity:.3f} of the saved policy on held-out text; {result.tokens:,} tokens of training",
+        ),
         ("run folder", str(result.run_dir)),
         ("read samples", f"{_command('ppo')} sample {folder}"),
         ("train from it", f"{_command('ppo')} train {start}"),
     ]
+    if not result.finished:
+        lines.insert(
+            0, ("stopped", f"before the budget of {trainer.config.total_timesteps:,} tokens; it cannot be resumed")
+        )
     print_lines(console, lines)
 
 

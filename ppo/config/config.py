@@ -14,10 +14,19 @@ from ppo.config.values import convert
 from ppo.errors import UsageError
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
+
+
+def default_hint(default: Any) -> str:
+    """Return how --help shows a default that may be empty; tyro quotes text."""
+    words = " ".join(map(str, default)) if isinstance(default, tuple) else default
+    empty = words in ("", "''", {})
+    return f"(default: {'none' if empty else words})"
+
+
 EnvKwargs = Annotated[
-    dict[str, bool | int | float | str],
-    arg(metavar="KEY VALUE ...", help_behavior_hint=lambda default: f"(default: {default or 'none'})"),
+    dict[str, bool | int | float | str], arg(metavar="KEY VALUE ...", help_behavior_hint=default_hint)
 ]
+Name = Annotated[str, arg(help_behavior_hint=default_hint)]  # may be empty
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,8 @@ class Config:
     target_kl: float = setting(0.0, "update", low=0)
     """End the epochs of an iteration when approx_kl exceeds this. 0: never."""
 
-    hidden_sizes: tuple[int, ...] = setting((), "network", low=1)
-    """Widths of the hidden layers. All but mlp use only the last. Empty: 64 64 for mlp, 512 for cnn, 64 otherwise."""
+    hidden_sizes: Annotated[tuple[int, ...], arg(help_behavior_hint=default_hint)] = setting((), "network", low=1)
+    """Widths of the hidden layers. All but mlp use only the last. None: 64 64 for mlp, 512 for cnn, 64 otherwise."""
     activation: Literal["tanh", "relu", "silu"] = setting("tanh", "network")
     """Activation of the hidden layers."""
     normalize_obs: bool = setting(False, "network")
@@ -116,11 +125,11 @@ class Config:
     top_p: float = setting(1.0, "sampling", positive=True, high=1)
     """Sample only from the most probable discrete actions that together have this probability. 1: from all."""
 
-    init_from: str = setting("", "reference")
+    init_from: Name = setting("", "reference")
     """Run folder whose latest policy is the initial policy, for example of `ppo pretrain`. `ppo train` also takes its
     network settings."""
-    reference: str = setting("", "reference")
-    """Run folder of the reference policy for the KL penalty. Empty: no penalty."""
+    reference: Name = setting("", "reference")
+    """Run folder of the reference policy for the KL penalty."""
     kl_coef: float = setting(0.1, "reference", low=0)
     """β: log π − log π_ref of each action is subtracted from its reward with this weight."""
     kl_target: float = setting(0.0, "reference", low=0)
@@ -128,8 +137,8 @@ class Config:
     kl_horizon: int = setting(10_000, "reference", low=1)
     """Episodes over which kl_coef is adapted."""
 
-    exp_name: str = setting("", "run")
-    """Second part of the run folder's name. Empty: the algorithm."""
+    exp_name: Name = setting("", "run")
+    """Second part of the run folder's name. None: the algorithm."""
     runs_dir: Path = setting(Path("runs"), "run")
     """Folder that holds the run folders."""
     checkpoint_every: int = setting(0, "run", low=0)
@@ -202,7 +211,7 @@ class Config:
         if not self._divides(self.seq_len):
             raise UsageError(
                 f"seq_len = {self.seq_len} does not divide num_steps = {self.num_steps} into sequences that fill "
-                f"num_minibatches = {self.num_minibatches} evenly; choose another divisor of {self.num_steps}"
+                f"num_minibatches = {self.num_minibatches} evenly; choose a divisor of {self.num_steps} that does"
             )
         return self.seq_len
 

@@ -8,13 +8,13 @@ from typing import Any
 from ppo.errors import UsageError
 
 ROLES = {
-    "problem": "The task: its environment, its reward and the budget.",
+    "problem": "What is learnt: the environment's arguments, the discount, the scale of rewards.",
     "rollout": "How many steps are collected between two updates.",
     "update": "How the policy learns from a rollout.",
     "network": "The architecture. Weights fit only a run with the same values.",
     "sampling": "How actions are drawn from the policy's distribution.",
     "reference": "Other runs to start from or to stay close to.",
-    "run": "Names, seed, checkpoints and evaluations of the run.",
+    "run": "Names, checkpoints and evaluations of the run.",
     "machine": "How the run uses the machine.",
 }
 

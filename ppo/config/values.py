@@ -1,6 +1,7 @@
 """Settings from outside: a TOML file or JSON values become a dataclass's own types, or one sentence says why not."""
 
 import contextlib
+import difflib
 import tomllib
 import typing
 from pathlib import Path
@@ -38,7 +39,9 @@ def convert(settings: dict[str, Any], cls: type, source: str) -> dict[str, Any]:
     types = typing.get_type_hints(cls)
     unknown = sorted(set(settings) - set(types))
     if unknown:
-        raise UsageError(f"unknown key {', '.join(unknown)} in {source}; the keys are the flags of `ppo train`")
+        near = difflib.get_close_matches(unknown[0].replace("-", "_"), types, 1)
+        hint = f"did you mean {near[0]}?" if near else "the keys are the flags of `ppo train`, with underscores"
+        raise UsageError(f"unknown key {', '.join(unknown)} in {source}; {hint}")
     values = {}
     for name, value in settings.items():
         try:

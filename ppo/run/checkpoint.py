@@ -109,7 +109,7 @@ def checkpoint_path(run_dir: Path, name: str) -> Path:
     path = run_dir / "checkpoints" / f"{name}.safetensors"
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.safetensors"))
-        raise UsageError(f"{run_dir} has no checkpoint {name!r}; it has {', '.join(names) or 'none yet'}")
+        raise UsageError(f"{run_dir} has no checkpoint {name!r}; its checkpoints: {', '.join(names) or 'none yet'}")
     return path
 
 

@@ -84,5 +84,7 @@ def check_trainer(trainer: Trainer, patience: int) -> TextEnv:
     if (config.temperature, config.top_k, config.top_p) != (1.0, 0, 1.0):
         raise UsageError("temperature, top_k and top_p affect only sampling, not supervised training; leave them out")
     if env is None:
-        raise UsageError(f"{config.env_id} is not a text environment, so it has no tokens to learn; choose text/…")
+        raise UsageError(
+            f"{config.env_id} is not a text environment, so it has no tokens to learn; name one, for example text/Copy-v0"
+        )
     return env

@@ -44,6 +44,7 @@ class PretrainResult:
     run_dir: Path
     perplexity: float  # of the saved policy, on held-out sequences
     tokens: int
+    finished: bool  # False: stopped by a signal; pretraining cannot be resumed
 
 
 def pretrain(
@@ -73,7 +74,7 @@ def pretrain(
         return perplexity(trainer.policy, windows)
 
     result = fit(trainer, "pretrain", "eval/perplexity", patience, train_step, evaluate, report)
-    return PretrainResult(result.run_dir, result.metric, trainer.global_step)
+    return PretrainResult(result.run_dir, result.metric, trainer.global_step, result.finished)
 
 
 def _train_step(trainer: Trainer, learning_rate: float, batch: TokenBatch, state: Tensor) -> float:
