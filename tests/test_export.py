@@ -64,8 +64,9 @@ def trained(tmp_path, env_id, policy="auto", envs=None, **more):
     [
         pytest.param("CartPole-v1", "mlp", {"normalize_obs": True}, ["obs (N, 4) float32"], ["action (N) int64"],
                      marks=pytest.mark.slow),
-        ("Pendulum-v1", "gru", {"action_bound": "tanh", "normalize_obs": True},
-         ["obs (N, 3) float32", "state (N, 16) float32", "starts (N) bool"], ["action (N, 1) float32", "next_state (N, 16) float32"]),
+        pytest.param("Pendulum-v1", "gru", {"action_bound": "tanh", "normalize_obs": True},
+         ["obs (N, 3) float32", "state (N, 16) float32", "starts (N) bool"], ["action (N, 1) float32", "next_state (N, 16) float32"],
+         marks=pytest.mark.slow),
         pytest.param("text/RandomWalks-v0", "gru", {},
          ["obs.token (N) int64", "obs.action_mask (N, 22) int8", "state (N, 16) float32", "starts (N) bool"],
          ["action (N) int64", "next_state (N, 16) float32"], marks=pytest.mark.slow),
