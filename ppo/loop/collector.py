@@ -223,7 +223,7 @@ def _columns(halves: list[Any]) -> dict[str, Any]:
     """Return the columns of half-rows by name, (T, N, …), tensors and NumPy arrays as they are."""
     names = halves[0]._fields if halves else ()
     columns = zip(names, zip(*halves, strict=True), strict=True)
-    return {name: torch.stack(x) if isinstance(x[0], Tensor) else np.stack(x) for name, x in columns}
+    return {name: torch.stack(x) if isinstance(x[0], Tensor) else np.array(x) for name, x in columns}
 
 
 def _check_finite(columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None) -> None:
