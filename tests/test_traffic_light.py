@@ -38,6 +38,7 @@ def test_q_learning_reaches_the_best_values():
     np.testing.assert_allclose(learn(1, 0.9), best_values(0.9), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_ppo_finds_the_best_policy_and_its_value(tmp_path):
     config = preset("TrafficLight-v0")[1].replace(
         {"runs_dir": str(tmp_path), "threads": 1, "compile": "off", "eval_episodes": 0}
