@@ -82,7 +82,7 @@ class Trainer:
         """
         for progress in self.iterations():
             report(progress)
-        return self.open_run()
+        return self.run_dir or self.open_run()
 
     def iterations(self) -> Iterator[Progress]:
         """Train, and yield after each iteration; in between, look at or change what you like.
@@ -164,7 +164,7 @@ class Trainer:
             evaluated: mean return of an evaluation; NaN without one.
             made_by: the command: train, pretrain or reward.
         """
-        folder = self.open_run() / "checkpoints"
+        folder = (self.run_dir or self.open_run()) / "checkpoints"
         folder.mkdir(exist_ok=True)
         self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN is never the best
         self.best_return = evaluated if best else self.best_return
