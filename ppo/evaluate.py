@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from ppo.envs import time_limit
 from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns, take
 from ppo.errors import UsageError
 from ppo.loop.collector import Collector
@@ -78,6 +79,7 @@ class Report:
     checkpoint: str
     deterministic: bool
     episodes: list[Episode]
+    max_steps: int  # after which an episode was cut
 
     @property
     def mean(self) -> float:
@@ -99,7 +101,7 @@ class Report:
                 f", {name} {self.metric(name):.3f}" for name in next((e.metrics for e in self.episodes if e.ended), ())
             )
             + (
-                f"; {endless} episodes did not end within {MAX_STEPS:,} steps and count with their return so far"
+                f"; {endless} episodes did not end within {self.max_steps:,} steps and count with their return so far"
                 if endless
                 else ""
             )
@@ -113,6 +115,7 @@ def evaluate(
     checkpoint: str = "latest",
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
+    max_steps: int = 0,
 ) -> Report:
     """Play episodes with a run's policy in new environments.
 
@@ -123,19 +126,23 @@ def evaluate(
         checkpoint: as in `load_policy`.
         seed: of the environments and of sampling.
         env_kwargs: keyword arguments of the environment, which override the run's.
+        max_steps: after which an episode is cut; 0: the environment's time limit, or 27,000.
 
     Raises:
         UsageError: see `load_policy`; or the policy was trained with other spaces than the environment has.
     """
     if episodes < 1:
         raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
+    if max_steps < 0:
+        raise UsageError(f"max_steps = {max_steps} is too small; choose at least 0")
     _check_seed(seed)
     player = load_policy(run, checkpoint)
     with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
         torch.manual_seed(seed)
-        played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic)
+        limit = max_steps or time_limit(envs) or MAX_STEPS
+        played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic, limit)
     overrides = "".join(f", {name} {value}" for name, value in (env_kwargs or {}).items())
-    return Report(player.config.env_id + overrides, checkpoint, deterministic, played)
+    return Report(player.config.env_id + overrides, checkpoint, deterministic, played, limit)
 
 
 def _check_seed(seed: int) -> None:

@@ -24,6 +24,7 @@ LOOP = [
     ["episodes", "rollout", "advantages", "losses", "optimizers", "reward_scaling"],
     ["collector", "learner", "reference"],
     ["play", "assemble"],
+    ["scalars"],
     ["trainer"],
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -67,16 +67,15 @@ def _column(run: Path, name: str) -> int:
     return (run / "progress.csv").read_text().splitlines()[0].split(",").index(name)
 
 
-def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path, monkeypatch):
+def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path):
     def late(*_: Any) -> None:
         raise TimeoutError("the evaluation does not come back")
 
-    monkeypatch.setattr("ppo.loop.play.MAX_STEPS", 100)
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(20)
     try:
-        run = trained(tmp_path, "probes:Endless-v0", eval_episodes=2)  # evaluates, too
-        report = evaluate(run, 3)
+        run = trained(tmp_path, "probes:Endless-v0", eval_episodes=2, eval_max_steps=100)  # evaluates, too
+        report = evaluate(run, 3, max_steps=100)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
@@ -90,6 +89,7 @@ def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path, monkeypatch):
     ("call", "sentence"),
     [
         (lambda run: evaluate(run, 0), "episodes = 0 is too few; choose at least 1"),
+        (lambda run: evaluate(run, max_steps=-1), "max_steps = -1 is too small; choose at least 0"),
         (lambda run: evaluate(run, checkpoint="best"), "has no checkpoint 'best'"),
         (lambda run: evaluate(run.parent), "is not a run folder"),
         (lambda run: load_policy(run, "iteration_000001"), "has no checkpoint 'iteration_000001'"),

@@ -1,12 +1,15 @@
 """A fold is a bijection that keeps time; every row knows its successor's value."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ppo.loop.rollout import Batch, Estimates, Rollout, Successors, fold
+from ppo.errors import NonFiniteError
+from ppo.loop.rollout import Batch, Estimates, Rollout, Successors, check_finite, fold
 
 sizes = st.integers(1, 5)
 checked = settings(max_examples=40, deadline=None, derandomize=True)
@@ -51,6 +54,22 @@ def test_fold_is_a_bijection_of_rows_that_keeps_time_order(length, pieces, envs)
         assert {row % envs for row in sequence} == {sequence[0] % envs}  # one environment
         assert [row // envs - sequence[0] // envs for row in sequence] == list(range(length))  # step after step
         assert sequence[0] // envs % length == 0  # cut where a sequence begins
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (math.nan, r"not finite \(nan\)"), (-math.inf, r"not finite \(-inf\)"),
+        (1e20, r"too large \(1e\+20, its square overflows float32\)"), (-2e19, r"too large \(-2e\+19"),
+    ],
+)  # fmt: skip
+def test_a_number_whose_square_is_not_finite_is_named_with_its_place(value, fault):
+    obs, rewards = torch.zeros(6, 2), torch.full((6,), 1.8e19)  # of 3 environments at steps 40 and 41
+    obs[4, 1] = value
+    columns = {"obs": (torch.arange(6), obs), "rewards": (torch.arange(6), rewards)}
+    with pytest.raises(NonFiniteError, match=rf"obs is {fault}.* in environment 1 at step 41, entry \[1\]"):
+        check_finite(columns, 3, 40, {})
+    check_finite({"rewards": columns["rewards"], "none": (torch.arange(0), torch.zeros(0, 2))}, 3, 40, {})
 
 
 def test_fold_keeps_the_dimensions_of_a_row():

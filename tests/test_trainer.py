@@ -7,6 +7,7 @@ import math
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ TASKS = {
         "scale_rewards": True,
     },
 }  # fmt: skip
-MEASURED = ("charts/SPS", "time/environment", "time/inference", "time/update")  # seconds, which no run repeats
+MEASURED = (
+    "charts/SPS",
+    "time/environment",
+    "time/inference",
+    "time/update",
+    "time/evaluation",
+)  # seconds, which no run repeats
 
 
 def config(folder: Path, **settings: Any) -> Config:
@@ -41,17 +48,22 @@ def config(folder: Path, **settings: Any) -> Config:
     return Config().replace(tiny | settings)
 
 
-def stop_during(trainer: Trainer, iteration: int) -> Trainer:
-    """Have Ctrl-C pressed while `iteration` collects."""
-    collect = trainer.collector.collect
+def train_and_stop(trainer: Trainer, iteration: int) -> Path:
+    """Train, and press Ctrl-C after `iteration`."""
+    return trainer.train(lambda p: signal.raise_signal(signal.SIGINT) if p.iteration == iteration else None)
 
-    def interrupted(num_steps: int, deterministic: bool = False) -> Any:
-        if trainer.iteration == iteration - 1 and not deterministic:  # which an evaluation is
+
+def interrupt(owner: Any, method: str, when: Callable[[], bool]) -> None:
+    """Have Ctrl-C pressed after a call of owner's method, if `when` is true then."""
+    original = getattr(owner, method)
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if when():
             signal.raise_signal(signal.SIGINT)
-        return collect(num_steps, deterministic)
+        return result
 
-    trainer.collector.collect = interrupted  # type: ignore[method-assign]
-    return trainer
+    setattr(owner, method, interrupted)
 
 
 def tensors(run: Path, name: str = "latest") -> dict[str, torch.Tensor]:
@@ -90,7 +102,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 def halves(request, tmp_path_factory):
     """Return (settings, folder, a run that Ctrl-C stopped at its checkpoint after 4 iterations, an unbroken run)."""
     folder, settings = tmp_path_factory.mktemp(request.param), TASKS[request.param]
-    stopped = stop_during(Trainer(config(folder / "stopped", **settings)), 4).train()
+    stopped = train_and_stop(Trainer(config(folder / "stopped", **settings)), 4)
     whole = Trainer(config(folder / "whole", **settings)).train()
     next_second()
     return folder, stopped, whole
@@ -110,7 +122,7 @@ def test_four_and_four_iterations_are_eight(halves):
 def test_what_a_killed_run_wrote_after_its_checkpoint_is_dropped(halves):
     folder, stopped, whole = halves
     run = shutil.copytree(stopped, folder / "killed" / stopped.name)
-    stop_during(Trainer.resume(run), 5).train()  # events and a row of iteration 5 ...
+    train_and_stop(Trainer.resume(run), 5)  # events and a row of iteration 5 ...
     shutil.copytree(stopped / "checkpoints", run / "checkpoints", dirs_exist_ok=True)  # ... but no checkpoint
     next_second()
     assert (len(rows(run)), len(scalars(run)["losses/entropy"])) == (5, 5)
@@ -118,11 +130,12 @@ def test_what_a_killed_run_wrote_after_its_checkpoint_is_dropped(halves):
     assert_same_run(run, whole)
 
 
-@pytest.mark.parametrize("iteration", [1, 3])
-def test_an_interrupt_within_an_iteration_is_resumed_after_that_iteration(tmp_path, iteration):
-    trainer = stop_during(Trainer(config(tmp_path)), iteration)
+@pytest.mark.parametrize(("step", "iteration"), [(5, 0), (16, 1), (32 + 5, 2)])
+def test_an_interrupt_while_collecting_drops_the_rollout(tmp_path, step, iteration):
+    trainer, steps = Trainer(config(tmp_path, eval_episodes=0)), itertools.count(1)
+    interrupt(trainer.envs, "step", lambda: next(steps) == step)
     run = trainer.train()
-    assert trainer.iteration == iteration
+    assert trainer.iteration == iteration  # after the last step of a rollout, the update hears of it
     resumed = Trainer.resume(run)
     assert (resumed.iteration, resumed.global_step) == (iteration, trainer.global_step)
     assert_same(resumed.policy.state_dict(), trainer.policy.state_dict())
@@ -134,9 +147,39 @@ def test_an_interrupt_within_an_iteration_is_resumed_after_that_iteration(tmp_pa
 @pytest.mark.parametrize("iteration", [1, 3])
 def test_an_interrupt_between_two_iterations_loses_none(tmp_path, iteration):
     trainer = Trainer(config(tmp_path))
-    run = trainer.train(lambda p: signal.raise_signal(signal.SIGINT) if p.iteration == iteration else None)
-    assert iteration <= trainer.iteration <= iteration + 1
+    run = train_and_stop(trainer, iteration)
+    assert iteration == trainer.iteration
     assert Trainer.resume(run).iteration == trainer.iteration
+
+
+def test_an_interrupt_while_learning_ends_the_update_after_the_optimizer_step(tmp_path):
+    trainer = Trainer(config(tmp_path, update_epochs=5, num_minibatches=4))
+    interrupt(trainer.learner, "_move", lambda: trainer.iteration == 1)
+    run = trainer.train()
+    moments = tensors(run)["optimizer.step"]
+    assert (trainer.iteration, moments.item(), rows(run)[1]["losses/epochs"]) == (2, 5 * 4 + 1, "1.0")
+    assert [row["iteration"] for row in rows(Trainer.resume(run).train())] == [str(i) for i in range(1, 9)]
+
+
+def test_an_interrupt_while_evaluating_ends_the_evaluation_and_keeps_the_iteration(tmp_path):
+    trainer = Trainer(config(tmp_path, env_id="probes:Endless-v0", eval_max_steps=10**6))
+    interrupt(trainer.envs, "step", lambda: trainer.iteration == 2)
+    run = trainer.train()
+    assert (trainer.iteration, rows(run)[1]["eval/episodic_return"]) == (2, "")
+    assert Trainer.resume(run).iteration == 2
+
+
+def test_an_evaluation_cuts_what_does_not_end_and_counts_it(tmp_path):
+    run = Trainer(config(tmp_path, env_id="probes:Endless-v0", eval_max_steps=20)).train()
+    last = rows(run)[-1]
+    assert (last["eval/unfinished"], last["eval/episodic_length"], last["charts/episodes"]) == ("2.0", "20.0", "0.0")
+
+
+def test_a_trainer_closes_the_environments_that_it_made_and_no_others(tmp_path):
+    own = make_envs("CartPole-v1", 2, "sync")
+    with Trainer(config(tmp_path, vectorization="sync")) as trainer, Trainer(config(tmp_path), own):
+        pass
+    assert (trainer.envs.closed, own.closed) == (True, False)
 
 
 def test_the_loop_step_by_step_is_the_loop(tmp_path):
@@ -166,14 +209,6 @@ def test_stop_ends_the_loop_with_a_checkpoint_and_break_leaves_the_last_one(tmp_
     assert before is signal.default_int_handler
 
 
-def test_a_stop_before_the_loop_begins_is_obeyed_after_one_iteration(tmp_path):
-    trainer = Trainer(config(tmp_path))
-    trainer.stop()
-    trainer.train()
-    assert trainer.iteration == 1
-    assert Trainer.resume(trainer.run_dir).train().is_dir()
-
-
 def test_two_loops_side_by_side_leave_the_signals_as_they_were(tmp_path):
     before = signal.getsignal(signal.SIGINT)
     first, second = (Trainer(config(tmp_path, exp_name=name)).iterations() for name in ("a", "b"))
@@ -185,7 +220,7 @@ def test_two_loops_side_by_side_leave_the_signals_as_they_were(tmp_path):
 
 def test_the_signals_have_their_usual_effect_after_training(tmp_path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    stop_during(Trainer(config(tmp_path)), 2).train()
+    train_and_stop(Trainer(config(tmp_path)), 2)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
@@ -282,10 +317,10 @@ def test_a_policy_trained_with_masks_from_the_info_asks_for_them(tmp_path):
 
 
 def test_an_error_of_an_evaluation_says_so(tmp_path, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise NonFiniteError("obs is not finite (nan) in environment 0 at step 1")
 
-    monkeypatch.setattr("ppo.loop.trainer.play", broken)
+    monkeypatch.setattr("ppo.loop.scalars.play", broken)
     with pytest.raises(NonFiniteError, match="while evaluating: obs"):
         Trainer(config(tmp_path)).train()
 
@@ -439,8 +474,9 @@ def test_a_reward_that_is_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_pa
     load_policy(trainer.run_dir).act(0)
 
 
-def test_a_loss_that_overflows_stops_the_run_and_leaves_its_minibatch(tmp_path):
+def test_a_loss_that_overflows_stops_the_run_and_leaves_its_minibatch(tmp_path, monkeypatch):
     trainer = faulty(tmp_path, "3e38")
+    monkeypatch.setattr("ppo.loop.rollout.LARGEST", math.inf)  # else the reward itself is refused
     with pytest.raises(NonFiniteError, match=r"value_loss is not finite .* in environment [01] at step 8 .*nonfinite"):
         trainer.train()
     assert trainer.run_dir is not None

@@ -110,6 +110,8 @@ class Eval:
     """Seed of the environments and of action sampling."""
     env_kwargs: EnvKwargs = field(default_factory=dict)
     """Override keyword arguments of the environment."""
+    max_steps: int = 0
+    """Steps after which an episode is cut. 0: the environment's time limit; without one, 27,000."""
     video: bool = False
     """Also film one episode into the run's videos/ (needs the video extra)."""
 
@@ -122,7 +124,7 @@ class Eval:
             "checkpoint": self.checkpoint,
             "seed": self.seed,
         }
-        report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, **options)
+        report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, max_steps=self.max_steps, **options)
         console.print(str(report), markup=False)
         if self.video:
             console.print(f"video: {film(self.run_dir, env_kwargs=self.env_kwargs, **options)}", markup=False)

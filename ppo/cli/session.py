@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import statistics
 import sys
 from pathlib import Path
 
@@ -36,14 +37,15 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         console.print(f"stopped at step {trainer.global_step:,}; continue with: {resume}", markup=False)
         return
     lines = [
-        ("time", time_split(trainer.seconds, trainer.parts.compiled.value, trainer.config.vectorization)),
+        ("time", time_split(reporter.seconds, trainer.parts.compiled.value, trainer.config.vectorization)),
         ("run folder", str(run_dir)),
         ("evaluate it", f"{_command('ppo')} eval {folder}"),
         ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
     ]
     if episodes := trainer.config.eval_episodes:
         best = f"best of the run {trainer.best_return:.1f}"
-        text = f"return {trainer.last_evaluation:.1f} over {episodes} deterministic episodes ({best})"
+        last = statistics.fmean(episode.episode_return for episode in trainer.evaluation)
+        text = f"return {last:.1f} over {episodes} deterministic episodes ({best})"
         lines.insert(0, ("evaluation", text))
     print_lines(console, lines)
 

@@ -39,6 +39,7 @@ class Reporter:
     def __init__(self, console: Console, first_step: int = 0) -> None:
         self.console, self.first_step, self.start, self.tenths = console, first_step, time.monotonic(), 0
         self.latest: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}  # so far, by part of the loop
         self.notes: set[str] = set()  # printed already
         self.bar = Bar(
             TextColumn("{task.fields[done]}"), BarColumn(None), TextColumn("{task.fields[text]}"),
@@ -59,6 +60,10 @@ class Reporter:
             self.notes.add(note)
             self.console.print(f"         note  {note}", markup=False)
         self.latest |= {name: value for name, value in progress.row.items() if not math.isnan(value)}
+        for tag, value in progress.row.items():
+            if tag.startswith("time/"):
+                name = tag.removeprefix("time/")
+                self.seconds[name] = self.seconds.get(name, 0.0) + value
         speed = (progress.global_step - self.first_step) / (time.monotonic() - self.start)
         done = f"{progress.global_step:,}/{progress.total_timesteps:,}"
         parts = [f"{name} {self.latest[tag]:{fmt}}" for name, (tag, fmt) in FIELDS.items() if tag in self.latest]
@@ -78,7 +83,7 @@ def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) ->
     """Return the share of each part in a run's time and, if one part dominates, how to speed it up.
 
     Args:
-        seconds: of environment, inference, update and, if the run has one, reference.
+        seconds: of environment, inference, update, evaluation and, if the run has one, reference.
         compiled: whether the policy and the optimizer step were compiled.
         vectorization: as in `Config`.
     """
@@ -94,6 +99,7 @@ def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) ->
         "inference": f"{compiling}more --num-envs with fewer --num-steps",
         "update": f"{compiling}fewer --update-epochs, fewer --num-minibatches",
         "reference": "a smaller reference policy",
+        "evaluation": "fewer --eval-episodes, a lower --eval-max-steps, a higher --checkpoint-every",
     }
     return f"{parts}; to speed it up: {hints[largest]}"
 

@@ -147,6 +147,9 @@ class Config:
     """Keep every checkpoint, named by its iteration, not only the latest and the best."""
     eval_episodes: int = setting(10, "run", low=0)
     """Episodes of the evaluation at a checkpoint (deterministic policy). 0: no evaluations."""
+    eval_max_steps: int = setting(0, "run", low=0)
+    """Steps after which an evaluation cuts an episode. 0: the environment's time limit; without one, the run's steps of one
+    environment, from 1,000 to 27,000."""
 
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = setting("auto", "machine")
     """How environments are vectorised. auto: the environment's own vector entry point if it has one, otherwise sync or

@@ -156,6 +156,15 @@ def gather(final: Any, index: np.ndarray, space: Any) -> Any:
     return concatenate(space, [final[n] for n in index], create_empty_array(space, len(index)))  # type: ignore[arg-type]
 
 
+def to_torch(actions: Any, device: torch.device) -> Any:
+    """Return actions of any structure as tensors."""
+    if isinstance(actions, dict):
+        return {key: to_torch(part, device) for key, part in actions.items()}
+    if isinstance(actions, tuple):
+        return tuple(to_torch(part, device) for part in actions)
+    return torch.as_tensor(actions, device=device)
+
+
 def flat_mask(mask: Any) -> np.ndarray:
     """Return an action mask, one array or a tuple with one array per part, as one flat array of int8."""
     columns = mask if isinstance(mask, tuple | list) else [mask]

@@ -1,5 +1,7 @@
 """Assembling: settings and environments become the parts that the loop works with."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,20 @@ class Parts:
     learner: Learner
     reference: Reference | None
 
+    def close(self) -> None:
+        """Close the environments unless they are the caller's."""
+        if not self.own_envs:
+            self.envs.close()
+
+    @contextlib.contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Close the environments if the block raises an error."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient."""
         policy = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}
@@ -73,12 +89,20 @@ def assemble(config: Config, envs: VectorEnv | None = None) -> Parts:
     config.validate()
     if envs is None:
         envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs, config.group_size)
-    envs = check_envs(envs, config.group_size)
-    single = envs.single_observation_space, envs.single_action_space
-    policy_name = resolve_policy(config.policy, envs)
+    with contextlib.ExitStack() as on_error:
+        if not own_envs:
+            on_error.callback(envs.close)
+        parts = _assemble(config, check_envs(envs, config.group_size), own_envs)
+        on_error.pop_all()
+    return parts
+
+
+def _assemble(config: Config, envs: VectorEnv, own_envs: bool) -> Parts:
+    policy_name, spaces = resolve_policy(config.policy, envs), spaces_of(envs)
+    torch.set_num_threads(1)  # the rounding of orthogonal weights depends on the number
     seed_everything(config.seed)
+    single = envs.single_observation_space, envs.single_action_space
     policy = build_policy(policy_name, *single, config.policy_options())
-    spaces = spaces_of(envs)
     device = resolve_device(config.device, policy)
     flat = FlatPolicy(policy.to(device.value), config.precision)
     length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ppo.envs import autoreset_mode
 from ppo.envs.infos import episode_metrics, valid
-from ppo.envs.spaces import Packer, gather, leaf_values, mask_columns
+from ppo.envs.spaces import Packer, gather, leaf_values, mask_columns, to_torch
 from ppo.errors import UsageError
 from ppo.loop.episodes import Episode, Tally
 from ppo.loop.rollout import Rollout, Successors, check_finite
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
+from ppo.machine.process import Stop, Stopped, never
 
 
 def act(policy: FlatPolicy, obs: Tensor, state: Tensor, starts: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
@@ -108,14 +109,16 @@ class Collector:
         self.step = 0
 
     @torch.no_grad()
-    def collect(self, num_steps: int, deterministic: bool = False) -> tuple[Rollout, list[Episode]]:
+    def collect(self, num_steps: int, deterministic: bool = False, stop: Stop = never) -> tuple[Rollout, list[Episode]]:
         """Return the rollout (T, N) of T steps and the episodes that ended in it.
 
         Args:
             num_steps: T.
             deterministic: take the mode of the distribution instead of a sample.
+            stop: asked before each step.
 
         Raises:
+            Stopped: `stop` returned True. The environments stand in the middle of the rollout; `reset` begins anew.
             NonFiniteError: an observation, reward, value or log-probability is NaN or infinite.
             UsageError: an action mask allows nothing.
         """
@@ -125,12 +128,12 @@ class Collector:
         compiling = time.perf_counter()
         act = self.act.bind(*(x.clone() for x in (self.now.obs, self.state, starts, noise[0])))
         begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
-        states: list[Tensor] = []
-        decisions: list[Decision] = []
-        outcomes: list[Outcome] = []
+        states, decisions, outcomes = list[Tensor](), list[Decision](), list[Outcome]()
         cuts: list[tuple[np.ndarray, Tensor, Tensor]] = []  # rows, their successors' observations and states
         try:
             for t in range(num_steps):
+                if stop():
+                    raise Stopped
                 self._check_mask()
                 if t % self.seq_len == 0:
                     states.append(self.state)
@@ -179,7 +182,7 @@ class Collector:
         """Step the environments -> the outcome, where they stand now, and which episodes were cut."""
         begin, n = time.perf_counter(), self.envs.num_envs
         raw = self.head.to_env(actions)
-        obs, *answer, infos = self.envs.step(_to_torch(raw, self.action_device) if self.action_device else raw)
+        obs, *answer, infos = self.envs.step(to_torch(raw, self.action_device) if self.action_device else raw)
         self.env_seconds += time.perf_counter() - begin
         self.step += 1
         if self.action_device is not None:
@@ -236,12 +239,3 @@ def _check_finite(columns: dict[str, Any], num_envs: int, first_step: int, after
         numbers["next_values"] = after.rows, columns["next_values"].flatten()[after.rows]
     tensors = {name: x for name, x in columns.items() if isinstance(x, Tensor)}
     check_finite(numbers, num_envs, first_step, tensors)
-
-
-def _to_torch(actions: Any, device: torch.device) -> Any:
-    """Turn actions of any structure into tensors."""
-    if isinstance(actions, dict):
-        return {key: _to_torch(part, device) for key, part in actions.items()}
-    if isinstance(actions, tuple):
-        return tuple(_to_torch(part, device) for part in actions)
-    return torch.as_tensor(actions, device=device)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +17,17 @@ from ppo.loop.reward_scaling import RewardScaler
 from ppo.loop.rollout import Batch, Estimates, Rollout
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
+from ppo.machine.process import Stop, never
 
 COLUMNS = (*STATS, "offender", "grad_norm")  # of an optimizer step's statistics
+
+
+class Step(NamedTuple):
+    """An optimizer step that was taken."""
+
+    batch: Batch
+    sequences: Tensor  # (B',) of its minibatch
+    stats: Tensor  # in the order of COLUMNS
 
 
 class Learner:
@@ -39,12 +49,13 @@ class Learner:
         self.seconds = 0.0  # of the last update
         self.scaler = RewardScaler(config.gamma, config.num_envs) if config.scale_rewards else None
 
-    def update(self, rollout: Rollout, progress: float) -> dict[str, float]:
+    def update(self, rollout: Rollout, progress: float, stop: Stop = never) -> dict[str, float]:
         """Train on a rollout.
 
         Args:
             rollout: (T, N), on the policy's device.
             progress: fraction of the budget spent, for annealing.
+            stop: asked after each optimizer step; True ends the update there.
 
         Returns:
             Means over the minibatches of the last epoch, and the explained variance before the first epoch.
@@ -65,18 +76,20 @@ class Learner:
         compiling = time.perf_counter()
         step = self.step.bind(*batch, torch.arange(size, device=batch.rows.device), *state)
         begin += time.perf_counter() - compiling
-        epochs: list[Tensor] = []  # (num_minibatches, statistics) each
-        steps: list[tuple[Batch, Tensor]] = []  # the batch and the sequences of each optimizer step
+        epochs: list[list[Step]] = []
         for epoch in range(config.update_epochs):
             if epoch and config.recompute_advantages:
                 batch = batch.with_estimates(self._estimates(rollout.with_values(self.policy.forward), rewards))
-            order = torch.randperm(batch.num_sequences, device=batch.valid.device).split(size)
-            epochs.append(torch.stack([step(*batch, index, *state)[0] for index in order]))
-            steps += [(batch, index) for index in order]
-            if config.target_kl and epochs[-1].mean(0)[STATS.index("approx_kl")] > config.target_kl:
+            epochs.append([])
+            for index in torch.randperm(batch.num_sequences, device=batch.valid.device).split(size):
+                epochs[-1].append(Step(batch, index, step(*batch, index, *state)[0]))
+                if stop():
+                    break
+            means = torch.stack([taken.stats for taken in epochs[-1]]).mean(0)
+            if stop() or (config.target_kl and means[STATS.index("approx_kl")] > config.target_kl):
                 break
-        self._check(torch.cat(epochs), steps)
-        stats = dict(zip(COLUMNS, epochs[-1].mean(0).tolist(), strict=True))
+        self._check([taken for epoch_steps in epochs for taken in epoch_steps])
+        stats = dict(zip(COLUMNS, means.tolist(), strict=True))
         del stats["offender"]  # a row's index, for `_check`
         self.seconds = time.perf_counter() - begin
         return stats | {
@@ -138,13 +151,14 @@ class Learner:
             weights = group_relative(rewards, terminated | truncated, config.group_size).to(weights)
         return Estimates(rollout.values, weights, returns)
 
-    def _check(self, stats: Tensor, steps: list[tuple[Batch, Tensor]]) -> None:
+    def _check(self, steps: list[Step]) -> None:
         """Find the first optimizer step whose statistics are not finite; once an iteration, to avoid round trips."""
+        stats = torch.stack([taken.stats for taken in steps])  # (optimizer steps, statistics)
         bad = (~torch.isfinite(stats)).nonzero()
         if len(bad) == 0:
             return
         number, column = bad[0].tolist()
-        batch, index = steps[number]
+        batch, index, _ = steps[number]
         minibatch, row = batch.select(index), int(stats[number, COLUMNS.index("offender")])
         where = "in its gradient alone"
         if row >= 0:

@@ -2,23 +2,38 @@
 
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
+from ppo.machine.process import Stop, never
 
 MAX_STEPS = 27_000  # the longest usual episode: 108,000 frames of Atari
 
 
-def play(collector: Collector, episodes: int, seed: int, deterministic: bool = True) -> list[Episode]:
+def play(
+    collector: Collector, episodes: int, seed: int, deterministic: bool = True, max_steps: int = MAX_STEPS,
+    stop: Stop = never,
+) -> list[Episode]:  # fmt: skip
     """Play whole episodes from a reset and return them.
 
     Every environment plays an equal share; taking the first episodes to finish would over-count short ones. Any remainder is
     spread evenly, because neighbouring environments may share a prompt. If an environment does not end an episode within
-    MAX_STEPS, playing stops, and episodes under way count as they stand.
+    `max_steps`, playing stops, and episodes under way count as they stand.
+
+    Args:
+        collector: steps the environments.
+        episodes: to play.
+        seed: of the environments.
+        deterministic: take the mode of the distribution instead of a sample.
+        max_steps: of one episode.
+        stop: asked before each step.
+
+    Raises:
+        Stopped: `stop` returned True.
     """
     size = collector.envs.num_envs
     shares = {n: (n + 1) * episodes // size - n * episodes // size for n in range(size)}
     collector.reset(seed)
     tally, played = collector.tally, {n: list[Episode]() for n in shares}
-    while any(len(played[n]) < shares[n] and tally.lengths[n] < MAX_STEPS for n in shares):
-        for episode in collector.collect(32, deterministic)[1]:
+    while any(len(played[n]) < shares[n] and tally.lengths[n] < max_steps for n in shares):
+        for episode in collector.collect(min(32, max_steps), deterministic, stop)[1]:
             if len(played[episode.env]) < shares[episode.env]:
                 played[episode.env].append(episode)
     for n, own in played.items():

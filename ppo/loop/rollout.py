@@ -1,5 +1,6 @@
 """The rollout: T steps of N environments, and its fold into sequences for training."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ppo.errors import NonFiniteError
+
+LARGEST = math.sqrt(torch.finfo(torch.float32).max)  # 1.8e19: losses and statistics square what they get
 
 
 def fold(x: Tensor, length: int) -> Tensor:
@@ -117,10 +120,14 @@ class Batch(NamedTuple):
         return Batch(states=states[index], **{name: x.index_select(1, index) for name, x in columns.items()})
 
 
+def _usable(x: Tensor) -> Tensor:
+    return x.abs() <= LARGEST  # False for NaN
+
+
 def check_finite(
     columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first_step: int, rollout: dict[str, Tensor]
 ) -> None:
-    """Raise NonFiniteError for the earliest number that is not finite.
+    """Raise NonFiniteError for the earliest number that is NaN, infinite, or so large that its square is.
 
     Args:
         columns: (rows, numbers) by name: flat indices t · N + n, (M,) int64, and what belongs to them, (M, …). Of several
@@ -132,8 +139,8 @@ def check_finite(
     numbers = {name: (rows, x) for name, (rows, x) in columns.items() if x.is_floating_point()}
     first: dict[str, int] = {}  # the place in the column
     for name, (rows, x) in numbers.items():
-        if not x.isfinite().all():
-            broken = (~x.isfinite()).flatten(1).any(1) if x.dim() > 1 else ~x.isfinite()
+        if x.numel() and not (x.amin() >= -LARGEST and x.amax() <= LARGEST):
+            broken = ~_usable(x).flatten(1).all(1) if x.dim() > 1 else ~_usable(x)
             places = broken.nonzero().flatten()
             first[name] = int(places[rows[places].argmin()])
     if not first:
@@ -141,7 +148,8 @@ def check_finite(
     name = min(first, key=lambda name: int(numbers[name][0][first[name]]) // num_envs)
     rows, x = numbers[name]
     step, env = divmod(int(rows[first[name]]), num_envs)
-    entry = (~x[first[name]].isfinite()).nonzero()[0].tolist()
+    entry = (~_usable(x[first[name]])).nonzero()[0].tolist()
     value, where = x[first[name]][tuple(entry)].item(), f", entry {entry}" if entry else ""
-    message = f"{name} is not finite ({value}) in environment {env} at step {first_step + step}{where}"
+    fault = f"too large ({value:g}, its square overflows float32)" if math.isfinite(value) else f"not finite ({value})"
+    message = f"{name} is {fault} in environment {env} at step {first_step + step}{where}"
     raise NonFiniteError(message, rollout)

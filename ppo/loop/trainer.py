@@ -16,12 +16,12 @@ from gymnasium.vector import VectorEnv
 from ppo.config import Config
 from ppo.envs import lines_of, time_limit
 from ppo.envs.text_env import text_env
-from ppo.errors import NonFiniteError, UsageError
+from ppo.errors import UsageError
 from ppo.loop.assemble import assemble
-from ppo.loop.episodes import Episode, averages
-from ppo.loop.play import play
-from ppo.loop.rollout import Rollout
-from ppo.machine.process import seed_everything, stop_signals
+from ppo.loop.episodes import Episode
+from ppo.loop.play import MAX_STEPS
+from ppo.loop.scalars import evaluate, scalars
+from ppo.machine.process import Stop, Stopped, seed_everything, stop_signals
 from ppo.run.checkpoint import checkpoint_path, forensics, load_exactly, read_checkpoint, write_checkpoint
 from ppo.run.files import new_folder, write_atomically
 from ppo.run.load import load_for
@@ -32,7 +32,7 @@ EVALUATION_SEED = 1_000_003  # added to the run's seed, so that no training epis
 
 
 class Trainer:
-    """Train a policy as `config` says.
+    """Train a policy as `config` says. As a context manager it closes its environments at the end.
 
     Args:
         config: the settings; `ppo.config.presets.preset` returns those of an environment.
@@ -48,15 +48,16 @@ class Trainer:
         self.config, self.envs, self.policy = self.parts.config, self.parts.envs, self.parts.policy
         self.collector, self.learner, self.reference = self.parts.collector, self.parts.learner, self.parts.reference
         self.iteration, self.global_step = 0, 0
-        self.best_return, self.last_evaluation = -math.inf, math.nan
+        self.best_return = -math.inf
+        self.evaluation: list[Episode] = []  # the latest
         self.run_dir: Path | None = None
-        self.seconds: dict[str, float] = {}  # of `train`, by part of the loop
         self.stopped = False
-        if checkpoint is not None:
-            self._restore(checkpoint)
-        elif config.init_from:
-            saved = load_for("init_from", config.init_from, self.parts.spaces)
-            load_exactly(self.policy, saved.policy.state_dict(), "", Path(config.init_from))
+        with self.parts.closed_on_error():
+            if checkpoint is not None:
+                self._restore(checkpoint)
+            elif config.init_from:
+                saved = load_for("init_from", config.init_from, self.parts.spaces)
+                load_exactly(self.policy, saved.policy.state_dict(), "", Path(config.init_from))
 
     @property
     def checkpoint_every(self) -> int:
@@ -94,28 +95,39 @@ class Trainer:
             raise UsageError(f"{self.config.env_id} has no reward to learn from; set one with --env-kwargs reward …")
         run_dir = self.open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
+        self.stopped, due = False, self.finished
         with contextlib.closing(logger), forensics(run_dir), stop_signals() as signal:
             self._begin_segment()
-            while not self.finished:
-                rollout, episodes = self.collector.collect(self.config.num_steps)
-                penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
-                stats = self.learner.update(penalized, self.global_step / self.config.total_timesteps)
-                self.policy.update_statistics(rollout.obs, rollout.valid)
-                self.iteration += 1
-                self.global_step += int(rollout.valid.sum())
+            with contextlib.suppress(Stopped):
+                while not (self.finished or self.stopped):
+                    rollout, episodes = self.collector.collect(self.config.num_steps, stop=signal.is_set)
+                    penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
+                    stats = self.learner.update(
+                        penalized, self.global_step / self.config.total_timesteps, signal.is_set
+                    )
+                    self.policy.update_statistics(rollout.obs, rollout.valid)
+                    self.iteration += 1
+                    self.global_step += int(rollout.valid.sum())
 
-                due = self.iteration % self.checkpoint_every == 0 or self.finished
-                self._check_decisions(due)
-                row = self._row(rollout, episodes, stats) | kl | self._evaluate(due)
-                logger.write(row, self.iteration, self.global_step)
-                if due:
-                    self._end_segment(logger, row["eval/episodic_return"])
-                yield Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes())
-                if signal.is_set() or self.stopped:
-                    self.stopped = False
-                    if not due:
-                        self._end_segment(logger, math.nan)
-                    return
+                    due = self.iteration % self.checkpoint_every == 0 or self.finished
+                    self._check_decisions(due)
+                    row = scalars(self.parts, rollout, episodes, stats) | kl | self._evaluate(due, signal.is_set)
+                    logger.write(row, self.iteration, self.global_step)
+                    if due:
+                        self._end_segment(logger, row["eval/episodic_return"])
+                    yield Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes())
+            if not due:
+                self._end_segment(logger, math.nan)
+
+    def close(self) -> None:
+        """Close the environments, with their worker processes; not a VectorEnv of the caller's."""
+        self.parts.close()
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def stop(self) -> None:
         """End `iterations` after the one under way, with a checkpoint."""
@@ -163,10 +175,13 @@ class Trainer:
             finished: the run has spent its budget; if not, it can be resumed.
             evaluated: mean return of an evaluation; NaN without one.
             made_by: the command: train, pretrain or reward.
+
+        Raises:
+            NonFiniteError: a weight, moment or statistic is not finite; the checkpoints stay as they are.
         """
         folder = (self.run_dir or self.open_run()) / "checkpoints"
         folder.mkdir(exist_ok=True)
-        self.last_evaluation, best = evaluated, evaluated > self.best_return  # NaN is never the best
+        best = evaluated > self.best_return  # NaN is never the best
         self.best_return = evaluated if best else self.best_return
         meta = {
             "config": self.config.to_json(),
@@ -220,28 +235,12 @@ class Trainer:
         parts = {"policy": self.collector.act, "optimizer step": self.learner.step}
         return tuple(f"the {name} is not compiled: {part.reason}" for name, part in parts.items() if part.reason)
 
-    def _row(self, rollout: Rollout, episodes: list[Episode], stats: dict[str, float]) -> dict[str, float]:
-        """Return an iteration's scalars by their TensorBoard tags; NaN if there was nothing to measure."""
-        clipped = self.policy.head.clipped_fraction(rollout.actions[rollout.valid])
-        inference = self.collector.seconds - self.collector.env_seconds
-        split = {"environment": self.collector.env_seconds, "inference": inference, "update": self.learner.seconds}
-        split |= {"reference": self.reference.seconds} if self.reference else {}
-        self.seconds = {name: self.seconds.get(name, 0.0) + value for name, value in split.items()}
-        return {
-            **averages(episodes, self.collector.metrics, "charts", "episode"),
-            "charts/episodes": float(len(episodes)),
-            "charts/SPS": float(rollout.valid.sum()) / sum(split.values()),
-            "charts/learning_rate": stats.pop("learning_rate"),
-            "charts/clipped_actions": math.nan if clipped is None else float(clipped),
-            **{f"losses/{name}": value for name, value in stats.items()},
-            **{f"time/{name}": value for name, value in split.items()},
-        }
-
-    def _evaluate(self, due: bool) -> dict[str, float]:
-        """Play deterministic episodes in the training environments, which begin anew after a checkpoint anyway."""
-        played = self.config.eval_episodes if due else 0
-        try:
-            episodes = play(self.collector, played, self.config.seed + EVALUATION_SEED) if played else []
-        except NonFiniteError as error:
-            raise NonFiniteError(f"while evaluating: {error}", error.tensors) from error
-        return averages(episodes, self.collector.metrics, "eval", "eval")
+    def _evaluate(self, due: bool, stop: Stop) -> dict[str, float]:
+        """Evaluate if a checkpoint is due, and return the scalars."""
+        config = self.config
+        by_budget = min(max(config.total_timesteps // config.num_envs, 1000), MAX_STEPS)
+        limit = config.eval_max_steps or time_limit(self.envs) or by_budget
+        episodes = config.eval_episodes if due else 0
+        played, row = evaluate(self.parts, episodes, config.seed + EVALUATION_SEED, limit, stop)
+        self.evaluation = played or self.evaluation
+        return row

@@ -6,7 +6,7 @@ import random
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -76,6 +76,18 @@ def resolve_threads(threads: int | str, work: int) -> Choice[int]:
     number = max(1, min(available, work // WORK_PER_THREAD))
     few = f"a minibatch is too small to use more of the {available} cores"
     return Choice(number, few if number < available else "all cores")
+
+
+Stop = Callable[[], bool]  # asks whether the process was told to stop
+
+
+def never() -> bool:
+    """Return False: there is nothing to stop for."""
+    return False
+
+
+class Stopped(BaseException):
+    """The process was told to stop, so a rollout or an evaluation was abandoned. Not an error, so not an Exception."""
 
 
 _stops: list[threading.Event] = []  # of the runs under way

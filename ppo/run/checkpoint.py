@@ -28,7 +28,11 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any
 
     Raises:
         UsageError: the folder cannot be written or the disk is full; a checkpoint already at `path` is untouched.
+        NonFiniteError: a tensor is not finite; likewise.
     """
+    for name, x in tensors.items():
+        if not x.isfinite().all():
+            raise NonFiniteError(f"{name} is not finite, so it was not saved", tensors)
     stored = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
     text = json.dumps({"schema": SCHEMA, **meta})
     write_atomically(path, save(stored, metadata={"ppo": text, "sha256": _digest(stored, text)}))

@@ -1,0 +1,40 @@
+"""The scalars of an iteration: every measurement has its tag, and what was not measured is NaN."""
+
+import math
+
+import pytest
+import torch
+
+from ppo import Config
+from ppo.loop.assemble import assemble
+from ppo.loop.scalars import evaluate, scalars
+
+SMALL = {"num_envs": 2, "num_steps": 8, "total_timesteps": 64, "hidden_sizes": [4], "num_minibatches": 2}
+
+
+def test_an_iteration_is_measured_and_timed():
+    parts = assemble(Config().replace(SMALL | {"env_id": "Pendulum-v1"}))
+    parts.collector.reset(0)
+    rollout, episodes = parts.collector.collect(8)
+    row = scalars(parts, rollout, episodes, parts.learner.update(rollout, 0.5))
+    assert math.isnan(row["charts/episodic_return"])  # no episode of 200 steps ended
+    assert (row["charts/episodes"], row["charts/learning_rate"]) == (0.0, 0.5 * parts.config.learning_rate)
+    seconds = {tag: value for tag, value in row.items() if tag.startswith("time/")}
+    assert set(seconds) == {"time/environment", "time/inference", "time/update"}
+    assert all(value > 0 for value in seconds.values())
+    assert row["charts/SPS"] * sum(seconds.values()) == pytest.approx(16)
+    outside = (rollout.actions.abs() > 1).float().mean()  # of the head's range, which the bounds ±2 are mapped to
+    torch.testing.assert_close(torch.tensor(row["charts/clipped_actions"]), outside)
+
+
+def test_an_evaluation_is_counted_and_timed_and_may_be_abandoned():
+    parts = assemble(Config().replace(SMALL | {"env_id": "CartPole-v1"}))
+    played, row = evaluate(parts, 4, 7, 3, lambda: False)  # each of two environments gives up on its first episode
+    assert [episode.length for episode in played] == [3, 3]
+    assert (row["eval/episodic_length"], row["eval/unfinished"]) == (3.0, 2.0)
+    assert row["time/evaluation"] > 0
+    for episodes, stop in ((0, False), (4, True)):
+        played, row = evaluate(parts, episodes, 7, 3, lambda stop=stop: stop)
+        assert played == []
+        assert math.isnan(row["eval/episodic_return"])
+        assert math.isnan(row["eval/unfinished"])
