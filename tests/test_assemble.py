@@ -1,5 +1,9 @@
 """Assembling: what a run is made of follows from its settings."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from gymnasium.vector import SyncVectorEnv
@@ -18,6 +22,55 @@ def test_the_seed_decides_the_weights():
     first, again, other = (assemble(Config().replace(SMALL | {"seed": seed})) for seed in (1, 1, 2))
     assert torch.equal(weights(first), weights(again))
     assert not torch.equal(weights(first), weights(other))
+
+
+@pytest.fixture
+def threads():
+    """Restore the number of torch's threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_weights_do_not_depend_on_the_number_of_threads_before(threads):
+    results = []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        results.append(weights(assemble(Config().replace(SMALL | {"hidden_sizes": [512, 512], "threads": 1}))))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+WEIGHTS = """
+import hashlib
+from ppo import Config
+from ppo.loop.assemble import assemble
+parts = assemble(Config().replace({"threads": 1, "hidden_sizes": [512, 512]}))
+print(hashlib.sha256(b"".join(x.numpy().tobytes() for x in parts.policy.state_dict().values())).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_weights_do_not_depend_on_omp_num_threads():
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", WEIGHTS],
+            env=os.environ | {"OMP_NUM_THREADS": number},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for number in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_a_refusal_closes_the_environments_that_were_made(monkeypatch):
+    closed = []
+    monkeypatch.setattr("gymnasium.vector.SyncVectorEnv.close", lambda self, **_: closed.append(self))
+    settings = SMALL | {"vectorization": "sync", "policy": "cnn"}
+    with pytest.raises(UsageError, match="cnn policy needs an image"):
+        assemble(Config().replace(settings))
+    assert len(closed) == 1
 
 
 def test_the_callers_envs_set_their_number_and_id():
