@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ppo import Config, Trainer, UsageError, load_policy
+from ppo import Config, NonFiniteError, Trainer, UsageError, load_policy
 from ppo.run.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
 
 TENSORS = {"policy.weight": torch.arange(6.0).reshape(2, 3), "policy.count": torch.tensor(7, dtype=torch.float64)}
@@ -53,6 +53,13 @@ def test_an_older_checkpoint_is_replaced_and_nothing_else_stays(path):
     write_checkpoint(path, {"policy.weight": torch.zeros(1)}, META | {"iteration": 4})
     assert read_checkpoint(path)[1]["iteration"] == 4
     assert [found.name for found in path.parent.iterdir()] == ["latest.safetensors"]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_never_written_over_a_good_checkpoint(path, value):
+    with pytest.raises(NonFiniteError, match="policy.weight is not finite, so it was not saved"):
+        write_checkpoint(path, TENSORS | {"policy.weight": torch.tensor([1.0, value])}, META)
+    assert read_checkpoint(path)[1]["iteration"] == 3
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, -57, -56, -8, -1])

@@ -120,6 +120,19 @@ def test_a_row_that_a_kill_cut_short_is_dropped(tmp_path):
     ]
 
 
+def test_a_row_with_new_names_adds_columns(tmp_path):
+    with contextlib.closing(Logger(tmp_path, {})) as logger:
+        logger.write({"a": 1.0}, 1, 10)
+        logger.write({"a": 2.0, "b": 3.0}, 2, 20)
+        logger.write({"b": 4.0}, 3, 30)
+    assert (tmp_path / "progress.csv").read_text().split() == [
+        "iteration,global_step,a,b",
+        "1,10,1.0,",
+        "2,20,2.0,3.0",
+        "3,30,,4.0",
+    ]
+
+
 def test_a_table_that_a_power_cut_emptied_is_begun_anew(tmp_path):
     (tmp_path / "progress.csv").touch()
     log(tmp_path, range(1, 3))

@@ -465,9 +465,13 @@ def faulty(folder: Path, reward: str) -> Trainer:
     return Trainer(config(folder, env_id="probes:Faulty-v0", env_kwargs=kwargs, eval_episodes=0, vectorization="sync"))
 
 
-def test_a_reward_that_is_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
-    trainer = faulty(tmp_path, "nan")
-    with pytest.raises(NonFiniteError, match=r"^rewards is not finite \(nan\) in environment 0 at step 8; .*nonfinite"):
+@pytest.mark.parametrize(
+    ("reward", "fault"),
+    [("nan", r"not finite \(nan\)"), ("1e38", r"too large \(1e\+38, .*"), ("1e39", r"not finite \(inf\)")],
+)
+def test_a_reward_that_cannot_be_used_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, reward, fault):
+    trainer = faulty(tmp_path, reward)
+    with pytest.raises(NonFiniteError, match=rf"^rewards is {fault} in environment 0 at step 8; .*nonfinite"):
         trainer.train()
     assert trainer.run_dir is not None
     assert read_checkpoint(trainer.run_dir / "checkpoints" / "latest.safetensors")[1]["iteration"] == 2

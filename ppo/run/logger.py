@@ -42,13 +42,16 @@ class Logger:
                 self._add(summary)
 
     def write(self, row: dict[str, float], iteration: int, global_step: int) -> None:
-        """Write one row; every row of a run has the same names, which are TensorBoard's tags.
+        """Write one row; its names are TensorBoard's tags.
 
         Raises:
             UsageError: the disk is full, or the folder can no longer be written.
         """
         cells = {name: "" if math.isnan(value) else repr(value) for name, value in row.items()}
         cells |= {"iteration": str(iteration), "global_step": str(global_step)}
+        new = [name for name in cells if name not in self.names]
+        if self.names and new:  # the run began with another version, or without a setting that adds a column
+            self.names = _add_columns(self.path, new)
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 if not self.names:
@@ -96,6 +99,16 @@ def _keep_rows(path: Path, iteration: int) -> list[str]:
     csv.writer(rest).writerows([header] + [row for row in rows if len(row) == len(header) and int(row[0]) <= iteration])
     write_atomically(path, rest.getvalue().encode())
     return header
+
+
+def _add_columns(path: Path, names: list[str]) -> list[str]:
+    """Add empty columns to the file at path, and return the names of all columns."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([header + names] + [row + [""] * len(names) for row in rows])
+    write_atomically(path, table.getvalue().encode())
+    return header + names
 
 
 @dataclass(frozen=True)
