@@ -57,7 +57,7 @@ def test_an_older_checkpoint_is_replaced_and_nothing_else_stays(path):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_what_is_not_finite_is_never_written_over_a_good_checkpoint(path, value):
-    with pytest.raises(NonFiniteError, match="policy.weight is not finite, so it was not saved"):
+    with pytest.raises(NonFiniteError, match=r"policy\.weight is not finite, so it was not saved"):
         write_checkpoint(path, TENSORS | {"policy.weight": torch.tensor([1.0, value])}, META)
     assert read_checkpoint(path)[1]["iteration"] == 3
 
