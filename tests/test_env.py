@@ -1,5 +1,6 @@
 """Text: one step is one token, prompt tokens are rows without a decision, and runs start from and near other runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -185,6 +186,7 @@ def test_grpo_weighs_every_decision_by_its_returns_place_in_the_group(spread):
     rollout, _ = trainer.collector.collect(48)
     rng, ends = np.random.default_rng(0), rollout.terminated.numpy()
     rewards = np.where(ends, 10 + spread * rng.normal(size=ends.shape), 0).astype(np.float32)
+    rollout = replace(rollout, rewards=torch.from_numpy(rewards))
     weights = trainer.learner._estimates(rollout, rewards).advantages.numpy()
     checked = 0
     for group in (slice(0, 4), slice(4, 8)):
