@@ -214,7 +214,15 @@ def test_a_prompt_over_its_limit_is_refused_and_others_may_have_any_length():
     ("make", "sentence"),
     [
         (lambda: TokenEnv(None, 1), "expected a Task, got None; the registered function must return a Task"),
-        (lambda: TokenEnv(task(prompt=lambda rng: "q"), 1).reset(), "'q' in 'q' is not in the vocabulary"),
+        (lambda: TokenEnv(task(prompt=lambda rng: "q"), 1).reset(), "'q' in the prompt 'q' is not in the vocabulary"),
+        (
+            lambda: run(TokenEnv(task(reply=lambda cs: ["aq"]), 1), [B, B, END]),
+            "'q' in the reply 'aq' is not in the vocabulary",
+        ),
+        (
+            lambda: TokenEnv(task(demonstrate=[("", "aq")]), 1).demonstrations,
+            "'q' in a demonstration's text 'aq' is not in the vocabulary",
+        ),
         (lambda: TokenEnv(task(), 1).step(np.array([0])), r"reset\(\) must come before step"),
         (lambda: run(TokenEnv(task(), 1), [7]), "are not 1 tokens from 0 to 3"),
         (
@@ -344,7 +352,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ("pretrain text/Copy-v0 --corpus absent.txt", "cannot read absent.txt"),
         (
             "pretrain text/Copy-v0 --corpus upper.txt",
-            "upper.txt, 'B': 'B' in 'B' is not in the vocabulary (27 symbols)",
+            "'B' in a line of upper.txt 'B' is not in the vocabulary (27 symbols)",
         ),
         ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 lines; give at least 10"),
         ("train text/Copy-v0 --init-from absent", "absent is not a run folder"),

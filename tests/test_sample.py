@@ -40,7 +40,7 @@ def test_a_return_is_that_of_its_sequence(run):
     ("arguments", "sentence"),
     [
         ({"number": 0}, "n = 0 is too few; choose at least 1"),
-        ({"prompt": "k!"}, r"'!' in 'k!' is not in the vocabulary \(21 symbols\)"),
+        ({"prompt": "k!"}, r"'!' in the prompt 'k!' is not in the vocabulary \(21 symbols\)"),
         ({"temperature": 0.0}, "temperature = 0.0 is out of range"),
     ],
 )

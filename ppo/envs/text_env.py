@@ -16,8 +16,8 @@ class Tokens(Protocol):
     symbols: tuple[str, ...]
     end: int  # id of the token that begins and ends every sequence
 
-    def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text."""
+    def encode(self, text: str, noun: str = "") -> list[int]:
+        """Return the token ids of a text; `noun` names it in an error."""
 
 
 class TextEnv(VectorEnv):
@@ -27,11 +27,13 @@ class TextEnv(VectorEnv):
         vocabulary: the tokens. A policy fits only environments with the same symbols.
         group_size: how many neighbouring environments share a prompt (GRPO).
         rewarded: whether there is a reward to train on.
+        max_tokens: most tokens that the policy writes in a sequence, end tokens included; 0: no limit.
     """
 
     vocabulary: Tokens
     group_size: int = 1
     rewarded: bool = True
+    max_tokens: int = 0
 
     @property
     def demonstrations(self) -> list[Demonstration]:

@@ -47,7 +47,7 @@ class TokenEnv(TextEnv):
         if num_envs % group_size:
             raise UsageError(f"group_size = {group_size} does not divide num_envs = {num_envs}; choose a divisor")
         self.task, self.num_envs, self.group_size = task, num_envs, group_size
-        self.vocabulary, self.rewarded = task.vocabulary, task.reward is not None
+        self.vocabulary, self.rewarded, self.max_tokens = task.vocabulary, task.reward is not None, task.max_tokens
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "metrics": ("ended", *task.metrics)}
         self.render_mode = "ansi"
         self.masked = task.mask is not None or task.min_tokens > 0
@@ -126,7 +126,7 @@ class TokenEnv(TextEnv):
         return self._encode(call("demonstrate", self.task.demonstrate, rng))
 
     def _encode(self, texts: tuple[str, ...]) -> Demonstration:
-        return tuple(self.vocabulary.encode(text) for text in texts)
+        return tuple(self.vocabulary.encode(text, "a demonstration's text") for text in texts)
 
     def _valid(self) -> np.ndarray:
         """Return (N,) bool: the next action is a decision."""
@@ -149,7 +149,7 @@ class TokenEnv(TextEnv):
             raise UsageError(f"the task's reply function returned {len(replies)} replies to {len(rows)} completions")
         for n, text in zip(rows, replies, strict=True):
             if text is not None:
-                self.sequences.append_reply(n, self.vocabulary.encode(text))
+                self.sequences.append_reply(n, self.vocabulary.encode(text, "the reply"))
                 replied[n] = True
         return replied
 

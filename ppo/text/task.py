@@ -129,7 +129,7 @@ class Task:
         text, info = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
         if not isinstance(text, str):
             raise UsageError(f"the task's prompt function returned {drawn!r:.80}; return a text, or a text and an info")
-        tokens = self.vocabulary.encode(text)
+        tokens = self.vocabulary.encode(text, "the prompt")
         if len(tokens) > self.max_prompt:
             raise UsageError(
                 f"the prompt {text[:60]!r} has {len(tokens)} tokens, more than max_prompt = {self.max_prompt}"
