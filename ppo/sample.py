@@ -119,6 +119,7 @@ def _write(
 ) -> list[tuple[Completion, float]]:
     """Return the first sequence of each of the N environments; the first N to finish would be too short on average."""
     torch.manual_seed(seed)
+    env.set_training(False)
     flat, packer = FlatPolicy(policy), Packer(envs.single_observation_space)
     obs, _ = envs.reset(seed=seed)
     state, starts = policy.initial_state(envs.num_envs), torch.ones(envs.num_envs, dtype=torch.bool)

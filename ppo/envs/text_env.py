@@ -1,9 +1,12 @@
 """Text environments: what they offer beyond Gymnasium."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from ppo.errors import UsageError
 
@@ -52,8 +55,34 @@ class TextEnv(VectorEnv):
         """Return a line for each sample to log; none by default."""
         return ()
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return a copy of the memory that outlives episodes, for a checkpoint; names begin with "task."."""
+        return {}
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+
+    def set_training(self, training: bool) -> None:
+        """Prepare for training, or for an evaluation."""
+
 
 def text_env(envs: VectorEnv) -> TextEnv | None:
     """Return the text environment inside the wrappers of a VectorEnv; None if it is not one."""
     env = envs.unwrapped
     return env if isinstance(env, TextEnv) else None
+
+
+@contextlib.contextmanager
+def evaluation(envs: VectorEnv) -> Iterator[None]:
+    """Evaluate in training environments: what a text environment remembers is afterwards as before."""
+    text = text_env(envs)
+    if text is None:
+        yield
+        return
+    state = text.state_dict()
+    text.set_training(False)
+    try:
+        yield
+    finally:
+        text.load_state_dict(state)
+        text.set_training(True)

@@ -175,7 +175,7 @@ class Learner:
             UsageError: the tensors belong to another optimizer, or to a run that scaled its rewards differently.
         """
         own = self.state_dict()
-        stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference."))}
+        stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference.", "task."))}
         if {name: x.shape for name, x in stored.items()} != {name: x.shape for name, x in own.items()}:
             raise UsageError(
                 f"the checkpoint holds {', '.join(sorted(stored))} but optimizer = {self.config.optimizer!r} "

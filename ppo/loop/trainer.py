@@ -92,6 +92,8 @@ class Trainer:
         text = text_env(self.envs)
         if text is not None and not text.rewarded:
             raise UsageError(f"{self.config.env_id} has no reward to learn from; set one with --env-kwargs reward …")
+        if text is not None:
+            text.set_training(True)
         run_dir = self.open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         with contextlib.closing(logger), forensics(run_dir), stop_signals() as signal:

@@ -19,6 +19,7 @@ from ppo.envs.spaces import Packer, packed_size
 from ppo.envs.text_env import Demonstration, TextEnv
 from ppo.errors import UsageError
 from ppo.text.sequences import Sequences
+from ppo.text.state import objects, restore, state_of
 from ppo.text.task import Completion, Task, call
 from ppo.text.vocabulary import Vocabulary
 
@@ -124,6 +125,23 @@ class TokenEnv(TextEnv):
         if not callable(self.task.demonstrate):
             return super().demonstrate(rng)
         return self._encode(call("demonstrate", self.task.demonstrate, rng))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return a copy of what the task remembers; see `ppo.text.state`."""
+        return state_of(self.task)
+
+    def load_state_dict(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            UsageError: it belongs to another task.
+        """
+        restore(self.task, tensors)
+
+    def set_training(self, training: bool) -> None:
+        """Tell the task whether it is used in training or in an evaluation."""
+        for name, owner in objects(self.task, "set_training").items():
+            call(f"{name}.set_training", owner.set_training, training)
 
     def _encode(self, texts: tuple[str, ...]) -> Demonstration:
         return tuple(self.vocabulary.encode(text, "a demonstration's text") for text in texts)
