@@ -361,6 +361,11 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ("train text/Copy-v0 --top-p 0", "top_p = 0.0 is out of range"),
         ("train text/Copy-v0 --top-k -1", "top_k = -1 is too small"),
         ("train text/Copy-v0 --env-kwargs length 0", "length = 0 is out of range; choose 1 to 1000"),
+        (
+            "train text/Copy-v0 --env-kwargs long 3",
+            "text/Copy-v0 does not know the argument 'long'; it knows length, letters",
+        ),
+        ("train text/NextToken-v0 --env-kwargs long 3", "'long'; it knows corpus, tokens, size, part"),
         ("sample absent", "absent is not a run folder"),
         ("train CartPole-v1 --algorithm grpo", "group_size = 8 needs an environment that shares prompts"),
         (

@@ -20,7 +20,7 @@ from ppo.envs.text_env import Demonstration, TextEnv
 from ppo.errors import UsageError
 from ppo.text.sequences import Sequences
 from ppo.text.state import objects, restore, state_of
-from ppo.text.task import Completion, Task, call
+from ppo.text.task import Completion, Task, call, check_arguments
 from ppo.text.vocabulary import Vocabulary
 
 
@@ -222,7 +222,8 @@ def register(env_id: str, task: Callable[..., Task]) -> None:
         task: returns the task; its arguments are the environment's keyword arguments.
     """
 
-    def make(num_envs: int = 1, group_size: int = 1, **kwargs: Any) -> TokenEnv:
+    def make(num_envs: int = 1, group_size: int = 1, render_mode: str | None = None, **kwargs: Any) -> TokenEnv:
+        check_arguments(env_id, task, kwargs)
         return TokenEnv(task(**kwargs), num_envs, group_size)
 
     gymnasium.register(env_id, vector_entry_point=make)
