@@ -398,7 +398,8 @@ def test_prompts_that_no_segment_comes_to_the_end_of_are_one_sentence(tmp_path):
         {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "total_timesteps": 1000, "eval_episodes": 0}
     )
     env = TokenEnv(task(prompt=lambda rng: "a" * 200), 8)
-    with pytest.raises(UsageError, match="the policy took no decision before the first checkpoint"):
+    sentence = "no decision in the 16 steps .* since prompts have up to 200 tokens; choose num_steps above 200"
+    with pytest.raises(UsageError, match=sentence):
         Trainer(config, env).train(lambda progress: None)
 
 

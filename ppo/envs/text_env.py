@@ -39,6 +39,11 @@ class TextEnv(VectorEnv):
     max_tokens: int = 0
 
     @property
+    def prompt_length(self) -> int:
+        """Tokens of the longest prompt under way."""
+        return 0
+
+    @property
     def demonstrations(self) -> list[Demonstration]:
         """The sequences for `ppo pretrain`, which holds out a tenth; empty: `demonstrate` draws them."""
         return []
@@ -70,6 +75,20 @@ def text_env(envs: VectorEnv) -> TextEnv | None:
     """Return the text environment inside the wrappers of a VectorEnv; None if it is not one."""
     env = envs.unwrapped
     return env if isinstance(env, TextEnv) else None
+
+
+def begin_training(envs: VectorEnv, env_id: str) -> None:
+    """Tell a text environment that training begins.
+
+    Raises:
+        UsageError: it has no reward.
+    """
+    text = text_env(envs)
+    if text is None:
+        return
+    if not text.rewarded:
+        raise UsageError(f"{env_id} has no reward to learn from; set one with --env-kwargs reward …")
+    text.set_training(True)
 
 
 @contextlib.contextmanager

@@ -69,6 +69,11 @@ class TokenEnv(TextEnv):
         texts = self.task.demonstrate
         return [] if texts is None or callable(texts) else [self._encode(sequence) for sequence in texts]
 
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the longest prompt under way."""
+        return int(self.sequences.prompt_lengths.max()) - 1
+
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new sequences; `seed` seeds the prompts."""
         if seed is not None:
