@@ -170,7 +170,7 @@ def _add(ratings: Ratings, row: dict[str, object], where: str) -> None:
             raise UsageError(f"{where}: {name} = {text!r:.40} has half of a character (a lone surrogate); remove it")
     if "prompt" in row:
         raise UsageError(
-            f"{where} has a prompt of its own, which would be ignored; write it at the beginning of each text"
+            f"{where} has a prompt of its own, which would be ignored; put it at the beginning of each text"
         )
     if "chosen" in row:
         if texts[0] == texts[1]:
