@@ -30,6 +30,7 @@ from ppo.loop.reference import divergence
 from ppo.run.files import write_atomically
 from ppo.run.load import load
 from ppo.sample import sample
+from ppo.supervised import comparisons
 from ppo.supervised.pretrain import pretrain
 from ppo.supervised.quality import quality
 from ppo.supervised.reward_model import train_reward_model
@@ -141,8 +142,8 @@ def distinct(texts: list[list[int]]) -> float:
 
 def split() -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training texts and of the held-out texts."""
-    training, held_out = corpus.split(list(range(len(ratings.read(DATA).texts))), DATA)
-    return np.array(training), np.array(held_out)
+    training, held_out = comparisons.split(ratings.read(DATA), DATA)
+    return np.concatenate(training), np.concatenate(held_out)
 
 
 def model_quality(model: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def sample(
         options: temperature, top_k, top_p: override the run's settings.
 
     Raises:
-        UsageError: the environment of the run has no policy that writes text, or the prompt is not in its vocabulary.
+        UsageError: the policy of the run does not write text, or its task cannot use the prompt.
     """
     if number < 1:
         raise UsageError(f"n = {number} is too few; choose at least 1")
@@ -49,12 +49,36 @@ def sample(
     saved.config.replace({"seed": seed}).validate()
     with contextlib.closing(envs_for(saved, number)) as envs:
         env = _token_env(saved, envs)
-        if prompt is not None:
-            vocabulary = env.vocabulary
-            if vocabulary.unknown and vocabulary.ids[vocabulary.unknown] in vocabulary.encode(prompt):
-                raise UsageError(f"{prompt!r} is not in the vocabulary ({len(vocabulary) - 1} symbols)")
-            env.task = replace(env.task, prompt=lambda rng: prompt)
-        return _write(saved.policy, envs, env, seed, deterministic)
+        if prompt is None:
+            return _write(saved.policy, envs, env, seed, deterministic)
+        example = _set_prompt(env, prompt, saved.config.env_id)
+        try:
+            return _write(saved.policy, envs, env, seed, deterministic)
+        except UsageError as error:
+            if error.__cause__ is None:  # not from a function of the task
+                raise
+            raise UsageError(
+                f"{saved.config.env_id} cannot use the prompt {prompt!r}: {error}; its own prompts are like {example!r}"
+            ) from error
+
+
+def _set_prompt(env: TokenEnv, prompt: str, env_id: str) -> str:
+    """Begin every sequence of an environment with this prompt; return a prompt of the task's own.
+
+    Raises:
+        UsageError: the prompt is not in the vocabulary, or the task needs more than a text.
+    """
+    vocabulary = env.vocabulary
+    own = vocabulary.encode(prompt, "the prompt")
+    if vocabulary.unknown and vocabulary.ids[vocabulary.unknown] in own:
+        raise UsageError(f"{prompt!r} is not in the vocabulary ({len(vocabulary) - 1} symbols)")
+    tokens, info = env.task.draw(np.random.default_rng(0))
+    if info is not None:
+        raise UsageError(
+            f"{env_id} draws each prompt together with an info that its functions need; leave out --prompt"
+        )
+    env.task = replace(env.task, prompt=lambda rng: prompt)
+    return vocabulary.decode(tokens)
 
 
 def chat(
@@ -119,6 +143,7 @@ def _write(
 ) -> list[tuple[Completion, float]]:
     """Return the first sequence of each of the N environments; the first N to finish would be too short on average."""
     torch.manual_seed(seed)
+    env.set_training(False)
     flat, packer = FlatPolicy(policy), Packer(envs.single_observation_space)
     obs, _ = envs.reset(seed=seed)
     state, starts = policy.initial_state(envs.num_envs), torch.ones(envs.num_envs, dtype=torch.bool)

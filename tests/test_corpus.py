@@ -76,4 +76,6 @@ def test_lines_come_from_a_text_file_from_rated_texts_or_from_the_built_in_text(
     (tmp_path / "own.jsonl").write_text('{"text": "one\\n two"}\n{"text": " "}\n')
     assert read_lines(str(tmp_path / "own.txt")) == ["one", " two"]
     assert read_lines(str(tmp_path / "own.jsonl")) == ["one two"]
+    (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\xe2\x80\xa8three\r\n")
+    assert read_lines(str(tmp_path / "windows.txt")) == ["one", "two\u2028three"]
     assert read_lines("")[0].startswith("Alice was beginning")

@@ -1,5 +1,6 @@
 """Text: one step is one token, prompt tokens are rows without a decision, and runs start from and near other runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -185,6 +186,7 @@ def test_grpo_weighs_every_decision_by_its_returns_place_in_the_group(spread):
     rollout, _ = trainer.collector.collect(48)
     rng, ends = np.random.default_rng(0), rollout.terminated.numpy()
     rewards = np.where(ends, 10 + spread * rng.normal(size=ends.shape), 0).astype(np.float32)
+    rollout = replace(rollout, rewards=torch.from_numpy(rewards))
     weights = trainer.learner._estimates(rollout, rewards).advantages.numpy()
     checked = 0
     for group in (slice(0, 4), slice(4, 8)):
@@ -212,7 +214,15 @@ def test_a_prompt_over_its_limit_is_refused_and_others_may_have_any_length():
     ("make", "sentence"),
     [
         (lambda: TokenEnv(None, 1), "expected a Task, got None; the registered function must return a Task"),
-        (lambda: TokenEnv(task(prompt=lambda rng: "q"), 1).reset(), "'q' in 'q' is not in the vocabulary"),
+        (lambda: TokenEnv(task(prompt=lambda rng: "q"), 1).reset(), "'q' in the prompt 'q' is not in the vocabulary"),
+        (
+            lambda: run(TokenEnv(task(reply=lambda cs: ["aq"]), 1), [B, B, END]),
+            "'q' in the reply 'aq' is not in the vocabulary",
+        ),
+        (
+            lambda: TokenEnv(task(demonstrate=[("", "aq")]), 1).demonstrations,
+            "'q' in a demonstration's text 'aq' is not in the vocabulary",
+        ),
         (lambda: TokenEnv(task(), 1).step(np.array([0])), r"reset\(\) must come before step"),
         (lambda: run(TokenEnv(task(), 1), [7]), "are not 1 tokens from 0 to 3"),
         (
@@ -342,7 +352,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ("pretrain text/Copy-v0 --corpus absent.txt", "cannot read absent.txt"),
         (
             "pretrain text/Copy-v0 --corpus upper.txt",
-            "upper.txt, 'B': 'B' in 'B' is not in the vocabulary (27 symbols)",
+            "'B' in a line of upper.txt 'B' is not in the vocabulary (27 symbols)",
         ),
         ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 lines; give at least 10"),
         ("train text/Copy-v0 --init-from absent", "absent is not a run folder"),
@@ -351,6 +361,11 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ("train text/Copy-v0 --top-p 0", "top_p = 0.0 is out of range"),
         ("train text/Copy-v0 --top-k -1", "top_k = -1 is too small"),
         ("train text/Copy-v0 --env-kwargs length 0", "length = 0 is out of range; choose 1 to 1000"),
+        (
+            "train text/Copy-v0 --env-kwargs long 3",
+            "text/Copy-v0 does not know the argument 'long'; it knows length, letters",
+        ),
+        ("train text/NextToken-v0 --env-kwargs long 3", "'long'; it knows corpus, tokens, size, part"),
         ("sample absent", "absent is not a run folder"),
         ("train CartPole-v1 --algorithm grpo", "group_size = 8 needs an environment that shares prompts"),
         (
@@ -383,7 +398,8 @@ def test_prompts_that_no_segment_comes_to_the_end_of_are_one_sentence(tmp_path):
         {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "total_timesteps": 1000, "eval_episodes": 0}
     )
     env = TokenEnv(task(prompt=lambda rng: "a" * 200), 8)
-    with pytest.raises(UsageError, match="the policy took no decision before the first checkpoint"):
+    sentence = "no decision in the 16 steps .* since prompts have up to 200 tokens; choose num_steps above 200"
+    with pytest.raises(UsageError, match=sentence):
         Trainer(config, env).train(lambda progress: None)
 
 

@@ -28,19 +28,23 @@ def rollout_of(next_valid: list[bool]) -> Rollout:
     no, last = torch.zeros(T, N, dtype=torch.bool), torch.arange((T - 1) * N, T * N)
     return Rollout(
         obs=torch.stack([x[0], x[1]], dim=-1), states=torch.zeros(T, N, 0), starts=no, valid=~no,
-        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], terminated=no, truncated=no, values=x[5],
+        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], terminated=no.clone(), truncated=no, values=x[5],
         next_values=x[6], next_valid=torch.tensor(next_valid),
         successors=Successors(last, torch.zeros(N, 2), torch.zeros(N, 0)),
     )  # fmt: skip
 
 
-def updated(rollout: Rollout, **settings) -> torch.Tensor:
-    """Return the weights after an update."""
+def update(rollout: Rollout, **settings) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the weights after an update, and its statistics."""
     torch.manual_seed(0)
     policy = FlatPolicy(build_policy("mlp", Box(-1, 1, (2,)), Discrete(2), {"hidden_sizes": (4,)}))
     config = Config().replace({"num_envs": N, "num_steps": T, "num_minibatches": 2, "learning_rate": 0.1} | settings)
-    Learner(policy, config).update(rollout, 0.0)
-    return policy.vector
+    return policy.vector, Learner(policy, config).update(rollout, 0.0)
+
+
+def updated(rollout: Rollout, **settings) -> torch.Tensor:
+    """Return the weights after an update."""
+    return update(rollout, **settings)[0]
 
 
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
@@ -57,9 +61,36 @@ def test_a_decision_whose_outcome_the_rollout_does_not_show_trains_nothing(setti
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 def test_a_decision_with_a_known_outcome_trains(settings):
     rollout = rollout_of(next_valid=[True, True])
+    rollout.terminated[-1] = "group_size" in settings  # whose outcomes are whole responses
     other = replace(rollout, actions=rollout.actions.clone())
     other.actions[-1, 1] = 1 - other.actions[-1, 1]
     assert not torch.equal(updated(rollout, **settings), updated(other, **settings))
+
+
+def test_a_group_that_the_rollout_cuts_trains_nothing_and_is_not_in_the_mean():
+    rollout, settings = rollout_of(next_valid=[True, True]), ALGORITHMS["groups"]
+    rollout.terminated[1] = True  # the first two rows are whole responses; the group of the others goes on
+    rollout.terminated[3, 0] = True  # also where one of its members has ended
+    other = replace(rollout, **{name: getattr(rollout, name).clone() for name in ("actions", "log_probs", "rewards")})
+    other.actions[2:], other.log_probs[2:], other.rewards[2:] = 1 - other.actions[2:], -3.0, 7.0
+    assert torch.equal(updated(rollout, **settings), updated(other, **settings))
+    one = {"num_minibatches": 1, "update_epochs": 1, "vf_coef": 0.0, "max_grad_norm": 0.0}
+    whole = replace(rollout, valid=rollout.valid.clone())
+    whole.valid[2:] = False
+    assert update(rollout, **settings, **one)[1]["grad_norm"] == update(whole, **settings, **one)[1]["grad_norm"] > 0
+
+
+def test_the_penalty_of_a_group_is_proportional_to_its_coefficient_where_all_rewards_are_equal():
+    rollout, norms = rollout_of(next_valid=[True, True]), []
+    rollout.terminated[-1] = True
+    rollout.rewards.fill_(1.0)
+    kl = torch.randn(T, N, generator=torch.Generator().manual_seed(1))
+    one = {"num_minibatches": 1, "update_epochs": 1, "vf_coef": 0.0, "max_grad_norm": 0.0}
+    for coef in (0.001, 0.01, 0.1, 1.0):
+        stats = update(replace(rollout, penalties=coef * kl), **ALGORITHMS["groups"], **one)[1]
+        norms.append(stats["grad_norm"] / coef)
+    assert norms[0] > 0.01
+    assert norms == pytest.approx([norms[0]] * 4, rel=1e-4)
 
 
 def test_explained_variance_is_over_the_rows_that_train():

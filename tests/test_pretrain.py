@@ -61,6 +61,15 @@ def test_a_line_is_learnt_by_heart_and_its_perplexity_falls_to_one(tmp_path):
     assert result.perplexity < 1.1
 
 
+def test_a_demonstration_longer_than_the_task_allows_is_noted(tmp_path):
+    for max_tokens, notes in ((4, set()), (3, {"a demonstration has 4 tokens, more than max_tokens = 3"})):
+        found = set()
+        env = TokenEnv(Task(Vocabulary("abc"), None, max_tokens, demonstrate=lambda rng: ("ab", "abc")), 2)
+        settings = {"total_timesteps": 16, "exp_name": f"n{max_tokens}"}
+        pretrain(trainer(tmp_path, env, **settings), report=lambda progress, found=found: found.update(progress.notes))
+        assert {note.split(":")[0] for note in found} == notes
+
+
 def test_a_pretrained_policy_is_sampled_evaluated_and_trained_near_itself(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "--num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16"

@@ -22,6 +22,11 @@ def test_perfect_reversed_and_random_scores_have_known_figures():
     pairs = quality(np.array([1.0, 0, 0, 1]), Ratings([""] * 4, [], [(0, 1), (2, 3)]), np.arange(4), np.ones(4))
     assert (pairs.accuracy, pairs.comparisons) == (0.5, 2)
     assert np.isnan(pairs.agreement)
+    assert [name for name, _ in pairs.describe()] == ["accuracy", "by length", "calibration"]
+    assert "nan" not in str(pairs.describe())
+    assert [name for name, _ in best.describe()] == ["accuracy", "raters", "by length", "calibration"]
+    ties = quality(np.zeros(4), Ratings([""] * 4, [[1.0]] * 4, []), np.arange(4), np.ones(4))
+    assert ties.describe() == [("accuracy", "unknown: in no comparison of held-out texts is one preferred")]
 
 
 def test_raters_agree_as_often_as_a_second_one_orders_two_texts_the_same_way():

@@ -76,6 +76,12 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch, capsys):
     [
         ("", "has no text"),
         ("text", "line 1 does not have the form"),
+        ("[" * 100_000, "line 1 does not have the form .* RecursionError"),
+        ('{"text": "a \\ud800", "ratings": [1]}', r"line 1: text = 'a \\ud800' has half of a character"),
+        ('{"text": " ", "ratings": [1]}', "line 1: text = ' ' is empty; remove the line"),
+        ('{"chosen": "a", "rejected": ""}', "line 1: rejected = '' is empty; remove the line"),
+        ('{"chosen": "a", "rejected": "a"}', "line 1: chosen and rejected are the same text, 'a'; remove the line"),
+        ('{"prompt": "a", "chosen": "b", "rejected": "c"}', "line 1 has a prompt of its own, which would be ignored"),
         ('{"text": "a", "ratings": []}', "are not a list of numbers"),
         ('{"text": "a", "ratings": [1]}\n{"text": "b"}', "ratings for only some of its texts"),
         ('{"text": 3}', "3 is not a text"),
@@ -88,6 +94,14 @@ def test_a_bad_line_is_named(tmp_path, content, sentence):
     path.write_text(content)
     with pytest.raises(UsageError, match=sentence):
         read(str(path))
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read_and_other_separators_are_part_of_a_text(tmp_path):
+    path = tmp_path / "own.jsonl"
+    text = "one\u2028two\x85three\x0cfour"
+    rows = [json.dumps({"text": text, "ratings": [1]}, ensure_ascii=False), '{"text": "b", "ratings": [2]}']
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode() + b"\r\n")
+    assert read(str(path)) == Ratings([text, "b"], [[1], [2]], [])
 
 
 def test_a_file_of_the_user_is_summarised(tmp_path, capsys):

@@ -48,7 +48,8 @@ def by_episode(kl, terminated):
 def test_a_policy_against_itself_is_docked_nothing():
     rollout = rollout_of(policy_of(1))
     docked, stats = Reference(policy_of(1), 0.5, 0.0, 100).penalize(rollout, policy_of(1))
-    assert torch.equal(docked.rewards, rollout.rewards)
+    assert not docked.penalties.any()
+    assert torch.equal(docked.rewards, rollout.rewards)  # the environment's
     assert [stats[f"reference/{name}"] for name in ("kl", "k3", "exact", "kl_episode")] == [0, 0, 0, 0]
 
 
@@ -61,7 +62,7 @@ def test_each_decision_is_docked_its_log_ratio_and_a_prompt_nothing():
         own = policy(rollout.obs, state, rollout.starts)[0].log_prob(rollout.actions)
         ref = other(rollout.obs, state, rollout.starts)[0].log_prob(rollout.actions)
     expected = torch.where(rollout.valid, own - ref, 0.0)
-    torch.testing.assert_close(rollout.rewards - docked.rewards, 0.5 * expected)
+    torch.testing.assert_close(docked.penalties, 0.5 * expected)
     assert stats["reference/kl"] == pytest.approx(float(expected.sum() / rollout.valid.sum()), rel=1e-5)
     sums = by_episode(expected, rollout.terminated)
     assert len(sums) == int(rollout.terminated.sum()) > 3
@@ -87,7 +88,7 @@ def test_an_episode_counts_whole_where_it_ends_also_if_it_began_in_a_rollout_bef
     for _ in range(6):
         rollout = collector.collect(5)[0]
         docked, stats = reference.penalize(rollout, policy)
-        rows.append(rollout.rewards - docked.rewards)
+        rows.append(docked.penalties)
         ends.append(rollout.terminated)
         found.append((int(rollout.terminated.sum()), stats["reference/kl_episode"]))
     sums = by_episode(torch.cat(rows), torch.cat(ends))
@@ -172,7 +173,7 @@ def test_near_its_reference_the_best_policy_earns_the_same_by_every_sequence(bet
     collector = Collector(TokenEnv(frontier(), 4), FlatPolicy(best))
     collector.reset(0)
     rollout = collector.collect(64)[0]
-    docked = Reference(Written(even), beta, 0.0, 100).penalize(rollout, best)[0].rewards
+    docked = rollout.rewards - Reference(Written(even), beta, 0.0, 100).penalize(rollout, best)[0].penalties
     found = []
     for place in range(4):
         ends = [0, *(rollout.terminated[:, place].nonzero()[:, 0] + 1).tolist()]

@@ -10,26 +10,9 @@ from gymnasium.spaces import Discrete
 from ppo import Trainer, preset
 from ppo.errors import UsageError
 from ppo.policies import build_policy
-from ppo.supervised.reward_model import Comparisons, bradley_terry, train_reward_model
+from ppo.supervised.reward_model import bradley_terry, train_reward_model
 from ppo.text import Completion, Vocabulary
-from ppo.text.ratings import Ratings
 from ppo.text.reward_model import RewardModel, pad, score
-
-
-def test_a_text_is_preferred_as_often_as_its_ratings_exceed_those_of_the_other():
-    ratings = Ratings(["a", "b", "c"], [[1, 2], [2, 3], [-1.5, -1.5]], [])
-    probs = Comparisons(ratings, "all")(np.array([1, 0, 2]))
-    # b against a: 2 > 1, 2 = 2, 3 > 1, 3 > 2
-    expected = [[float("nan"), 0.875, 1], [0.125, float("nan"), 1], [0, 0, float("nan")]]
-    torch.testing.assert_close(probs, torch.tensor(expected), equal_nan=True)
-    assert Comparisons(ratings, "even")(np.array([0, 1]))[0, 1] == 0  # 1 against 2
-    with pytest.raises(UsageError, match="raters = 'odd' leaves a text without a rating"):
-        Comparisons(Ratings(["a"], [[1]], []), "odd")
-
-
-def test_in_a_pair_the_first_is_preferred_and_other_pairs_are_not_compared():
-    probs = Comparisons(Ratings([*"abcd"], [], [(0, 1), (2, 3)]), "all")(np.array([2, 3, 0, 1]))
-    assert probs.nan_to_num(-1).tolist() == [[-1, 1, -1, -1], [-1] * 4, [-1, -1, -1, 1], [-1] * 4]
 
 
 def test_bradley_terry_is_the_negative_log_likelihood_of_the_preferences():
@@ -58,8 +41,8 @@ def test_the_score_is_the_value_after_the_end_token_of_each_text():
 @pytest.mark.parametrize("kind", ["ratings", "pairs"])
 def test_a_reward_model_of_ratings_or_preferences_scores_completions(tmp_path, kind):
     kinds = [(n + n // 10) % 2 for n in range(40)]  # held out: a, b, a, b
-    rated = [{"text": "ab"[kind] * 2, "ratings": [-kind]} for kind in kinds]
-    pairs = [{"chosen": "aa", "rejected": "bb"}] * 20
+    rated = [{"text": "ab"[kind] * (n // 2 + 1), "ratings": [-kind]} for n, kind in enumerate(kinds)]
+    pairs = [{"chosen": "a" * n, "rejected": "b" * n} for n in range(1, 21)]
     path = tmp_path / "rated.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in {"ratings": rated, "pairs": pairs}[kind]))
     small = {"policy": "gru", "num_envs": 8, "num_steps": 16, "state_size": 8, "threads": 1, "total_timesteps": 1000}
@@ -81,3 +64,15 @@ def test_texts_without_ratings_are_refused(tmp_path):
     trainer = Trainer(preset("text/Copy-v0")[1].replace({"runs_dir": str(tmp_path)}))
     with pytest.raises(UsageError, match="has texts without ratings; give lines"):
         train_reward_model(trainer, str(path))
+
+
+def test_random_labels_are_predicted_by_chance_however_often_they_are_repeated(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "random.jsonl"
+    texts = ["".join(rng.choice([*"abcdefghijklmnopqrstuvwxyz"], 6)) for _ in range(82)]
+    pairs = [{"chosen": a, "rejected": b} for a, b in zip(texts[::2], texts[1::2], strict=True)]
+    path.write_text("\n".join(json.dumps(row) for row in pairs * 5))
+    small = {"policy": "gru", "num_envs": 16, "num_steps": 16, "state_size": 32, "threads": 1, "total_timesteps": 8000}
+    settings = {"runs_dir": str(tmp_path), "learning_rate": 0.03, "compile": "off"} | small
+    result = train_reward_model(Trainer(preset("text/Copy-v0")[1].replace(settings)), str(path), patience=0)
+    assert result.quality.comparisons == 25  # five comparisons, five times each
+    assert result.quality.accuracy == pytest.approx(0.5, abs=0.2)  # 1.0 if they are also among the training texts

@@ -40,13 +40,22 @@ def test_a_return_is_that_of_its_sequence(run):
     ("arguments", "sentence"),
     [
         ({"number": 0}, "n = 0 is too few; choose at least 1"),
-        ({"prompt": "k!"}, r"'!' in 'k!' is not in the vocabulary \(21 symbols\)"),
+        ({"prompt": "k!"}, r"'!' in the prompt 'k!' is not in the vocabulary \(21 symbols\)"),
         ({"temperature": 0.0}, "temperature = 0.0 is out of range"),
     ],
 )
 def test_a_mistake_is_one_sentence(run, arguments, sentence):
     with pytest.raises(UsageError, match=sentence):
         sample(run, **arguments)
+
+
+def test_a_prompt_that_the_task_cannot_use_is_blamed_and_not_the_function_that_reads_it(tmp_path):
+    small = {"num_envs": 2, "num_steps": 8, "num_minibatches": 1, "policy": "gru", "runs_dir": str(tmp_path)}
+    trainer = Trainer(preset("text/Add-v0")[1].replace(small))
+    trainer.save(finished=True)
+    sentence = r"^text/Add-v0 cannot use the prompt '5=': the reward .* raised ValueError.*; its own prompts are like '\d+\+\d+='$"
+    with pytest.raises(UsageError, match=sentence):
+        sample(trainer.run_dir, 1, prompt="5=")
 
 
 def test_a_task_without_replies_is_not_a_dialogue(run):
@@ -60,6 +69,8 @@ def test_a_person_replies_to_the_policy(tmp_path, monkeypatch, capsys):
     cli.main(f"pretrain text/Dialogue-v0 {small}".split())
     cli.main(f"pretrain text/Reverse-v0 {small}".split())
     capsys.readouterr()
+    with pytest.raises(UsageError, match="draws each prompt together with an info that its functions need; leave out"):
+        sample("runs/text_Dialogue-v0__pretrain__s1", prompt="hello")
     monkeypatch.setattr("sys.stdin", io.StringIO("hello my toaster\nhello my phone\n\n"))
     cli.main(["chat", "runs/text_Dialogue-v0__pretrain__s1"])
     out = capsys.readouterr().out

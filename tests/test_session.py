@@ -8,7 +8,7 @@ import pytest
 from command_line import SIZES
 from rich.console import Console
 
-from ppo import Config, Trainer
+from ppo import Config, Trainer, UsageError
 from ppo.cli import main as cli
 from ppo.cli import session
 
@@ -52,6 +52,21 @@ def test_the_command_to_train_from_a_pretrained_policy_can_be_run(capsys):
     command = cli.parse(shlex.split(line.split("ppo train ")[1].join(["train ", ""])))
     assert command.settings.env_kwargs == {"length": 3}
     assert command.settings.init_from == command.settings.reference == "runs/text_Copy-v0__ppo__s1"
+
+
+@pytest.mark.parametrize("learn", [session.pretrain, lambda *args: session.reward(*args[:2], "all", *args[2:])])
+def test_a_file_that_does_not_exist_is_refused_before_anything_is_printed_or_written(tmp_path, learn):
+    config = Config().replace(SETTINGS | {"env_id": "text/Copy-v0", "runs_dir": str(tmp_path), "total_timesteps": 256})
+    output = io.StringIO()
+    with pytest.raises(UsageError, match=r"cannot read absent\.jsonl"):
+        learn(Trainer(config), "absent.jsonl", 5, Console(file=output))
+    assert output.getvalue() == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_an_environment_pretraining_and_reward_models_read_texts_of_their_own():
+    assert cli.parse(["pretrain"]).settings.env_id == cli.parse(["reward"]).settings.env_id == "text/Write-v0"
+    assert cli.parse(["train"]).settings.env_id == "CartPole-v1"
 
 
 def test_a_summary_of_rated_texts(tmp_path):

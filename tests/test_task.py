@@ -7,7 +7,7 @@ import pytest
 
 from ppo import UsageError
 from ppo.text import Completion, Task, Vocabulary
-from ppo.text.task import call
+from ppo.text.task import call, check_arguments
 
 ABC = Vocabulary("abc")
 RNG = np.random.default_rng(0)
@@ -75,6 +75,15 @@ def test_a_reward_that_cannot_be_used_names_the_sequence(reward, sentence):
         ),
         (lambda: task(prompt=lambda rng: "abcab", max_prompt=4).draw(RNG), "5 tokens, more than max_prompt = 4"),
         (lambda: call("mask", lambda: 1 / 0), "the task's mask function raised ZeroDivisionError"),
+        (
+            lambda: check_arguments("E-v0", lambda length, letters=3: 0, {"length": 1, "lenght": 2}),
+            "E-v0 does not know the argument 'lenght'; it knows length, letters",
+        ),
+        (lambda: check_arguments("E-v0", lambda: 0, {"x": 2}), "does not know the argument 'x'; it takes no arguments"),
+        (
+            lambda: check_arguments("E-v0", lambda x, **more: 0, {"y": 2}),
+            "needs the argument 'x'; give it with --env-kw",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(make, sentence):

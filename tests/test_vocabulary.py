@@ -33,6 +33,12 @@ def test_a_function_splits_texts_and_an_unknown_symbol_stands_for_all_others():
         (lambda: Vocabulary(["ab", "c"]), "the symbol 'ab' cannot be found in a text; use symbols of one character"),
         (lambda: Vocabulary(["a b"], " "), "the symbol 'a b' cannot be found in a text; use symbols without ' '"),
         (lambda: Vocabulary("abc").encode("abx"), r"'x' in 'abx' is not in the vocabulary \(3 symbols\)"),
+        (lambda: Vocabulary("abc").encode("x", "the prompt"), r"'x' in the prompt 'x' is not in the vocabulary"),
+        (lambda: Vocabulary("a\ud800"), r"the symbol '\\ud800' is half of a character"),
+        (
+            lambda: Vocabulary("a", "", "?", unknown="?").encode("a\udcff"),
+            r"'\\udcff' in 'a\\udcff' is half of a character \(a lone surrogate\); remove it",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(make, sentence):

@@ -57,6 +57,8 @@ def parse(args: list[str]) -> Command:
     """
     default = Config()
     if args and COMMANDS.get(args[0]) in LEARNING:
+        if COMMANDS[args[0]] is not Train:  # the others learn from texts
+            default = default.replace({"env_id": "text/Write-v0"})
         without_help = [word for word in args if word not in ("-h", "--help")]
         command = _parse(without_help, default)
         toml = read_toml(command.config) if command.config else {}

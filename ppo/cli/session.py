@@ -1,6 +1,7 @@
 """A session in the terminal: print the resolved settings, show the progress, print the result and the next commands."""
 
 import contextlib
+import math
 import os
 import shlex
 import shutil
@@ -14,9 +15,10 @@ from ppo.cli.terminal import Reporter, print_lines, time_split
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.loop.trainer import Trainer
-from ppo.supervised import pretrain as pretraining
+from ppo.supervised.comparisons import repeats
+from ppo.supervised.pretrain import Pretraining
 from ppo.supervised.quality import agreement
-from ppo.supervised.reward_model import train_reward_model
+from ppo.supervised.reward_model import RewardModelTraining
 from ppo.text.ratings import fetch, read
 
 
@@ -52,9 +54,11 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
 
 def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
     """Pretrain with a progress bar, and print the result and the next commands; see `ppo.supervised.pretrain`."""
-    print_lines(console, describe(trainer)[:5])
-    with contextlib.closing(trainer.envs), Reporter(console) as reporter:
-        result = pretraining.pretrain(trainer, corpus, patience, reporter)
+    with contextlib.closing(trainer.envs):
+        training = Pretraining(trainer, corpus, patience)
+        print_lines(console, describe(trainer)[:5])
+        with Reporter(console) as reporter:
+            result = training.run(reporter)
     folder = shlex.quote(str(result.run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
     lines = [
@@ -75,19 +79,19 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
 
 def reward(trainer: Trainer, source: str, raters: str, patience: int, console: Console) -> None:
     """Train a reward model with a progress bar, and print its quality; see `ppo.supervised.reward_model`."""
-    print_lines(console, describe(trainer)[:5])
-    with contextlib.closing(trainer.envs), Reporter(console) as reporter:
-        result = train_reward_model(trainer, source, raters, patience, reporter)
-    quality, thirds = result.quality, ", ".join(f"{accuracy:.3f}" for accuracy in result.quality.by_length)
+    with contextlib.closing(trainer.envs):
+        training = RewardModelTraining(trainer, source, raters, patience)
+        lines = describe(trainer)[:5]
+        if training.repeats:
+            lines.append(("note", f"{training.repeats:,} lines of {source} repeat the texts of an earlier line"))
+        print_lines(console, lines)
+        with Reporter(console) as reporter:
+            result = training.run(reporter)
     use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
     if result.finished:
         use = f"{_command('ppo')} train {_environment(trainer, reward=str(result.run_dir))} --init-from … --reference …"
     lines = [
-        ("accuracy", f"{quality.accuracy:.3f} of {quality.comparisons:,} comparisons of held-out texts by one rater each"),
-        ("raters", f"a second rater agrees in {quality.agreement:.3f} of comparisons, "
-                   f"the mean of all other raters in {quality.ceiling:.3f}"),
-        ("by length", f"accuracy {thirds} on short, middle, long texts"),
-        ("calibration", f"error {quality.calibration:.3f} (mean |predicted − observed|, ten bins)"),
+        *result.quality.describe(),
         ("run folder", str(result.run_dir)),
         ("train with it", use),
     ]  # fmt: skip
@@ -104,10 +108,13 @@ def data(name: str, file: Path | None, console: Console) -> None:
         ratings = [rating for one_text in rated.ratings for rating in one_text]
         counts = sorted(map(len, rated.ratings))
         summary = f"{len(ratings):,} from {min(ratings):g} to {max(ratings):g}, {counts[0]} to {counts[-1]} per text"
-        alike = f"two raters order a pair of texts the same way in {agreement(rated):.3f} of comparisons"
-        lines += [("ratings", summary), ("agreement", alike)]
+        lines.append(("ratings", summary))
+        if not math.isnan(alike := agreement(rated)):
+            lines.append(("agreement", f"two raters order a pair of texts the same way in {alike:.3f} of comparisons"))
     if rated.pairs:
         lines.append(("preferences", f"{len(rated.pairs):,}"))
+    if same := repeats(rated):
+        lines.append(("repeated", f"{same:,} lines have the texts of an earlier line"))
     print_lines(console, [*lines, ("first text", rated.texts[0])])
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -67,7 +67,8 @@ class Reward:
 
     settings: Settings
     ratings: str = "hutto-movies"
-    """Rated texts or preferences: a file of JSON lines, or a set that `ppo data` downloaded."""
+    """Rated texts or preferences: a file of JSON lines, or a set that `ppo data` downloaded. text/Write-v0 takes its
+    vocabulary from them, unless --env-kwargs names a corpus."""
     raters: Literal["all", "even", "odd"] = "all"
     """Raters to train on: all, or those at even or odd positions in a text's list. The evaluation uses all."""
     patience: int = 5
@@ -80,8 +81,10 @@ class Reward:
         from ppo.cli.session import reward
         from ppo.loop.trainer import Trainer
 
-        name = self.settings.exp_name or "reward"
-        reward(Trainer(self.settings.replace({"exp_name": name})), self.ratings, self.raters, self.patience, console)
+        changes: dict[str, Any] = {"exp_name": self.settings.exp_name or "reward"}
+        if self.settings.env_id == "text/Write-v0":
+            changes["env_kwargs"] = {"corpus": self.ratings} | self.settings.env_kwargs
+        reward(Trainer(self.settings.replace(changes)), self.ratings, self.raters, self.patience, console)
 
 
 @dataclass(frozen=True)

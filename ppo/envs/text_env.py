@@ -1,9 +1,12 @@
 """Text environments: what they offer beyond Gymnasium."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from ppo.errors import UsageError
 
@@ -16,8 +19,8 @@ class Tokens(Protocol):
     symbols: tuple[str, ...]
     end: int  # id of the token that begins and ends every sequence
 
-    def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text."""
+    def encode(self, text: str, noun: str = "") -> list[int]:
+        """Return the token ids of a text; `noun` names it in an error."""
 
 
 class TextEnv(VectorEnv):
@@ -27,11 +30,18 @@ class TextEnv(VectorEnv):
         vocabulary: the tokens. A policy fits only environments with the same symbols.
         group_size: how many neighbouring environments share a prompt (GRPO).
         rewarded: whether there is a reward to train on.
+        max_tokens: most tokens that the policy writes in a sequence, end tokens included; 0: no limit.
     """
 
     vocabulary: Tokens
     group_size: int = 1
     rewarded: bool = True
+    max_tokens: int = 0
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the longest prompt under way."""
+        return 0
 
     @property
     def demonstrations(self) -> list[Demonstration]:
@@ -50,8 +60,48 @@ class TextEnv(VectorEnv):
         """Return a line for each sample to log; none by default."""
         return ()
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return a copy of the memory that outlives episodes, for a checkpoint; names begin with "task."."""
+        return {}
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+
+    def set_training(self, training: bool) -> None:
+        """Prepare for training, or for an evaluation."""
+
 
 def text_env(envs: VectorEnv) -> TextEnv | None:
     """Return the text environment inside the wrappers of a VectorEnv; None if it is not one."""
     env = envs.unwrapped
     return env if isinstance(env, TextEnv) else None
+
+
+def begin_training(envs: VectorEnv, env_id: str) -> None:
+    """Tell a text environment that training begins.
+
+    Raises:
+        UsageError: it has no reward.
+    """
+    text = text_env(envs)
+    if text is None:
+        return
+    if not text.rewarded:
+        raise UsageError(f"{env_id} has no reward to learn from; set one with --env-kwargs reward …")
+    text.set_training(True)
+
+
+@contextlib.contextmanager
+def evaluation(envs: VectorEnv) -> Iterator[None]:
+    """Evaluate in training environments: what a text environment remembers is afterwards as before."""
+    text = text_env(envs)
+    if text is None:
+        yield
+        return
+    state = text.state_dict()
+    text.set_training(False)
+    try:
+        yield
+    finally:
+        text.load_state_dict(state)
+        text.set_training(True)

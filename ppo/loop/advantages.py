@@ -54,17 +54,33 @@ def _next_is_decision(valid: np.ndarray, next_valid: np.ndarray | bool) -> np.nd
     return np.concatenate([valid[1:], np.broadcast_to(next_valid, (1, valid.shape[1]))])
 
 
-def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int) -> Tensor:
-    """Return (R − mean) / deviation of returns among the responses to one prompt, (T, N) (Shao et al. 2024, section 4.1.2).
+def group_relative(rewards: np.ndarray, penalties: np.ndarray, done: np.ndarray, group_size: int) -> Tensor:
+    """Return (R − mean R) / deviation of R − (P − mean P) among the responses to one prompt, (T, N).
+
+    R is the sum of the rewards from a row on, P that of the penalties. Only the rewards are divided by their deviation (Shao
+    et al. 2024, section 4.1.2): so a penalty β KL keeps its weight β however much or little the rewards differ.
 
     Args:
-        rewards: (T, N); a response that the rollout cuts counts with what it has earned so far.
+        rewards: (T, N).
+        penalties: (T, N).
         done: (T, N) bool.
         group_size: G, neighbouring environments that share a prompt.
     """
-    groups = torch.from_numpy(rewards_to_go(rewards, done)).unflatten(1, (-1, group_size))  # (T, N / G, G)
-    relative = groups - groups.mean(2, keepdim=True)
-    return (relative / (groups.std(2, correction=0, keepdim=True) + 1e-4)).flatten(1)
+    sums = (torch.from_numpy(rewards_to_go(x, done)) for x in (rewards, penalties))
+    returns, costs = (x.unflatten(1, (-1, group_size)) for x in sums)  # (T, N / G, G)
+    relative = (returns - returns.mean(2, keepdim=True)) / (returns.std(2, correction=0, keepdim=True) + 1e-4)
+    return (relative - (costs - costs.mean(2, keepdim=True))).flatten(1)
+
+
+def group_complete(done: np.ndarray, group_size: int) -> np.ndarray:
+    """Return (T, N) bool: every response of the row's group ends before the rows end, so that the returns compare.
+
+    Args:
+        done: (T, N) bool.
+        group_size: G, neighbouring environments that share a prompt.
+    """
+    ends = np.logical_or.accumulate(done[::-1])[::-1]  # (T, N)
+    return ends.reshape(len(done), -1, group_size).all(2).repeat(group_size, 1)
 
 
 def rewards_to_go(rewards: np.ndarray, done: np.ndarray) -> np.ndarray:

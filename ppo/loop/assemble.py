@@ -13,6 +13,7 @@ from torch import Tensor
 from ppo.config import Config
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import spaces_of
+from ppo.envs.text_env import text_env
 from ppo.loop.collector import Collector
 from ppo.loop.learner import Learner
 from ppo.loop.reference import Reference
@@ -56,9 +57,10 @@ class Parts:
             raise
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient."""
-        policy = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}
-        return policy | self.learner.state_dict() | (self.reference.state_dict() if self.reference else {})
+        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient, a task's memory."""
+        policy, text = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}, text_env(self.envs)
+        others = [part.state_dict() for part in (self.learner, self.reference, text) if part is not None]
+        return {name: x for tensors in (policy, *others) for name, x in tensors.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor], path: Path) -> None:
         """Restore what `state_dict` returned; `path` is where it was read, for errors.
@@ -70,6 +72,9 @@ class Parts:
         self.learner.load_state_dict(tensors)
         if self.reference is not None:
             self.reference.load_state_dict(tensors)
+        text = text_env(self.envs)
+        if text is not None:
+            text.load_state_dict(tensors)
 
 
 def assemble(config: Config, envs: VectorEnv | None = None) -> Parts:

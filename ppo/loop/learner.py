@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
-from ppo.loop.advantages import gae, group_relative, outcome_known
+from ppo.loop.advantages import gae, group_complete, group_relative, outcome_known
 from ppo.loop.losses import STATS, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.reward_scaling import RewardScaler
@@ -67,9 +67,7 @@ class Learner:
         learning_rate = config.learning_rate * (1 - progress) if config.anneal_lr else config.learning_rate
         self.learning_rate.fill_(learning_rate)
         rewards = self._scale_rewards(rollout)
-        known = outcome_known(*_on_host(rollout.valid, rollout.done, rollout.next_valid))
-        trained = rollout.valid & torch.from_numpy(known).to(rollout.valid.device)  # (T, N)
-        batch = Batch.from_rollout(rollout, trained, self._estimates(rollout, rewards), self.seq_len)
+        batch = Batch.from_rollout(rollout, self._trained(rollout), self._estimates(rollout, rewards), self.seq_len)
         variance = explained_variance(batch)
         state = (self.learning_rate, *self.moments.values())
         size = batch.num_sequences // config.num_minibatches
@@ -134,8 +132,15 @@ class Learner:
         return value
 
     def _scale_rewards(self, rollout: Rollout) -> np.ndarray:
-        rewards = rollout.rewards.cpu().numpy()
+        rewards = (rollout.rewards - rollout.penalties).cpu().numpy()
         return rewards if self.scaler is None else self.scaler.scale(rewards, *_on_host(rollout.starts, rollout.valid))
+
+    def _trained(self, rollout: Rollout) -> Tensor:
+        """Return (T, N) bool: the decisions to train on, those whose outcome is known."""
+        valid, done, next_valid = _on_host(rollout.valid, rollout.done, rollout.next_valid)
+        groups = self.config.group_size
+        known = group_complete(done, groups) if groups > 1 else outcome_known(valid, done, next_valid)
+        return rollout.valid & torch.from_numpy(known).to(rollout.valid.device)
 
     def _estimates(self, rollout: Rollout, rewards: np.ndarray) -> Estimates:
         config = self.config
@@ -148,7 +153,8 @@ class Learner:
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
         if config.group_size > 1:
-            weights = group_relative(rewards, terminated | truncated, config.group_size).to(weights)
+            raw, penalties = _on_host(rollout.rewards, torch.zeros_like(rollout.rewards) + rollout.penalties)
+            weights = group_relative(raw, penalties, terminated | truncated, config.group_size).to(weights)
         return Estimates(rollout.values, weights, returns)
 
     def _check(self, steps: list[Step]) -> None:
@@ -183,7 +189,7 @@ class Learner:
             UsageError: the tensors belong to another optimizer, or to a run that scaled its rewards differently.
         """
         own = self.state_dict()
-        stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference."))}
+        stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference.", "task."))}
         if {name: x.shape for name, x in stored.items()} != {name: x.shape for name, x in own.items()}:
             raise UsageError(
                 f"the checkpoint holds {', '.join(sorted(stored))} but optimizer = {self.config.optimizer!r} "

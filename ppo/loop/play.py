@@ -1,5 +1,6 @@
 """Play whole episodes with a policy, for an evaluation."""
 
+from ppo.envs.text_env import evaluation
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
 from ppo.machine.process import Stop, never
@@ -30,12 +31,13 @@ def play(
     """
     size = collector.envs.num_envs
     shares = {n: (n + 1) * episodes // size - n * episodes // size for n in range(size)}
-    collector.reset(seed)
-    tally, played = collector.tally, {n: list[Episode]() for n in shares}
-    while any(len(played[n]) < shares[n] and tally.lengths[n] < max_steps for n in shares):
-        for episode in collector.collect(min(32, max_steps), deterministic, stop)[1]:
-            if len(played[episode.env]) < shares[episode.env]:
-                played[episode.env].append(episode)
+    with evaluation(collector.envs):
+        collector.reset(seed)
+        tally, played = collector.tally, {n: list[Episode]() for n in shares}
+        while any(len(played[n]) < shares[n] and tally.lengths[n] < max_steps for n in shares):
+            for episode in collector.collect(min(32, max_steps), deterministic, stop)[1]:
+                if len(played[episode.env]) < shares[episode.env]:
+                    played[episode.env].append(episode)
     for n, own in played.items():
         if len(own) < shares[n]:
             own.append(Episode(n, float(tally.returns[n]), int(tally.lengths[n]), ended=False))

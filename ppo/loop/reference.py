@@ -42,7 +42,7 @@ class Reference:
 
     @torch.no_grad()
     def penalize(self, rollout: Rollout, policy: Any) -> tuple[Rollout, dict[str, float]]:
-        """Return the rollout with the penalty subtracted from its rewards, and statistics by TensorBoard tag.
+        """Return the rollout with the penalty of each decision, and statistics by TensorBoard tag.
 
         Args:
             rollout: collected by the policy, which must not have been updated since.
@@ -56,7 +56,7 @@ class Reference:
         dist = policy(rollout.obs, rollout.states[0], rollout.starts)[0]
         ref, _, self.state = self.policy(rollout.obs, self.state, rollout.starts)
         kl = torch.where(rollout.valid, dist.log_prob(rollout.actions) - ref.log_prob(rollout.actions), 0.0)  # (T, N)
-        penalized = replace(rollout, rewards=rollout.rewards - self.coef.to(kl) * kl)
+        penalized = replace(rollout, penalties=self.coef.to(kl) * kl)
         estimators = {"kl": kl, "k3": torch.expm1(-kl) + kl}  # k3 is unbiased and never negative (Schulman 2020)
         if isinstance(dist, Categorical):
             estimators["exact"] = divergence(dist, ref)

@@ -55,6 +55,7 @@ class Rollout:
     next_values: Tensor  # (T, N)   V of the true successor, also where the episode was cut
     next_valid: Tensor  # (N,) bool the row after the last one is a decision
     successors: Successors
+    penalties: Tensor | float = 0.0  # (T, N) subtracted from the rewards in training: β KL
 
     @property
     def done(self) -> Tensor:

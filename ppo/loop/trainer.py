@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.envs import lines_of, time_limit
-from ppo.envs.text_env import text_env
+from ppo.envs.text_env import begin_training, text_env
 from ppo.errors import UsageError
 from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode
@@ -90,9 +90,7 @@ class Trainer:
 
         `stop()` ends the run there with a checkpoint, as Ctrl-C does; `break` leaves it at its last checkpoint. See `train`.
         """
-        text = text_env(self.envs)
-        if text is not None and not text.rewarded:
-            raise UsageError(f"{self.config.env_id} has no reward to learn from; set one with --env-kwargs reward …")
+        begin_training(self.envs, self.config.env_id)
         run_dir = self.open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self.stopped, due = False, self.finished
@@ -225,9 +223,12 @@ class Trainer:
 
     def _check_decisions(self, due: bool) -> None:
         if due and self.global_step == 0:  # new episodes would get no further
+            steps, text = self.iteration * self.config.num_steps, text_env(self.envs)
+            longest = 0 if text is None else text.prompt_length
+            prompts = f", since prompts have up to {longest} tokens" if longest else ""
             raise UsageError(
-                "the policy took no decision before the first checkpoint (all rows were prompt tokens); "
-                "raise --checkpoint-every"
+                f"the policy took no decision in the {steps} steps before the first checkpoint{prompts}; choose num_steps above "
+                f"{max(longest, steps)}"
             )
 
     def _notes(self) -> tuple[str, ...]:

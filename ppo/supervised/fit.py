@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class FitResult(NamedTuple):
 
 def fit(
     trainer: Trainer, command: str, metric: str, patience: int, train_step: Callable[[float], tuple[float, int]],
-    evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None
+    evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None, notes: Sequence[str] = ()
 ) -> FitResult:  # fmt: skip
     """Train a trainer's policy for its budget of tokens, and write its run folder.
 
@@ -39,6 +39,7 @@ def fit(
         train_step: takes the next step at a learning rate; returns the loss and the number of tokens used.
         evaluate: returns the metric.
         report: called after each step.
+        notes: sentences for the report; more may be added while training.
     """
     config, vector = trainer.config, trainer.learner.policy.vector
     run_dir, begin = trainer.open_run(), time.perf_counter()
@@ -66,7 +67,7 @@ def fit(
             }  # fmt: skip
             logger.write(row, trainer.iteration, trainer.global_step)
             if report is not None:
-                report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps))
+                report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps, tuple(notes)))
         vector.copy_(best_vector)
         trainer.save(not stop.is_set(), made_by=command)
     return FitResult(run_dir, best, finished=not stop.is_set())

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ppo.envs.text_env import Demonstration, TextEnv
-from ppo.errors import UsageError
 from ppo.loop.losses import valid_mean
 from ppo.loop.trainer import Trainer
 from ppo.policies import Policy
@@ -47,6 +46,35 @@ class PretrainResult:
     finished: bool  # False: stopped by a signal; pretraining cannot be resumed
 
 
+class Pretraining:
+    """The pretraining of a policy, which has checked its arguments and waits for `run`; see `pretrain`."""
+
+    def __init__(self, trainer: Trainer, corpus: str = "", patience: int = 5) -> None:
+        self.trainer, self.patience = trainer, patience
+        self.notes: list[str] = []
+        env = check_trainer(trainer, patience)
+        training, held_out = _sources(trainer, env, corpus)
+        self.batches = _batches(_note_long(training, env.max_tokens, self.notes), trainer, env)
+        self.windows = list(itertools.islice(_batches(held_out, trainer, env), EVALUATION_WINDOWS))
+        self.state = trainer.policy.initial_state(trainer.config.num_envs)  # (N, H) after the last batch
+
+    def run(self, report: Callable[[Progress], None] | None = None) -> PretrainResult:
+        """Train the policy, and write its run folder; `report` is called after each iteration."""
+        steps = self._train_step, lambda: perplexity(self.trainer.policy, self.windows)
+        result = fit(self.trainer, "pretrain", "eval/perplexity", self.patience, *steps, report, self.notes)
+        return PretrainResult(result.run_dir, result.metric, self.trainer.global_step, result.finished)
+
+    def _train_step(self, learning_rate: float) -> tuple[float, int]:
+        """Take a step on each minibatch of streams, and return the last loss and the number of tokens."""
+        learner, config, batch, loss = self.trainer.learner, self.trainer.config, next(self.batches), math.nan
+        for streams in torch.arange(config.num_envs).chunk(config.num_minibatches):
+            minibatch = TokenBatch(*(x[:, streams] for x in batch))
+            dist, _, next_state = learner.policy.forward(minibatch.obs, self.state[streams], minibatch.starts)
+            loss = learner.descend(-valid_mean(dist.log_prob(minibatch.actions), minibatch.valid), learning_rate)
+            self.state[streams] = next_state.detach()
+        return loss, config.batch_size
+
+
 def pretrain(
     trainer: Trainer, corpus: str = "", patience: int = 5, report: Callable[[Progress], None] | None = None
 ) -> PretrainResult:
@@ -62,30 +90,7 @@ def pretrain(
     Raises:
         UsageError: there are no demonstrations, or a line has symbols that are not in the vocabulary.
     """
-    env = check_trainer(trainer, patience)
-    training, held_out = (_batches(source, trainer, env) for source in _sources(trainer, env, corpus))
-    state = trainer.policy.initial_state(trainer.config.num_envs)
-    windows = list(itertools.islice(held_out, EVALUATION_WINDOWS))
-
-    def train_step(learning_rate: float) -> tuple[float, int]:
-        return _train_step(trainer, learning_rate, next(training), state), trainer.config.batch_size
-
-    def evaluate() -> float:
-        return perplexity(trainer.policy, windows)
-
-    result = fit(trainer, "pretrain", "eval/perplexity", patience, train_step, evaluate, report)
-    return PretrainResult(result.run_dir, result.metric, trainer.global_step, result.finished)
-
-
-def _train_step(trainer: Trainer, learning_rate: float, batch: TokenBatch, state: Tensor) -> float:
-    """Take a step on each minibatch of streams, update their states (N, H) in place, and return the last loss."""
-    learner, config, loss = trainer.learner, trainer.config, math.nan
-    for streams in torch.arange(config.num_envs).chunk(config.num_minibatches):
-        minibatch = TokenBatch(*(x[:, streams] for x in batch))
-        dist, _, next_state = learner.policy.forward(minibatch.obs, state[streams], minibatch.starts)
-        loss = learner.descend(-valid_mean(dist.log_prob(minibatch.actions), minibatch.valid), learning_rate)
-        state[streams] = next_state.detach()
-    return loss
+    return Pretraining(trainer, corpus, patience).run(report)
 
 
 @torch.no_grad()
@@ -103,18 +108,25 @@ def _sources(trainer: Trainer, env: TextEnv, corpus: str) -> tuple[Iterator[Demo
     """Return endless sequences for training, and others for evaluation."""
     seed = trainer.config.seed
     rng = np.random.default_rng(seed)
-    sequences = [_encode(env, line, corpus) for line in read_lines(corpus)] if corpus else env.demonstrations
+    sequences = env.demonstrations
+    if corpus:
+        sequences = [([], env.vocabulary.encode(line, f"a line of {corpus}")) for line in read_lines(corpus)]
     if sequences:
         training, held_out = split(sequences, corpus or trainer.config.env_id)
         return _shuffle(training, rng), _shuffle(held_out, np.random.default_rng(0))
     return _demonstrate(env, rng), _demonstrate(env, np.random.default_rng(10**9 + seed))
 
 
-def _encode(env: TextEnv, line: str, corpus: str) -> Demonstration:
-    try:
-        return [], env.vocabulary.encode(line)
-    except UsageError as error:
-        raise UsageError(f"{corpus}, {line!r:.60}: {error}") from error
+def _note_long(sequences: Iterator[Demonstration], max_tokens: int, notes: list[str]) -> Iterator[Demonstration]:
+    """Pass sequences on; the first one whose turns are longer than the task allows adds a note."""
+    for sequence in sequences:
+        length = sum(len(turn) + 1 for turn in sequence[1::2])  # each turn ends with the end token
+        if 0 < max_tokens < length and not notes:
+            notes.append(
+                f"a demonstration has {length} tokens, more than max_tokens = {max_tokens}: the policy learns its end, but "
+                "the task stops before"
+            )
+        yield sequence
 
 
 def _demonstrate(env: TextEnv, rng: np.random.Generator) -> Iterator[Demonstration]:

@@ -32,6 +32,22 @@ class Quality:
     by_length: tuple[float, ...]
     comparisons: int
 
+    def describe(self) -> list[tuple[str, str]]:
+        """Return (name, text) pairs about the figures that are known: without a second rater no agreement is."""
+        if not self.comparisons:
+            return [("accuracy", "unknown: in no comparison of held-out texts is one preferred")]
+        accuracy = f"{self.accuracy:.3f} of {self.comparisons:,} comparisons of held-out texts by one rater each"
+        lines = [("accuracy", accuracy)]
+        if not math.isnan(self.agreement):
+            others = f"the mean of all other raters in {self.ceiling:.3f}"
+            lines.append(("raters", f"a second rater agrees in {self.agreement:.3f} of comparisons, {others}"))
+        thirds = zip(self.by_length, ("short", "middle", "long"), strict=True)
+        by_length = ", ".join(
+            f"{accuracy:.3f} of {name} texts" for accuracy, name in thirds if not math.isnan(accuracy)
+        )
+        calibration = f"error {self.calibration:.3f} (mean |predicted − observed|, ten bins)"
+        return [*lines, *([("by length", by_length)] if by_length else []), ("calibration", calibration)]
+
 
 class Pairs(NamedTuple):
     """C pairs of texts and how people compare them: 1 if the first is better, −1 if the second is, 0 for a tie.
@@ -66,10 +82,14 @@ def quality(scores: np.ndarray, ratings: Ratings, indices: np.ndarray, lengths: 
     thirds = np.searchsorted(np.quantile(lengths, [1 / 3, 2 / 3]), lengths)
     in_third = [clear & (thirds[pairs.first] == n) & (thirds[pairs.second] == n) for n in range(3)]
     return Quality(
-        float(correct[clear].mean()), _agreement(pairs.label, pairs.other), _agreement(pairs.label, pairs.rest),
+        _mean(correct[clear]), _agreement(pairs.label, pairs.other), _agreement(pairs.label, pairs.rest),
         _calibration(1 / (1 + np.exp(-difference)), (pairs.label + 1) / 2),
-        tuple(float(correct[which].mean()) if which.any() else math.nan for which in in_third), int(clear.sum()),
+        tuple(_mean(correct[which]) for which in in_third), int(clear.sum()),
     )  # fmt: skip
+
+
+def _mean(x: np.ndarray) -> float:
+    return float(x.mean()) if len(x) else math.nan
 
 
 def agreement(ratings: Ratings) -> float:
@@ -104,7 +124,7 @@ def _differences(a: list[float], b: list[float], rng: np.random.Generator) -> tu
 def _agreement(label: np.ndarray, other: np.ndarray) -> float:
     """Return how often `other` equals `label`, ties of `label` dropped; a tie of `other` counts as a half."""
     known = (label != 0) & ~np.isnan(other)
-    return float(np.where(other == 0, 0.5, other == label)[known].mean()) if known.any() else math.nan
+    return _mean(np.where(other == 0, 0.5, other == label)[known])
 
 
 def _calibration(predicted: np.ndarray, observed: np.ndarray) -> float:

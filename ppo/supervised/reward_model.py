@@ -8,28 +8,23 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Space
 from torch import Tensor
 from torch.nn import functional as F
 
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
-from ppo.policies import Policy
 from ppo.run.files import write_atomically
 from ppo.run.logger import Progress
+from ppo.supervised.comparisons import Comparisons, repeats, split
 from ppo.supervised.fit import check_trainer, fit
 from ppo.supervised.quality import Quality, quality
-from ppo.text.corpus import split
 from ppo.text.ratings import Ratings, read
 from ppo.text.reward_model import score
-
-RATERS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
 
 
 @dataclass(frozen=True)
@@ -42,37 +37,50 @@ class RewardModelResult:
     finished: bool  # False: stopped by a signal, so that text/Write-v0 does not accept it
 
 
-class Comparisons:
-    """The probability that each text is preferred to each other text.
+class RewardModelTraining:
+    """The training of a reward model, which has checked its arguments and waits for `run`; see `train_reward_model`."""
 
-    Args:
-        ratings: the texts and their ratings or preferences.
-        raters: which raters count: all, or those at even or odd positions in each text's list.
+    def __init__(self, trainer: Trainer, source: str, raters: str = "all", patience: int = 5) -> None:
+        self.trainer, self.patience = trainer, patience
+        vocabulary = check_trainer(trainer, patience).vocabulary
+        self.ratings = _read(source)
+        training, held_out = split(self.ratings, source)
+        self.held_out = np.concatenate(held_out)
+        self.repeats = repeats(self.ratings)  # items that repeat an earlier one
+        self.comparisons, self.end = Comparisons(self.ratings, raters), vocabulary.end
+        self.texts = [vocabulary.encode(text, f"a text of {source}") for text in self.ratings.texts]
+        self.batches = _batches(training, trainer.config.num_envs, np.random.default_rng(trainer.config.seed))
 
-    Raises:
-        UsageError: a text has no rating by these raters.
-    """
+    def run(self, report: Callable[[Progress], None] | None = None) -> RewardModelResult:
+        """Train the policy, and write its run folder; `report` is called after each minibatch."""
+        trainer, held_out = self.trainer, self.held_out
+        result = fit(trainer, "reward", "eval/loss", self.patience, self._train_step, self._evaluate, report)
+        lengths = np.array([len(self.texts[n]) for n in held_out])
+        figures = quality(self._scores(held_out).numpy(), self.ratings, held_out, lengths)
+        values = json.loads(json.dumps(asdict(figures)), parse_constant=lambda nan: None)  # JSON has no NaN
+        write_atomically(result.run_dir / "quality.json", json.dumps(values, indent=2).encode())
+        return RewardModelResult(result.run_dir, figures, trainer.global_step, result.finished)
 
-    def __init__(self, ratings: Ratings, raters: str) -> None:
-        by_text = [np.array(numbers[RATERS[raters]]) for numbers in ratings.ratings]
-        if not all(map(len, by_text)):
-            raise UsageError(f"raters = {raters!r} leaves a text without a rating; choose all")
-        levels = np.unique(np.concatenate([*by_text, [0.0]]))
-        # Shares (M, K) of a text's ratings on each level: P(a > b) + P(a = b) / 2 is then a product.
-        self.shares = np.array([[(numbers == level).mean() for level in levels] for numbers in by_text])
-        self.above = (1 + np.sign(levels[:, None] - levels)) / 2  # (K, K)
-        self.rated = bool(by_text)
+    def _train_step(self, learning_rate: float) -> tuple[float, int]:
+        indices, learner = next(self.batches), self.trainer.learner
+        values, tokens = self._values(learner.policy.forward, indices)
+        loss = learner.descend(bradley_terry(values, self.comparisons(indices).to(values)), learning_rate)
+        return loss, tokens
 
-    def __call__(self, indices: np.ndarray) -> Tensor:
-        """Return P(a is preferred to b), (B, B), of texts; NaN if they were not compared."""
-        probs = np.full((len(indices), len(indices)), np.nan)
-        if self.rated:
-            shares = self.shares[indices]
-            probs = np.where(np.eye(len(indices)), np.nan, shares @ self.above @ shares.T)
-        else:  # consecutive pairs, the preferred text first
-            first = np.arange(0, len(indices), 2)
-            probs[first, first + 1] = 1
-        return torch.from_numpy(probs).float()
+    def _evaluate(self) -> float:
+        return float(bradley_terry(self._scores(self.held_out), self.comparisons(self.held_out)))
+
+    @torch.no_grad()
+    def _scores(self, indices: np.ndarray) -> Tensor:
+        """Return the scores of the texts with these indices, on the CPU."""
+        chunks = np.array_split(indices, math.ceil(len(indices) / 256))
+        return torch.cat([self._values(self.trainer.policy, chunk)[0] for chunk in chunks]).cpu()
+
+    def _values(self, policy: Callable[..., Any], indices: np.ndarray) -> tuple[Tensor, int]:
+        """Return a policy's values of the texts with these indices, and the number of their tokens."""
+        batch, space = [self.texts[n] for n in indices], self.trainer.envs.single_observation_space
+        state = self.trainer.policy.initial_state(len(batch))
+        return score(policy, state, batch, self.end, space), sum(map(len, batch))
 
 
 def train_reward_model(
@@ -91,30 +99,9 @@ def train_reward_model(
         report: called after each minibatch.
 
     Raises:
-        UsageError: there are no ratings, or the environment is not text.
+        UsageError: there are no ratings, they cannot be split, or the environment is not text.
     """
-    vocabulary = check_trainer(trainer, patience).vocabulary
-    ratings, training, held_out = _read(source)
-    comparisons, texts = Comparisons(ratings, raters), [vocabulary.encode(text) for text in ratings.texts]
-    policy, learner, space = trainer.policy, trainer.learner, trainer.envs.single_observation_space
-    batches = _batches(training, trainer.config.num_envs, np.random.default_rng(trainer.config.seed))
-    scores = partial(_scores, policy, texts, vocabulary.end, space)
-
-    def train_step(learning_rate: float) -> tuple[float, int]:
-        indices = next(batches)
-        batch = [texts[n] for n in indices]
-        values = score(learner.policy.forward, policy.initial_state(len(batch)), batch, vocabulary.end, space)
-        loss = learner.descend(bradley_terry(values, comparisons(indices).to(values)), learning_rate)
-        return loss, sum(map(len, batch))
-
-    def evaluate() -> float:
-        return float(bradley_terry(scores(held_out), comparisons(held_out)))
-
-    result = fit(trainer, "reward", "eval/loss", patience, train_step, evaluate, report)
-    figures = quality(scores(held_out).numpy(), ratings, held_out, np.array([len(texts[n]) for n in held_out]))
-    values = json.loads(json.dumps(asdict(figures)), parse_constant=lambda nan: None)  # JSON has no NaN
-    write_atomically(result.run_dir / "quality.json", json.dumps(values, indent=2).encode())
-    return RewardModelResult(result.run_dir, figures, trainer.global_step, result.finished)
+    return RewardModelTraining(trainer, source, raters, patience).run(report)
 
 
 def bradley_terry(scores: Tensor, preferred: Tensor) -> Tensor:
@@ -128,14 +115,11 @@ def bradley_terry(scores: Tensor, preferred: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits[known], preferred[known])
 
 
-def _read(source: str) -> tuple[Ratings, list[np.ndarray], np.ndarray]:
-    """Return the ratings, and the indices of texts for training, the two texts of a pair together, and held out."""
+def _read(source: str) -> Ratings:
     ratings = read(source)
     if not ratings.ratings and not ratings.pairs:
         raise UsageError(f'{source} has texts without ratings; give lines {{"text": …, "ratings": […]}}')
-    groups = [(n,) for n in range(len(ratings.texts))] if ratings.ratings else ratings.pairs
-    training, held_out = split([np.array(group) for group in groups], source)
-    return ratings, training, np.concatenate(held_out)
+    return ratings
 
 
 def _batches(groups: list[np.ndarray], num_texts: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -145,10 +129,3 @@ def _batches(groups: list[np.ndarray], num_texts: int, rng: np.random.Generator)
         order = rng.permutation(len(groups))
         for begin in range(0, max(len(order) - size + 1, 1), size):
             yield np.concatenate([groups[n] for n in order[begin : begin + size]])
-
-
-@torch.no_grad()
-def _scores(policy: Policy, texts: list[list[int]], end: int, space: Space[Any], indices: np.ndarray) -> Tensor:
-    """Return the scores of the texts with these indices, on the CPU."""
-    chunks = [[texts[n] for n in chunk] for chunk in np.array_split(indices, math.ceil(len(indices) / 256))]
-    return torch.cat([score(policy, policy.initial_state(len(chunk)), chunk, end, space) for chunk in chunks]).cpu()

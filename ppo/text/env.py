@@ -19,7 +19,8 @@ from ppo.envs.spaces import Packer, packed_size
 from ppo.envs.text_env import Demonstration, TextEnv
 from ppo.errors import UsageError
 from ppo.text.sequences import Sequences
-from ppo.text.task import Completion, Task, call
+from ppo.text.state import objects, restore, state_of
+from ppo.text.task import Completion, Task, call, check_arguments
 from ppo.text.vocabulary import Vocabulary
 
 
@@ -47,7 +48,7 @@ class TokenEnv(TextEnv):
         if num_envs % group_size:
             raise UsageError(f"group_size = {group_size} does not divide num_envs = {num_envs}; choose a divisor")
         self.task, self.num_envs, self.group_size = task, num_envs, group_size
-        self.vocabulary, self.rewarded = task.vocabulary, task.reward is not None
+        self.vocabulary, self.rewarded, self.max_tokens = task.vocabulary, task.reward is not None, task.max_tokens
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "metrics": ("ended", *task.metrics)}
         self.render_mode = "ansi"
         self.masked = task.mask is not None or task.min_tokens > 0
@@ -67,6 +68,11 @@ class TokenEnv(TextEnv):
         """The tokens of the task's list of demonstrations; empty if it has a function that draws them, or none."""
         texts = self.task.demonstrate
         return [] if texts is None or callable(texts) else [self._encode(sequence) for sequence in texts]
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the longest prompt under way."""
+        return int(self.sequences.prompt_lengths.max()) - 1
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new sequences; `seed` seeds the prompts."""
@@ -125,8 +131,25 @@ class TokenEnv(TextEnv):
             return super().demonstrate(rng)
         return self._encode(call("demonstrate", self.task.demonstrate, rng))
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return a copy of what the task remembers; see `ppo.text.state`."""
+        return state_of(self.task)
+
+    def load_state_dict(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            UsageError: it belongs to another task.
+        """
+        restore(self.task, tensors)
+
+    def set_training(self, training: bool) -> None:
+        """Tell the task whether it is used in training or in an evaluation."""
+        for name, owner in objects(self.task, "set_training").items():
+            call(f"{name}.set_training", owner.set_training, training)
+
     def _encode(self, texts: tuple[str, ...]) -> Demonstration:
-        return tuple(self.vocabulary.encode(text) for text in texts)
+        return tuple(self.vocabulary.encode(text, "a demonstration's text") for text in texts)
 
     def _valid(self) -> np.ndarray:
         """Return (N,) bool: the next action is a decision."""
@@ -149,7 +172,7 @@ class TokenEnv(TextEnv):
             raise UsageError(f"the task's reply function returned {len(replies)} replies to {len(rows)} completions")
         for n, text in zip(rows, replies, strict=True):
             if text is not None:
-                self.sequences.append_reply(n, self.vocabulary.encode(text))
+                self.sequences.append_reply(n, self.vocabulary.encode(text, "the reply"))
                 replied[n] = True
         return replied
 
@@ -204,7 +227,8 @@ def register(env_id: str, task: Callable[..., Task]) -> None:
         task: returns the task; its arguments are the environment's keyword arguments.
     """
 
-    def make(num_envs: int = 1, group_size: int = 1, **kwargs: Any) -> TokenEnv:
+    def make(num_envs: int = 1, group_size: int = 1, render_mode: str | None = None, **kwargs: Any) -> TokenEnv:
+        check_arguments(env_id, task, kwargs)
         return TokenEnv(task(**kwargs), num_envs, group_size)
 
     gymnasium.register(env_id, vector_entry_point=make)

@@ -29,6 +29,7 @@ SETS = {
     "hutto-movies": "movieReviewSnippets", "hutto-amazon": "amazonReviewSnippets", "hutto-nyt": "nytEditorialSnippets",
     "hutto-tweets": "tweets",
 }  # fmt: skip
+FORM = '{"text": …, "ratings": […]} or {"chosen": …, "rejected": …}'
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def text_lines(source: str) -> list[str]:
         UsageError: the file does not exist, is not text, or all its lines are empty.
     """
     try:
-        lines = find(source).read_text(encoding="utf-8").splitlines()
+        # Only line breaks separate lines: U+2028 and others may be part of a text. "utf-8-sig" skips a byte order mark.
+        lines = find(source).read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"{source} is not text: byte {error.start} is not UTF-8") from error
     except OSError as error:
@@ -146,25 +148,37 @@ def read(source: str) -> Ratings:
     ratings = Ratings([], [], [])
     for number, line in enumerate(text_lines(source), 1):
         if line.strip():
+            where = f"{source}, line {number}"
             try:
-                _add(ratings, json.loads(line))
-            except (ValueError, TypeError, KeyError) as error:
-                form = '{"text": …, "ratings": […]}'
-                raise UsageError(f"{source}, line {number} does not have the form {form}: {one_line(error)}") from error
+                _add(ratings, json.loads(line), where)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                raise UsageError(f"{where} does not have the form {FORM}: {one_line(error)}") from error
     if ratings.ratings and (ratings.pairs or len(ratings.ratings) < len(ratings.texts)):
         raise UsageError(f"{source} has ratings for only some of its texts; give ratings for all, or for none")
     return ratings
 
 
-def _add(ratings: Ratings, row: dict[str, object]) -> None:
-    texts = [row["chosen"], row["rejected"]] if "chosen" in row else [row["text"]]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{texts[0]!r:.40} is not a text")
+def _add(ratings: Ratings, row: dict[str, object], where: str) -> None:
+    names = ("chosen", "rejected") if "chosen" in row else ("text",)
+    texts = [row[name] for name in names]
+    for name, text in zip(names, texts, strict=True):
+        if not isinstance(text, str):
+            raise UsageError(f"{where}: {name} = {text!r:.40} is not a text")
+        if not text.strip() and (len(names) == 2 or "ratings" in row):
+            raise UsageError(f"{where}: {name} = {text!r:.40} is empty; remove the line")
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise UsageError(f"{where}: {name} = {text!r:.40} has half of a character (a lone surrogate); remove it")
+    if "prompt" in row:
+        raise UsageError(
+            f"{where} has a prompt of its own, which would be ignored; put it at the beginning of each text"
+        )
     if "chosen" in row:
+        if texts[0] == texts[1]:
+            raise UsageError(f"{where}: chosen and rejected are the same text, {texts[0]!r:.40}; remove the line")
         ratings.pairs.append((len(ratings.texts), len(ratings.texts) + 1))
     elif "ratings" in row:
         numbers = np.asarray(row["ratings"], np.float64)
         if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
-            raise ValueError(f"ratings {row['ratings']!r:.40} are not a list of numbers")
+            raise UsageError(f"{where}: ratings = {row['ratings']!r:.40} are not a list of numbers")
         ratings.ratings.append(numbers.tolist())
     ratings.texts.extend(texts)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The task: what the policy writes, from which prompts, for which reward; a vocabulary and a few functions."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,7 +130,7 @@ class Task:
         text, info = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
         if not isinstance(text, str):
             raise UsageError(f"the task's prompt function returned {drawn!r:.80}; return a text, or a text and an info")
-        tokens = self.vocabulary.encode(text)
+        tokens = self.vocabulary.encode(text, "the prompt")
         if len(tokens) > self.max_prompt:
             raise UsageError(
                 f"the prompt {text[:60]!r} has {len(tokens)} tokens, more than max_prompt = {self.max_prompt}"
@@ -173,6 +174,23 @@ def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except Exception as error:
         raise UsageError(f"the task's {name} function raised {one_line(error)}") from error
+
+
+def check_arguments(env_id: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Check that a function takes these keyword arguments, an environment's.
+
+    Raises:
+        UsageError: names the first one that it does not know, or that is missing.
+    """
+    parameters = inspect.signature(function).parameters
+    named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    unknown = [name for name in arguments if name not in named]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        rule = f"it knows {', '.join(named)}" if named else "it takes no arguments"
+        raise UsageError(f"{env_id} does not know the argument {unknown[0]!r}; {rule}")
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
+    if missing:
+        raise UsageError(f"{env_id} needs the argument {missing[0]!r}; give it with --env-kwargs {missing[0]} …")
 
 
 def _quote(completion: Completion) -> str:

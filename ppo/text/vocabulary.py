@@ -37,6 +37,8 @@ class Vocabulary:
             if not symbol or (split is None and (separator in symbol if separator else len(symbol) > 1)):
                 rule = f"without {separator!r}" if separator else "of one character, or give a separator"
                 raise UsageError(f"the symbol {symbol!r} cannot be found in a text; use symbols {rule}")
+            if any("\ud800" <= letter <= "\udfff" for letter in symbol):
+                raise UsageError(f"the symbol {symbol!r} is half of a character (a lone surrogate); remove it")
 
     def __len__(self) -> int:
         """Return V, the number of tokens that the policy can write, the end token included."""
@@ -47,20 +49,30 @@ class Vocabulary:
         """The number of all tokens, read-only ones included."""
         return len(self.symbols) + 1
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, noun: str = "") -> list[int]:
         """Return the token ids of a text.
 
+        Args:
+            text: any text.
+            noun: names the text in an error; "the prompt", for example.
+
         Raises:
-            UsageError: the text has a symbol that is not in the vocabulary.
+            UsageError: the text has a symbol that is not in the vocabulary, or a lone surrogate.
         """
+        where = f"{noun} {text[:60]!r}".lstrip()
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = text[error.start]
+            raise UsageError(f"{half!r} in {where} is half of a character (a lone surrogate); remove it") from error
         symbols = self.split(text)
         if self.unknown:
             symbols = [symbol if symbol in self.ids else self.unknown for symbol in symbols]
         try:
             return [self.ids[symbol] for symbol in symbols]
         except KeyError as error:
-            where = f"{error.args[0]!r} in {text[:60]!r}"
-            raise UsageError(f"{where} is not in the vocabulary ({len(self.symbols)} symbols)") from error
+            unknown = f"{error.args[0]!r} in {where}"
+            raise UsageError(f"{unknown} is not in the vocabulary ({len(self.symbols)} symbols)") from error
 
     def _split_at_separator(self, text: str) -> list[str]:
         return [part for part in text.split(self.separator) if part] if self.separator else list(text)

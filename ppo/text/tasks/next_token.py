@@ -1,5 +1,6 @@
 """Next token: predict each token of a corpus from the tokens before it; actor-critic language modelling."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from ppo.envs.text_env import Demonstration, TextEnv
 from ppo.errors import UsageError
 from ppo.text.corpus import read_lines, split, vocabulary_of
+from ppo.text.task import check_arguments
 
 PARTS = ("all", "training", "held-out")
 
@@ -92,3 +94,9 @@ class NextTokenEnv(TextEnv):
     def _obs(self) -> np.ndarray:
         previous = self.table[self.line, self.position - 1]
         return np.where(self.position == 0, self.vocabulary.end, previous)
+
+
+def next_token(num_envs: int = 1, render_mode: str | None = None, **kwargs: Any) -> NextTokenEnv:
+    """Make N copies of text/NextToken-v0; its arguments are those of `NextTokenEnv`."""
+    check_arguments("text/NextToken-v0", partial(NextTokenEnv, num_envs), kwargs)
+    return NextTokenEnv(num_envs, **kwargs)
