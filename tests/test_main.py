@@ -266,6 +266,25 @@ def test_environment_arguments_keep_their_types(folder):
     assert config.env_kwargs == {"g": 1.5, "max_episode_steps": 7}
 
 
+def test_a_foreign_text_in_an_error_cannot_command_the_terminal(folder, capsys):
+    sentence = refused(capsys, "eval", "run\x1b]0;title\x07\nerror: forged")
+    assert sentence.startswith(r"run\x1b]0;title\x07\nerror: forged is not a run folder")
+
+
+def test_an_environment_that_exits_is_one_sentence_and_not_success(folder, capsys):
+    (folder / "quitter.py").write_text(
+        "import sys, gymnasium, probes\n"
+        "class Quitter(probes.Bandit):\n"
+        "    def step(self, action):\n"
+        "        sys.exit(0)\n"
+        "gymnasium.register('Quitter-v0', entry_point=Quitter)\n"
+    )
+    sentence = refused(capsys, "train", "quitter:Quitter-v0", *SHORT, "--vectorization", "sync")
+    assert "environment" in sentence
+    assert "sys.exit(0)" in sentence
+    del gymnasium.registry["Quitter-v0"]
+
+
 # ---- signals --------------------------------------------------------------------------------------------------------
 
 

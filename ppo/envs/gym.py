@@ -11,13 +11,13 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ppo.envs.action_mask import expose_mask
-from ppo.envs.families import missing_family, module_of, register_family
+from ppo.envs.families import missing_family, module_of, register_family, takes_data
 from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.text_env import text_env
 from ppo.envs.vectorize import sync_or_async
 from ppo.envs.workers import hide_main, ignore_interrupts
 from ppo.errors import UsageError, one_line
-from ppo.machine.imports import import_user_module
+from ppo.machine.imports import check_trusted, import_user_module
 
 
 def make_envs(
@@ -43,6 +43,8 @@ def make_envs(
         UsageError: the id is unknown, its family is not installed, or it does not accept its arguments.
     """
     spec = find_spec(env_id)
+    if env_kwargs and not takes_data(spec):
+        check_trusted(module_of(spec), f"env_id = {env_id!r} with env_kwargs")
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
     if group_size > 1:
         if not _takes_group_size(spec):

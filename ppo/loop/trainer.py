@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,10 +20,10 @@ from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode, averages
 from ppo.loop.play import play
 from ppo.loop.rollout import Rollout
+from ppo.machine.imports import only_trusted, trusting
 from ppo.machine.process import seed_everything, stop_signals
-from ppo.run.checkpoint import checkpoint_path, forensics, load_exactly, read_checkpoint, write_checkpoint
-from ppo.run.files import new_folder, write_atomically
-from ppo.run.load import load_for
+from ppo.run.checkpoint import checkpoint_path, forensics, read_checkpoint, write_checkpoint
+from ppo.run.files import new_folder
 from ppo.run.logger import Logger, Progress
 
 RANK = 0  # of this process
@@ -38,13 +37,19 @@ class Trainer:
         config: the settings; `ppo.config.presets.preset` returns those of an environment.
         envs: a VectorEnv of your own instead of `config.env_id`'s; it sets `num_envs`.
         checkpoint: go on from this checkpoint; `Trainer.resume` finds it and its settings.
+        trust: import the modules that `init_from` and `reference` name, even if other people made them.
 
     Raises:
         UsageError: a setting, a space or an environment cannot be trained; raised before anything is written.
     """
 
-    def __init__(self, config: Config, envs: VectorEnv | None = None, *, checkpoint: Path | None = None) -> None:
-        self.parts = assemble(config, envs)
+    def __init__(
+        self, config: Config, envs: VectorEnv | None = None, *, checkpoint: Path | None = None, trust: bool = False
+    ) -> None:
+        # An environment may change the current folder.
+        self.runs_dir, checkpoint = config.runs_dir.absolute(), checkpoint and checkpoint.absolute()
+        with trusting(trust):
+            self.parts = assemble(config, envs, fresh=checkpoint is None)
         self.config, self.envs, self.policy = self.parts.config, self.parts.envs, self.parts.policy
         self.collector, self.learner, self.reference = self.parts.collector, self.parts.learner, self.parts.reference
         self.iteration, self.global_step = 0, 0
@@ -54,9 +59,6 @@ class Trainer:
         self.stopped = False
         if checkpoint is not None:
             self._restore(checkpoint)
-        elif config.init_from:
-            saved = load_for("init_from", config.init_from, self.parts.spaces)
-            load_exactly(self.policy, saved.policy.state_dict(), "", Path(config.init_from))
 
     @property
     def checkpoint_every(self) -> int:
@@ -122,27 +124,27 @@ class Trainer:
         self.stopped = True
 
     def open_run(self) -> Path:
-        """Return the run's folder, made now if it is new, with the current settings in config.json."""
+        """Return the run's folder, made now if it is new."""
         if self.run_dir is None:
             env = self.config.env_id.rpartition(":")[2].replace("/", "_")
             name = f"{env}__{self.config.exp_name or self.config.algorithm}__s{self.config.seed}"
-            self.run_dir = new_folder(self.config.runs_dir, name)
-        write_atomically(self.run_dir / "config.json", json.dumps(self.config.to_json(), indent=2).encode())
+            self.run_dir = new_folder(self.runs_dir, name)
         return self.run_dir
 
     @classmethod
     def resume(
-        cls, run_dir: str | Path, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None
-    ) -> "Trainer":
+        cls, run_dir: Path | str, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None, trust: bool = False
+    ) -> "Trainer":  # fmt: skip
         """Return a trainer that continues from the run's latest checkpoint, bit for bit.
 
         Args:
             run_dir: the run's folder.
             settings: settings to change, by name; a larger `total_timesteps`, for example.
             envs: the VectorEnv, if the run was trained on one of your own.
+            trust: import the modules that the run names, even if another person made it.
 
         Raises:
-            UsageError: the folder is not a run, its checkpoint is damaged, or it does not fit the environment.
+            UsageError: the folder is not a run, its checkpoint is damaged or does not fit the environment, or needs trust.
         """
         path = checkpoint_path(Path(run_dir), "latest")
         meta = read_checkpoint(path)[1]
@@ -150,8 +152,9 @@ class Trainer:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
         if meta["made_by"] != "train":
             raise UsageError(f"{run_dir} was made by `ppo {meta['made_by']}`; train from it: --init-from {run_dir}")
-        config = Config().replace(meta["config"], str(path)).replace(settings or {})
-        trainer = cls(dataclasses.replace(config, runs_dir=Path(run_dir).parent), envs, checkpoint=path)
+        config = dataclasses.replace(meta.settings().replace(settings or {}), runs_dir=Path(run_dir).parent)
+        with only_trusted(run_dir, meta["signed"], (settings or {}).values()):
+            trainer = cls(config, envs, checkpoint=path, trust=trust)
         if trainer.reference is not None and "kl_coef" in (settings or {}):
             trainer.reference.coef.fill_(config.kl_coef)
         return trainer
