@@ -15,7 +15,7 @@ from ppo.envs.families import missing_family, module_of, register_family, takes_
 from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.text_env import text_env
 from ppo.envs.vectorize import sync_or_async
-from ppo.envs.workers import hide_main, ignore_interrupts
+from ppo.envs.workers import Workers
 from ppo.errors import UsageError, one_line
 from ppo.machine.imports import check_trusted, import_user_module
 
@@ -75,14 +75,9 @@ def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, 
     # SAME_STEP where we can choose, because it has no dead rows; a vector entry point has its own mode.
     if mode == "sync":
         return LeanSyncVectorEnv(spec, num_envs, kwargs)
-    vector_kwargs: dict[str, Any] = {}
-    if mode == "async":  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
-        vector_kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn"}
-    with contextlib.ExitStack() as stack:
-        if mode == "async":
-            stack.enter_context(ignore_interrupts())
-            stack.enter_context(hide_main())
-        return gymnasium.make_vec(spec, num_envs, mode, vector_kwargs, **kwargs)
+    if mode == "async":
+        return Workers(spec, num_envs, kwargs)
+    return gymnasium.make_vec(spec, num_envs, mode, **kwargs)
 
 
 @contextlib.contextmanager
