@@ -5,6 +5,8 @@ import signal
 import sys
 from typing import Any
 
+INTERRUPTED = 130  # exit code: 128 + SIGINT
+
 
 def main() -> None:
     """Run the command line."""
@@ -20,6 +22,11 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         _end()
+    except SystemExit as error:
+        if error.code == INTERRUPTED:  # Python would change it if the interrupt came inside an `exec`
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
+        raise
     finally:
         if own:
             signal.signal(signal.SIGINT, _end)  # while Python shuts down
@@ -27,7 +34,7 @@ def main() -> None:
 
 def _end(*_: Any) -> None:
     os.write(2, b"interrupted\n")
-    os._exit(130)
+    os._exit(INTERRUPTED)
 
 
 def _unraisable(error: Any) -> None:

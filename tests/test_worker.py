@@ -17,7 +17,7 @@ def test_signals_wait_inside_the_block_and_are_not_lost():
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
         with signal_mask(blocked=True):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # to this thread
             assert seen == []
             with signal_mask(blocked=False):
                 assert seen == [signal.SIGTERM]

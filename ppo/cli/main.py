@@ -32,8 +32,8 @@ LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaul
 def main(args: list[str] | None = None) -> None:
     """Run a command; an error that the user can correct is one sentence and exit code 2."""
     args = sys.argv[1:] if args is None else args
-    if "" not in sys.path:
-        sys.path.append("")  # the user's own modules are in the current folder; they hide no installed package
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())  # of the user's own modules, which hide no installed package from there
     try:
         command = parse(args)
         with trusting(getattr(command, "trust", False)):

@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
@@ -73,6 +74,8 @@ class Workers(AsyncVectorEnv):
         _open.add(self)
         # Forked workers inherit locked threads and hang (pytorch/pytorch#17199).
         options: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn", "worker": work}
+        if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # its start would lift the mask
         try:
             with hide_main(), signal_mask(blocked=True):
                 super().__init__([Copy(spec, kwargs)] * num_envs, **options)

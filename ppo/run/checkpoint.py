@@ -132,7 +132,7 @@ def check_newest(run_dir: Path, iteration: int) -> None:
 
 
 def fits(stored: Tensor, own: Tensor) -> bool:
-    """Return whether a stored tensor has the shape and the dtype of one's own, or float32 for float64."""
+    """Return whether a stored tensor has the shape and the dtype of its place, or is float32 where that is float64."""
     return stored.shape == own.shape and (
         stored.dtype == own.dtype or (stored.dtype, own.dtype) == (torch.float32, torch.float64)
     )
