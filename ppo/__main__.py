@@ -1,5 +1,6 @@
 """python -m ppo, the same as the console script: Ctrl-C ends it quietly at any moment, also while it imports."""
 
+import atexit
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ def main() -> None:
         _end()
     except SystemExit as error:
         if error.code == INTERRUPTED:  # Python would change it if the interrupt came inside an `exec`
+            signal.signal(signal.SIGINT, _end)
+            atexit._run_exitfuncs()
             sys.stdout.flush()
             os._exit(INTERRUPTED)
         raise
