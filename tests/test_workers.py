@@ -15,7 +15,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from ppo import Config, Trainer, UsageError
 from ppo.envs import autoreset_mode, make_envs
-from ppo.envs.workers import hide_main
+from ppo.envs.workers import _interrupts_wait, hide_main
 from ppo.run.checkpoint import read_checkpoint
 
 
@@ -42,6 +42,18 @@ def test_the_script_is_hidden_inside_the_block_alone():
         assert "__file__" not in main
         assert main["__spec__"] is None
     assert {name: main.get(name) for name in before} == before
+
+
+def test_ctrl_c_waits_while_processes_start_and_is_not_lost():
+    handler = signal.getsignal(signal.SIGINT)
+    block, steps = _interrupts_wait(), []
+    block.__enter__()
+    signal.raise_signal(signal.SIGINT)
+    steps.append("after the signal")
+    with pytest.raises(KeyboardInterrupt):
+        block.__exit__(None, None, None)
+    assert steps == ["after the signal"]
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 KILLER = """

@@ -7,6 +7,7 @@ import functools
 import multiprocessing.connection
 import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -38,6 +39,22 @@ def hide_main() -> Iterator[None]:
         yield
     finally:
         main.update(attributes)
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block: a process that is half started would print a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: numbers.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if numbers:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,8 +93,11 @@ class Workers(AsyncVectorEnv):
         options: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn", "worker": work}
         if hasattr(signal, "pthread_sigmask"):
             resource_tracker.ensure_running()  # its start would lift the mask
+        self.start = contextlib.ExitStack()
         try:
-            with hide_main(), signal_mask(blocked=True):
+            with hide_main(), self.start:
+                self.start.enter_context(_interrupts_wait())
+                self.start.enter_context(signal_mask(blocked=True))
                 super().__init__([Copy(spec, kwargs)] * num_envs, **options)
         except BaseException as error:
             self.close(terminate=True)
@@ -91,8 +111,8 @@ class Workers(AsyncVectorEnv):
         self.spec = spec
 
     def _check_spaces(self) -> None:
-        with signal_mask(blocked=False):  # all processes have started
-            _explained(AsyncVectorEnv._check_spaces)(self)
+        self.start.close()  # all processes have started
+        _explained(AsyncVectorEnv._check_spaces)(self)
 
     reset = _explained(AsyncVectorEnv.reset)
     step = _explained(AsyncVectorEnv.step)
