@@ -67,9 +67,11 @@ def check_plain(path: Path, folder: bool = False) -> None:
         raise cannot_write(path, error) from error
     noun = "folder" if folder else "file"
     if stat.S_ISLNK(mode):
-        raise UsageError(f"{path} is a link, and ppo never writes through a link in a run folder; put the {noun} there")
+        raise UsageError(
+            f"{shown(path)} is a link, and ppo never writes through a link in a run folder; put the {noun} there"
+        )
     if not (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)):
-        raise UsageError(f"{path} is not a {noun}; move it away")
+        raise UsageError(f"{shown(path)} is not a {noun}; move it away")
 
 
 def remove_temporary(folder: Path) -> None:

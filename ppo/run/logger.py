@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import errno
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,8 @@ class Logger:
             write_atomically(run_dir / "config.json", json.dumps(settings, indent=2).encode())
             try:
                 checkpoints.mkdir(exist_ok=True)
+                if not os.access(checkpoints, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 for folder in (run_dir, checkpoints):
                     remove_temporary(folder)
                 self.names = keep_rows(self.path, iteration)
