@@ -1,25 +1,31 @@
 """PPO and actor-critic training on any Gymnasium environment, in pure PyTorch."""
 
-from ppo.config import Config
-from ppo.config.presets import preset
-from ppo.envs import make_envs
-from ppo.errors import NonFiniteError, UsageError
-from ppo.evaluate import Player, evaluate, load_policy
-from ppo.loop.trainer import Trainer
-from ppo.policies import Features, Head, Policy
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppo.api import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = [
-    "Config",
-    "Features",
-    "Head",
-    "NonFiniteError",
-    "Player",
-    "Policy",
-    "Trainer",
-    "UsageError",
-    "evaluate",
-    "load_policy",
-    "make_envs",
-    "preset",
-]
+
+
+class _Package(ModuleType):
+    """Import `ppo.api` when a name is first used: worker processes never need it, and Ctrl-C must find a handler first."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "__all__" and name.startswith("__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        api = importlib.import_module("ppo.api")
+        return self.__dict__[name] if name in self.__dict__ else getattr(api, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "evaluate":  # the submodule must not hide the function of its name
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.__getattr__("__all__")})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -3,7 +3,10 @@
 Every other exception is a bug or comes from the user's own code, and keeps its traceback.
 """
 
+import unicodedata
 from typing import Any
+
+BIDIRECTIONAL = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class UsageError(Exception):
@@ -26,3 +29,20 @@ class NonFiniteError(Exception):
 def one_line(error: BaseException, limit: int = 200) -> str:
     """Return an error as "Type: text", without line breaks and cut to `limit` characters, to quote in a sentence."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:limit].removesuffix(": ")
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    """Return a text with its control characters as escapes, so that it cannot command the terminal that shows it.
+
+    Args:
+        text: anything, perhaps of another person.
+        keep: control characters that stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep or not _commands(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _commands(character: str) -> bool:
+    """Return whether a character is a control character, reverses the text, breaks the line, or is half of a pair."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDIRECTIONAL

@@ -17,6 +17,7 @@ from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
 from ppo.loop.play import MAX_STEPS, play
 from ppo.machine.flat import FlatPolicy
+from ppo.run.files import check_plain
 from ppo.run.load import Saved, envs_for, load
 
 MAX_ENVS = 16  # of an evaluation
@@ -58,17 +59,18 @@ class Player(Saved):
         return take(self.policy.head.to_env(action), 0), state
 
 
-def load_policy(run: str | Path, checkpoint: str = "latest") -> Player:
+def load_policy(run: str | Path, checkpoint: str = "latest", trust: bool = False) -> Player:
     """Load a run's policy, on the CPU, without making its environment.
 
     Args:
         run: the run's folder.
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
+        trust: import the modules that the run names, even if another person made it.
 
     Raises:
-        UsageError: the folder is not a run, or the checkpoint is missing or damaged.
+        UsageError: the folder is not a run, the checkpoint is missing or damaged, or the run needs trust.
     """
-    return Player(**vars(load(run, checkpoint)))
+    return Player(**vars(load(run, checkpoint, trust)))
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def evaluate(
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
     max_steps: int = 0,
+    trust: bool = False,
 ) -> Report:
     """Play episodes with a run's policy in new environments.
 
@@ -127,6 +130,7 @@ def evaluate(
         seed: of the environments and of sampling.
         env_kwargs: keyword arguments of the environment, which override the run's.
         max_steps: after which an episode is cut; 0: the environment's time limit, or 27,000.
+        trust: as in `load_policy`.
 
     Raises:
         UsageError: see `load_policy`; or the policy was trained with other spaces than the environment has.
@@ -136,7 +140,7 @@ def evaluate(
     if max_steps < 0:
         raise UsageError(f"max_steps = {max_steps} is too small; choose at least 0")
     _check_seed(seed)
-    player = load_policy(run, checkpoint)
+    player = load_policy(run, checkpoint, trust)
     with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
         torch.manual_seed(seed)
         limit = max_steps or time_limit(envs) or MAX_STEPS
@@ -156,6 +160,7 @@ def film(
     deterministic: bool = True,
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
+    trust: bool = False,
 ) -> Path:
     """Film one episode as an MP4 under the run's videos/, and return the file's path; see `evaluate`.
 
@@ -167,7 +172,7 @@ def film(
     except ImportError as error:
         raise UsageError("a video needs imageio: pip install imageio imageio-ffmpeg") from error
     _check_seed(seed)
-    player = load_policy(run, checkpoint)
+    player = load_policy(run, checkpoint, trust)
     frames: list[np.ndarray] = []
     ended: list[Episode] = []
     with contextlib.closing(envs_for(player, 1, env_kwargs, "rgb_array")) as envs:
@@ -181,9 +186,11 @@ def film(
                 raise UsageError(f"{player.config.env_id} does not render rgb_array frames; it cannot be filmed")
             frames.append(np.asarray(frame[0]))
             ended = collector.collect(1, deterministic)[1]
-    folder = Path(run) / "videos"
+    folder = Path(run).absolute() / "videos"
+    check_plain(folder, folder=True)
     folder.mkdir(exist_ok=True)
     overrides = "".join(f"__{name}_{value}".replace("/", "_") for name, value in (env_kwargs or {}).items())
     path = folder / f"{checkpoint}__s{seed}{overrides}.mp4"
+    check_plain(path)
     imageio.mimsave(path, [*frames], fps=fps, macro_block_size=2)
     return path

@@ -76,8 +76,9 @@ class ExportedPolicy(nn.Module):
 
 
 def export(
-    run: str | Path, fmt: Format = "torch-export", path: str | Path | None = None, checkpoint: str = "latest"
-) -> Exported:
+    run: str | Path, fmt: Format = "torch-export", path: str | Path | None = None, checkpoint: str = "latest",
+    trust: bool = False,
+) -> Exported:  # fmt: skip
     """Export a run's policy to a standalone file, and check step by step that it takes the same actions.
 
     Args:
@@ -85,14 +86,15 @@ def export(
         fmt: "torch-export" for `torch.export.load`, or "onnx".
         path: the file; None: policy.pt2 or policy.onnx in the run's folder.
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
+        trust: as in `load_policy`.
 
     Raises:
         UsageError: the folder is not a run, the policy cannot be exported, a package is missing, or the actions differ.
     """
-    target = Path(path or Path(run) / f"policy{SUFFIXES[fmt]}")
+    target = Path(path or Path(run) / f"policy{SUFFIXES[fmt]}").absolute()
     if target.suffix != SUFFIXES[fmt] or target.is_dir():
         raise UsageError(f"{target} is not a file name for the format {fmt}; choose one that ends in {SUFFIXES[fmt]}")
-    saved = load(run, checkpoint, temperature=1.0, top_k=0, top_p=1.0)  # which do not change the mode
+    saved = load(run, checkpoint, trust, temperature=1.0, top_k=0, top_p=1.0)  # which do not change the mode
     policy = ExportedPolicy(saved).eval()
     names, examples = zip(*_example_inputs(saved), strict=True)
     outputs = [_name("action", path) for path, _ in leaves(saved.action_space)] + ["next_state"] * policy.recurrent

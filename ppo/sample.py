@@ -27,6 +27,7 @@ def sample(
     checkpoint: str = "latest",
     seed: int = 0,
     deterministic: bool = False,
+    trust: bool = False,
     **options: Any,
 ) -> list[tuple[Completion, float]]:
     """Return sequences that a run's policy writes, and their returns.
@@ -38,6 +39,7 @@ def sample(
         checkpoint: as in `load_policy`.
         seed: of prompts and sampling.
         deterministic: take the most probable token instead of sampling.
+        trust: as in `load_policy`.
         options: temperature, top_k, top_p: override the run's settings.
 
     Raises:
@@ -45,7 +47,7 @@ def sample(
     """
     if number < 1:
         raise UsageError(f"n = {number} is too few; choose at least 1")
-    saved = load(run, checkpoint, **options)
+    saved = load(run, checkpoint, trust, **options)
     saved.config.replace({"seed": seed}).validate()
     with contextlib.closing(envs_for(saved, number)) as envs:
         env = _token_env(saved, envs)
@@ -82,7 +84,7 @@ def _set_prompt(env: TokenEnv, prompt: str, env_id: str) -> str:
 
 
 def chat(
-    run: str | Path, ask: Callable[[str], str | None], checkpoint: str = "latest", seed: int = 0
+    run: str | Path, ask: Callable[[str], str | None], checkpoint: str = "latest", seed: int = 0, trust: bool = False
 ) -> Completion | None:
     """Let a person reply to a run's policy; return the dialogue, None if the person wrote nothing.
 
@@ -92,11 +94,12 @@ def chat(
             dialogue.
         checkpoint: as in `load_policy`.
         seed: of sampling.
+        trust: as in `load_policy`.
 
     Raises:
         UsageError: the environment of the run does not reply.
     """
-    saved = load(run, checkpoint)
+    saved = load(run, checkpoint, trust)
     saved.config.replace({"seed": seed}).validate()
     with contextlib.closing(envs_for(saved, 1)) as envs:
         env = _token_env(saved, envs)

@@ -16,7 +16,7 @@ FLOORS = [
     ["run", "compare"],
     ["loop", "text"],  # they do not know each other: text is an environment like any other
     ["supervised", "evaluate", "sample", "check", "export"],
-    ["cli"],
+    ["cli", "api"],
     ["__main__", "__init__"],
 ]  # fmt: skip
 # The same inside the loop: the collector, the learner and the reference do not know each other.

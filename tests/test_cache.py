@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ppo.machine.cache import cache_folder
+from ppo.errors import UsageError
+from ppo.machine.cache import cache_file, cache_folder
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,16 @@ def test_the_cache_is_ppo_cache_or_a_folder_in_the_users_cache(monkeypatch, vari
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(folder)
+
+
+def test_a_file_in_the_place_of_the_cache_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path / "cache" / "deeper"))
+    assert cache_file("a.pt2") == tmp_path / "cache" / "deeper" / "a.pt2"
+    assert cache_file("a.pt2").parent.is_dir()
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        monkeypatch.setenv("PPO_CACHE", str(folder))
+        with pytest.raises(
+            UsageError, match=rf"the cache folder {folder} cannot be used: .*; set PPO_CACHE to another"
+        ):
+            cache_file("a.pt2")

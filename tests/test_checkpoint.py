@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ppo import Config, NonFiniteError, Trainer, UsageError, load_policy
-from ppo.run.checkpoint import checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
+from ppo.policies.mlp import MLPPolicy
+from ppo.run.checkpoint import _digest, checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
 
 TENSORS = {"policy.weight": torch.arange(6.0).reshape(2, 3), "policy.count": torch.tensor(7, dtype=torch.float64)}
 META = {"iteration": 3, "config": {"seed": 1}, "best_return": None}
@@ -116,7 +118,7 @@ def test_another_schema_is_refused(tmp_path, schema):
     path = tmp_path / "later.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata={"ppo": json.dumps({**META, "schema": schema})})
     message = refusal(path)
-    assert f"schema {schema}" in message
+    assert f"schema {schema!r}" in message
     assert "reads schemas up to 2" in message
 
 
@@ -187,8 +189,92 @@ def test_a_module_is_loaded_exactly_or_not_at_all(tmp_path):
     assert torch.equal(module.weight, torch.ones(2, 3))
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float8_e4m3fn, torch.float16, torch.int64, torch.float64])
+def test_a_tensor_of_another_dtype_is_refused(tmp_path, dtype):
+    module = torch.nn.Linear(3, 2)
+    tensors = {"weight": torch.ones(2, 3, dtype=dtype), "bias": torch.ones(2)}
+    with pytest.raises(UsageError, match="does not fit the policy: weight differ"):
+        load_exactly(module, tensors, "", tmp_path)
+
+
+def test_float32_is_read_where_float64_is_wanted(tmp_path):
+    module = torch.nn.Linear(3, 2, dtype=torch.float64)
+    load_exactly(module, {"weight": torch.full((2, 3), 0.1), "bias": torch.ones(2)}, "", tmp_path)
+    assert module.weight[0, 0].item() == torch.tensor(0.1).double().item()
+
+
+def test_a_parameter_with_two_names_is_stored_under_both(tmp_path):
+    weight = torch.arange(6.0)
+    write_checkpoint(tmp_path / "tied.safetensors", {"a": weight, "b": weight, "c": weight[2:4]}, META)
+    tensors = read_checkpoint(tmp_path / "tied.safetensors")[0]
+    assert {name: x.tolist() for name, x in tensors.items()} == {
+        "a": [0, 1, 2, 3, 4, 5],
+        "b": [0, 1, 2, 3, 4, 5],
+        "c": [2, 3],
+    }
+
+
+def test_a_checkpoint_is_signed_by_the_user_who_wrote_it(path, monkeypatch, tmp_path):
+    assert read_checkpoint(path)[1]["signed"] is True
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path / "another user"))
+    assert read_checkpoint(path)[1]["signed"] is False
+    write_checkpoint(path, TENSORS, META | {"signed": True})
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path / "third"))
+    assert read_checkpoint(path)[1]["signed"] is False  # the file cannot say so itself
+
+
+def test_a_signature_is_of_the_text_and_of_the_tensors(path):
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    text = header["ppo"].replace('"seed": 1', '"seed": 2')
+    digest = _digest(TENSORS, text)
+    save_file(TENSORS, path, metadata=header | {"ppo": text, "sha256": digest})
+    assert read_checkpoint(path)[1]["config"] == {"seed": 2}
+    assert read_checkpoint(path)[1]["signed"] is False
+
+
+def test_a_link_to_a_folder_of_checkpoints_is_not_written_through(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is a link, and ppo never writes through a link"):
+        write_checkpoint(tmp_path / "checkpoints" / "latest.safetensors", TENSORS, META)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_a_folder_that_is_no_run_and_a_checkpoint_that_is_not_there_are_named(run, tmp_path):
     with pytest.raises(UsageError, match=r"is not a run folder \(it has no config\.json\)"):
         checkpoint_path(tmp_path, "latest")
     with pytest.raises(UsageError, match="has no checkpoint 'best'"):
         checkpoint_path(run, "best")
+
+
+class Tied(MLPPolicy):
+    """The first layer of the actor is also the critic's."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.critic[0].weight = self.actor[0].weight
+
+
+@pytest.mark.parametrize("compiling", ["off", pytest.param("on", marks=pytest.mark.slow)])
+def test_a_policy_with_tied_weights_is_trained_saved_and_resumed_bit_for_bit(tmp_path, compiling):
+    sizes = {"num_envs": 2, "num_steps": 16, "num_minibatches": 2, "hidden_sizes": (4,), "eval_episodes": 0}
+    config = Config(policy=f"{__name__}:Tied", compile=compiling, checkpoint_every=1, **sizes)
+    runs = {}
+    for name, budgets in {"whole": [128], "parts": [64, 128]}.items():
+        for budget in budgets:
+            settings = {"runs_dir": tmp_path / name, "total_timesteps": 128, "anneal_lr": False}
+            run = tmp_path / name / "CartPole-v1__ppo__s1"
+            if run.exists():
+                trainer = Trainer.resume(run, {"total_timesteps": budget})
+            else:
+                trainer = Trainer(config.replace(settings | {"total_timesteps": budget}))
+            trainer.collector.act.enabled = False  # compiling it too would take a minute
+            trainer.train()
+            assert trainer.policy.critic[0].weight is trainer.policy.actor[0].weight
+            assert trainer.parts.compiled.value is (compiling == "on")
+            assert trainer.learner.step.reason == ""
+        runs[name] = read_checkpoint(checkpoint_path(run, "latest"))[0]
+    assert torch.equal(runs["whole"]["policy.actor.0.weight"], runs["whole"]["policy.critic.0.weight"])
+    assert runs["whole"].keys() == runs["parts"].keys()
+    assert all(torch.equal(x, runs["parts"][name]) for name, x in runs["whole"].items())

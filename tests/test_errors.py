@@ -1,8 +1,9 @@
 """Errors are one sentence."""
 
+import pytest
 import torch
 
-from ppo.errors import NonFiniteError, one_line
+from ppo.errors import NonFiniteError, one_line, printable
 
 
 def test_an_error_is_quoted_in_one_line_with_its_type():
@@ -14,3 +15,24 @@ def test_an_error_is_quoted_in_one_line_with_its_type():
 def test_a_non_finite_error_holds_the_tensors_around_it():
     assert NonFiniteError("loss is nan").tensors == {}
     assert NonFiniteError("loss is nan", {"obs": torch.ones(1)}).tensors["obs"].item() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain — ünïcode 中 👩\u200d🚀 \u00a0", None),
+        ("two\n\tlines", None),
+        ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+        ("\x00\r\x08\x7f\x9b", r"\x00\r\x08\x7f\x9b"),
+        ("txt.\u202egnp", r"txt.\u202egnp"),
+        ("a\u2028b\u2029", r"a\u2028b\u2029"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_control_characters_are_shown_as_escapes(text, shown):
+    assert printable(text) == (text if shown is None else shown)
+    printable(text).encode()
+
+
+def test_one_line_has_no_line_break():
+    assert printable("a\nb\tc", keep="") == r"a\nb\tc"

@@ -1,12 +1,13 @@
 """A user's own code is imported by name, and a name that does not exist is one sentence."""
 
 import json
+import sys
 from collections import OrderedDict
 
 import pytest
 
 from ppo.errors import UsageError
-from ppo.machine.imports import import_name, import_user_module
+from ppo.machine.imports import import_name, import_user_module, only_trusted, trusting
 
 
 def test_a_name_is_the_object_in_its_module():
@@ -40,3 +41,47 @@ def test_an_error_inside_the_users_module_keeps_its_traceback(tmp_path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(error):
         import_name("faulty:Name", "policy")
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """Two modules that leave a file when they are imported."""
+    for name in ("mine_only", "evil_only"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / name)!r}, 'w').close()\nName = 1\n")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_a_foreign_run_imports_only_this_package_and_what_the_user_named(modules):
+    with only_trusted("runs/theirs", False, ["mine_only:Name", 3, None]):
+        assert import_name("ppo.errors:UsageError", "policy") is UsageError
+        assert import_name("mine_only:Name", "reward") == 1
+        for name in ("evil_only:Name", "os:system", "pponot:Name", "ppo/x:Name"):
+            with pytest.raises(UsageError, match=r"the run runs/theirs, which .* needs the module \S+, .* add --trust"):
+                import_name(name, "policy")
+    assert (modules / "mine_only").exists()
+    assert not (modules / "evil_only").exists()
+
+
+@pytest.mark.parametrize("how", ["signed", "trust"])
+def test_a_signed_run_and_one_whose_author_is_trusted_import_what_they_name(modules, how):
+    with trusting(how == "trust"), only_trusted("runs/a run", how == "signed"):
+        assert import_name("evil_only:Name", "policy") == 1
+
+
+def test_trust_covers_the_runs_that_a_run_names_and_a_signature_does_not(modules):
+    with trusting(True), only_trusted("outer", False), trusting(False), only_trusted("inner", False):
+        assert import_name("evil_only:Name", "policy") == 1
+    with (
+        only_trusted("outer", True),
+        only_trusted("inner", False),
+        pytest.raises(UsageError, match="the run inner"),
+    ):
+        import_name("json:loads", "policy")
+    with only_trusted("outer", False):
+        with only_trusted("inner", True):
+            assert import_name("json:loads", "policy") is json.loads
+        with pytest.raises(UsageError, match="the run outer"):
+            import_name("json:loads", "policy")
+    assert import_name("json:loads", "policy") is json.loads

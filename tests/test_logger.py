@@ -158,12 +158,76 @@ def test_the_configuration_is_a_table_and_hparams_once(tmp_path):
 def test_a_full_disk_is_one_sentence(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
-    (tmp_path / "progress.csv").symlink_to("/dev/full")
-    with (
-        pytest.raises(UsageError, match="No space left on device"),
-        contextlib.closing(Logger(tmp_path, SETTINGS)) as logger,  # closing flushes once more, as in the trainer
-    ):
+    with contextlib.closing(Logger(tmp_path, SETTINGS)) as logger:
+        logger.path = Path("/dev/full")
+        with pytest.raises(UsageError, match="No space left on device; make room and resume"):
+            logger.write({"a": 1.0}, 1, 1)
+
+
+def test_a_full_disk_under_the_events_is_one_sentence(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with contextlib.closing(Logger(tmp_path, SETTINGS)) as logger:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), logger.events.file.fileno())
+        with pytest.raises(UsageError, match="No space left on device; make room and resume"):
+            logger.write({"a": 1.0}, 1, 1)
+
+
+def test_the_run_is_locked_until_the_logger_closes(tmp_path):
+    with contextlib.closing(Logger(tmp_path, SETTINGS)):
+        before = (tmp_path / "config.json").read_bytes()
+        with pytest.raises(UsageError, match="is in use by process"):
+            Logger(tmp_path, SETTINGS | {"seed": 4})
+        assert (tmp_path / "config.json").read_bytes() == before
+    Logger(tmp_path, SETTINGS).close()
+
+
+def test_a_table_that_is_deleted_on_the_way_begins_with_its_header_again(tmp_path):
+    with contextlib.closing(Logger(tmp_path, SETTINGS)) as logger:
         logger.write({"a": 1.0}, 1, 1)
+        (tmp_path / "progress.csv").unlink()
+        logger.write({"a": 2.0}, 2, 2)
+    assert lines(tmp_path) == [["iteration", "global_step", "a"], ["2", "2", "2.0"]]
+
+
+def test_a_new_column_joins_the_table_of_an_older_run(tmp_path):
+    log(tmp_path, range(1, 3))
+    with contextlib.closing(Logger(tmp_path, SETTINGS, 2, 20)) as logger:
+        logger.write({"c": 5.0, "a": 1.0}, 3, 30)
+    assert lines(tmp_path)[0] == ["iteration", "global_step", "a", "b", "c"]
+    assert lines(tmp_path)[2:] == [["2", "20", repr(2 / 3), "-2.0", ""], ["3", "30", "1.0", "", "5.0"]]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in (".config.json.71", "checkpoints/.latest.safetensors.4711", "mine.71", ".hidden"):
+        (tmp_path / name).write_text("half")
+    Logger(tmp_path, SETTINGS).close()
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if "events" not in path.name}
+    assert left == {"config.json", "checkpoints", "mine.71", ".hidden"}
+
+
+@pytest.mark.parametrize("name", ["progress.csv", "checkpoints", ".lock"])
+def test_a_link_in_a_run_folder_is_not_written_through(tmp_path, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "target")
+    with pytest.raises(UsageError, match=rf"{name} is a link, and ppo never writes through a link"):
+        Logger(tmp_path / "run", SETTINGS)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("progress.csv", "file"), ("checkpoints", "folder")])
+def test_a_folder_in_a_files_place_is_one_sentence(tmp_path, name, kind):
+    (tmp_path / name).mkdir() if kind == "file" else (tmp_path / name).write_text("")
+    with pytest.raises(UsageError, match=rf"{name} is not a {kind}; move it away"):
+        Logger(tmp_path, SETTINGS)
+
+
+def test_a_run_that_another_process_trained_further_is_refused(run):
+    with pytest.raises(
+        UsageError, match=r"trained to iteration \d+ since this trainer read it at iteration 2; resume it"
+    ):
+        Logger(run, SETTINGS, 2, 64)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

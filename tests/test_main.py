@@ -266,6 +266,25 @@ def test_environment_arguments_keep_their_types(folder):
     assert config.env_kwargs == {"g": 1.5, "max_episode_steps": 7}
 
 
+def test_a_foreign_text_in_an_error_cannot_command_the_terminal(folder, capsys):
+    sentence = refused(capsys, "eval", "run\x1b]0;title\x07\nerror: forged")
+    assert sentence.startswith(r"run\x1b]0;title\x07\nerror: forged is not a run folder")
+
+
+def test_an_environment_that_exits_is_one_sentence_and_not_success(folder, capsys):
+    (folder / "quitter.py").write_text(
+        "import sys, gymnasium, probes\n"
+        "class Quitter(probes.Bandit):\n"
+        "    def step(self, action):\n"
+        "        sys.exit(0)\n"
+        "gymnasium.register('Quitter-v0', entry_point=Quitter)\n"
+    )
+    sentence = refused(capsys, "train", "quitter:Quitter-v0", *SHORT, "--vectorization", "sync")
+    assert "environment" in sentence
+    assert "sys.exit(0)" in sentence
+    del gymnasium.registry["Quitter-v0"]
+
+
 # ---- signals --------------------------------------------------------------------------------------------------------
 
 
@@ -298,3 +317,62 @@ def test_the_module_runs_like_the_command(folder):
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("error: env_id = 'Nope-v0' is unknown")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_ctrl_c_is_quiet_from_the_start_on(folder, vectorization):
+    args = [sys.executable, "-m", "ppo", "train", *TINY, "--total-timesteps", "50_000_000", "--compile", "off"]
+    for delay in (0.0, 0.3, 1.0, 2.0, 3.5, 5.0):
+        command = [*args, "--vectorization", vectorization]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            maps = Path(f"/proc/{process.pid}/maps")
+            while "numpy" not in maps.read_text():  # Python has started, and the package imports what it needs
+                time.sleep(0.01)
+            time.sleep(delay)
+            os.killpg(process.pid, signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) in ((130, "interrupted\n"), (0, "")), delay
+
+
+def test_trust_is_a_flag_of_the_commands_that_read_runs(folder, capsys, monkeypatch):
+    (folder / "their_net.py").write_text("from ppo.policies.mlp import MLPPolicy\n\nclass Net(MLPPolicy):\n    pass\n")
+    monkeypatch.delitem(sys.modules, "their_net", raising=False)
+    with monkeypatch.context() as patch:
+        patch.setenv("PPO_CACHE", str(folder / "their cache"))
+        ran(capsys, "train", *TINY, "--total-timesteps", "32", "--policy", "their_net:Net", "--eval-episodes", "0")
+    run = "runs/CartPole-v1__ppo__s1"
+    commands = {
+        "eval": ["eval", run, "--episodes", "1"],
+        "resume": ["resume", run, "--total-timesteps", "64"],
+        "train": ["train", *TINY, "--total-timesteps", "32", "--init-from", run],
+        "reference": ["train", *TINY, "--total-timesteps", "32", "--policy", "their_net:Net", "--reference", run],
+    }
+    for args in commands.values():
+        sentence = refused(capsys, *args)
+        assert "which this user has not made, needs the module their_net" in sentence
+        assert "add --trust" in sentence
+    ran(capsys, *commands["train"], "--policy", "their_net:Net", "--trust")
+    assert "1 episodes" in ran(capsys, *commands["eval"], "--trust")
+    ran(capsys, *commands["resume"], "--trust")
+    assert "1 episodes" in ran(capsys, *commands["eval"])  # the latest checkpoint is now the user's own
+
+
+@pytest.mark.slow
+def test_a_run_has_one_writer_at_a_time(folder, capsys):
+    args = [sys.executable, "-m", "ppo", "train", *TINY, "--total-timesteps", "50_000_000", "--compile", "off"]
+    run = Path("runs/CartPole-v1__ppo__s1")
+    with subprocess.Popen([*args, "--checkpoint-every", "5"], stdout=subprocess.PIPE, text=True) as process:
+        while not (run / "checkpoints" / "latest.safetensors").exists():
+            time.sleep(0.05)
+        before = (run / "config.json").read_bytes()
+        assert f"is in use by process {process.pid} on" in refused(capsys, "resume", str(run))
+        assert (run / "config.json").read_bytes() == before
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    rows = (run / "progress.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == [str(n + 1) for n in range(len(rows))]
+    assert {path.name.split(".")[0] for path in run.iterdir()} == {"config", "progress", "checkpoints", "events"}

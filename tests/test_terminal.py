@@ -4,8 +4,9 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
-from ppo.cli.terminal import Reporter, print_lines, time_split
+from ppo.cli.terminal import Reporter, SafeConsole, print_lines, time_split
 from ppo.run.logger import Progress
 
 
@@ -59,3 +60,24 @@ def test_lines_are_aligned():
     console = Console(file=io.StringIO())
     print_lines(console, [("a", "x"), ("calibration", "y")])
     assert console.file.getvalue() == "            a  x\n  calibration  y\n"
+
+
+def test_no_text_commands_the_terminal():
+    console = SafeConsole(file=io.StringIO(), force_terminal=True, soft_wrap=True, highlight=False, color_system=None)
+    table = Table()
+    table.add_column("name")
+    table.add_row("\x1b[2J")
+    console.print("a run \x1b]0;title\x07", markup=False)
+    console.print(table)
+    print_lines(console, [("env\x1b[1m", "\x9b31m")])
+    printed = console.file.getvalue()
+    assert [c for c in printed if not c.isprintable() and c != "\n"] == []
+    assert r"a run \x1b]0;title" in printed
+    assert r"env\x1b[1m  \x9b31m" in printed
+
+
+def test_a_progress_bar_may_still_move_the_cursor():
+    console = SafeConsole(file=io.StringIO(), force_terminal=True)
+    with Reporter(console) as reporter:
+        reporter(Progress({"charts/episodic_return": 1.0}, 1, 10, 20))
+    assert "\x1b[" in console.file.getvalue()

@@ -7,7 +7,7 @@ import inspect
 import itertools
 import textwrap
 import typing
-from typing import Any
+from typing import Annotated, Any
 
 from tyro.conf import arg
 from tyro.constructors import (
@@ -23,6 +23,10 @@ from ppo.config.setting import ROLES
 
 GROUPS = {"main": "The settings that people change most."} | ROLES
 FLAGS = ConstructorRegistry()
+
+Trust = Annotated[
+    bool, arg(help="Import the modules that a run names even if another person made it: their code runs.")
+]
 
 
 def optional(metavar: str, default: str) -> object:

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo.cli.flags import optional
+from ppo.cli.flags import Trust, optional
 from ppo.cli.terminal import console, print_lines
 from ppo.config import Algorithm, EnvKwargs
 from ppo.config.config import default_hint
 from ppo.errors import UsageError
+from ppo.run.files import shown
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ class Sample:
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
     """Seed of prompts and sampling."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Print the sequences and their mean return."""
         from ppo.sample import sample
 
         sampling = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
-        options = {name: value for name, value in sampling.items() if value is not None}
+        options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
         samples = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
         for completion, episode_return in samples:
             console.print(f"{episode_return:8.3f}  {completion}", markup=False)
@@ -77,6 +79,7 @@ class Chat:
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
     """Seed of sampling."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Alternate turns with the policy, then print the dialogue."""
@@ -114,6 +117,7 @@ class Eval:
     """Steps after which an episode is cut. 0: the environment's time limit; without one, 27,000."""
     video: bool = False
     """Also film one episode into the run's videos/ (needs the video extra)."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Print the report of the episodes."""
@@ -127,7 +131,7 @@ class Eval:
         report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, max_steps=self.max_steps, **options)
         console.print(str(report), markup=False)
         if self.video:
-            console.print(f"video: {film(self.run_dir, env_kwargs=self.env_kwargs, **options)}", markup=False)
+            console.print(f"video: {shown(film(self.run_dir, env_kwargs=self.env_kwargs, **options))}", markup=False)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ class Export:
     """File to write."""
     checkpoint: str = "latest"
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Write the file and print its inputs, its outputs and the result of the check."""
@@ -150,7 +155,7 @@ class Export:
         exported = export(self.run_dir, self.format, self.out, self.checkpoint)
         observations = f"{exported.observations} observations ({exported.where})"
         lines = [
-            ("file", str(exported.path)),
+            ("file", str(shown(exported.path))),
             ("inputs", "; ".join(exported.inputs)),
             ("outputs", "; ".join(exported.outputs)),
             ("acts", f"as the run's policy on {observations}, largest difference {exported.difference:.1g}"),

@@ -17,7 +17,8 @@ from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.config.values import read_toml
-from ppo.errors import NonFiniteError, UsageError
+from ppo.errors import NonFiniteError, UsageError, printable
+from ppo.machine.imports import trusting
 from ppo.run.load import architecture
 
 Command = Train | Resume | Eval | Check | Envs | Compare | Export | Pretrain | Sample | Chat | Data | Reward
@@ -31,12 +32,15 @@ LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaul
 def main(args: list[str] | None = None) -> None:
     """Run a command; an error that the user can correct is one sentence and exit code 2."""
     args = sys.argv[1:] if args is None else args
-    sys.path.insert(0, "")  # the user's own environments and policies are in the current folder
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())  # of the user's own modules, which hide no installed package from there
     try:
-        parse(args).run()
+        command = parse(args)
+        with trusting(getattr(command, "trust", False)):
+            _run(command)
     except UsageError as error:
         console.file.flush()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), keep='')}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # `ppo … | head`: the reader has closed the pipe, and Python must not flush it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,8 +49,17 @@ def main(args: list[str] | None = None) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except NonFiniteError as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(f"stopped: {printable(str(error), keep='')}", file=sys.stderr)
         sys.exit(1)
+
+
+def _run(command: Command) -> None:
+    try:
+        command.run()
+    except SystemExit as error:
+        raise UsageError(
+            f"the code of the environment or the policy called sys.exit({error.code!r}); raise an exception there instead"
+        ) from error
 
 
 def parse(args: list[str]) -> Command:
@@ -65,7 +78,8 @@ def parse(args: list[str]) -> Command:
         if toml:
             command = _parse(without_help, default.replace(toml, str(command.config)))
         settings = command.settings
-        network = architecture(settings.init_from) if settings.init_from else {}
+        with trusting(command.trust):
+            network = architecture(settings.init_from, settings.policy) if settings.init_from else {}
         policy = network.get("policy", settings.policy)
         default = preset(settings.env_id, settings.algorithm, policy)[1].replace(
             network | toml, str(command.config or settings.init_from)

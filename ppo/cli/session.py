@@ -15,6 +15,7 @@ from ppo.cli.terminal import Reporter, print_lines, time_split
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.loop.trainer import Trainer
+from ppo.run.files import shown
 from ppo.supervised.comparisons import repeats
 from ppo.supervised.pretrain import Pretraining
 from ppo.supervised.quality import agreement
@@ -32,7 +33,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
     """
     print_lines(console, [("settings", origin), *describe(trainer)])
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
-        run_dir = trainer.train(reporter)
+        run_dir = shown(trainer.train(reporter))
     folder = shlex.quote(str(run_dir))
     if not trainer.finished:
         resume = f"{_command('ppo')} resume {folder}"
@@ -59,14 +60,15 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
         print_lines(console, describe(trainer)[:5])
         with Reporter(console) as reporter:
             result = training.run(reporter)
-    folder = shlex.quote(str(result.run_dir))
+    run_dir = shown(result.run_dir)
+    folder = shlex.quote(str(run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
     lines = [
         (
             "perplexity",
             f"{result.perplexity:.3f} of the saved policy on held-out text; {result.tokens:,} tokens of training",
         ),
-        ("run folder", str(result.run_dir)),
+        ("run folder", str(run_dir)),
         ("read samples", f"{_command('ppo')} sample {folder}"),
         ("train from it", f"{_command('ppo')} train {start}"),
     ]
@@ -87,12 +89,13 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
         print_lines(console, lines)
         with Reporter(console) as reporter:
             result = training.run(reporter)
+    run_dir = shown(result.run_dir)
     use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
     if result.finished:
-        use = f"{_command('ppo')} train {_environment(trainer, reward=str(result.run_dir))} --init-from … --reference …"
+        use = f"{_command('ppo')} train {_environment(trainer, reward=str(run_dir))} --init-from … --reference …"
     lines = [
         *result.quality.describe(),
-        ("run folder", str(result.run_dir)),
+        ("run folder", str(run_dir)),
         ("train with it", use),
     ]  # fmt: skip
     print_lines(console, lines)

@@ -2,15 +2,28 @@
 
 import math
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.segment import Segment
 
+from ppo.errors import printable
 from ppo.run.logger import Progress
 
-console = Console(highlight=False, soft_wrap=True)
+
+class SafeConsole(Console):
+    """A console on which no text, of a run or a file, can command the terminal: control characters appear as escapes."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of a renderable; all that is printed comes through here."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+console = SafeConsole(highlight=False, soft_wrap=True)
 
 FIELDS = {  # of the progress bar: name, TensorBoard tag, format
     "return": ("charts/episodic_return", ".4g"),

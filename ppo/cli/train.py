@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from ppo.cli.flags import optional
+from ppo.cli.flags import Trust, optional
 from ppo.cli.terminal import console
 from ppo.config import Config
 from ppo.config.presets import preset
@@ -23,6 +23,7 @@ class Train:
     settings: Settings
     config: ConfigFile = None
     """TOML file of settings by name, for example num_envs = 4."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Train with a progress bar."""
@@ -48,6 +49,7 @@ class Pretrain:
     """Stop after this many evaluations without a lower held-out perplexity and keep the best. 0: keep the last."""
     config: ConfigFile = None
     """TOML file of settings by name, for example num_envs = 4."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Pretrain with a progress bar."""
@@ -75,6 +77,7 @@ class Reward:
     """Stop after this many evaluations without a lower held-out loss and keep the best. 0: keep the last."""
     config: ConfigFile = None
     """TOML file of settings by name, for example num_envs = 4."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Train the reward model with a progress bar."""
@@ -97,6 +100,7 @@ class Resume:
     """New budget."""
     reference: Annotated[str | None, optional("RUN", "the run's own")] = None
     """Run folder of the reference policy, if it has moved."""
+    trust: Trust = False
 
     def run(self) -> None:
         """Train with a progress bar."""

@@ -46,6 +46,11 @@ def module_of(spec: EnvSpec) -> str:
     return point if isinstance(point, str) else getattr(point, "__module__", "")
 
 
+def takes_data(spec: EnvSpec) -> bool:
+    """Return whether an environment's arguments are data; other packages may import what an argument names."""
+    return module_of(spec).partition(":")[0].partition(".")[0] in ("ppo", "gymnasium", "ale_py")
+
+
 def register_family(env_id: str) -> None:
     """Import the package that registers an id, if it is installed and Gymnasium does not import it."""
     for family in FAMILIES:

@@ -11,13 +11,13 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ppo.envs.action_mask import expose_mask
-from ppo.envs.families import missing_family, module_of, register_family
+from ppo.envs.families import missing_family, module_of, register_family, takes_data
 from ppo.envs.sync import LeanSyncVectorEnv
 from ppo.envs.text_env import text_env
 from ppo.envs.vectorize import sync_or_async
-from ppo.envs.workers import hide_main, ignore_interrupts
+from ppo.envs.workers import Workers
 from ppo.errors import UsageError, one_line
-from ppo.machine.imports import import_user_module
+from ppo.machine.imports import check_trusted, import_user_module
 
 
 def make_envs(
@@ -43,6 +43,8 @@ def make_envs(
         UsageError: the id is unknown, its family is not installed, or it does not accept its arguments.
     """
     spec = find_spec(env_id)
+    if env_kwargs and not takes_data(spec):
+        check_trusted(module_of(spec), f"env_id = {env_id!r} with env_kwargs")
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
     if group_size > 1:
         if not _takes_group_size(spec):
@@ -73,14 +75,9 @@ def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, 
     # SAME_STEP where we can choose, because it has no dead rows; a vector entry point has its own mode.
     if mode == "sync":
         return LeanSyncVectorEnv(spec, num_envs, kwargs)
-    vector_kwargs: dict[str, Any] = {}
-    if mode == "async":  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
-        vector_kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn"}
-    with contextlib.ExitStack() as stack:
-        if mode == "async":
-            stack.enter_context(ignore_interrupts())
-            stack.enter_context(hide_main())
-        return gymnasium.make_vec(spec, num_envs, mode, vector_kwargs, **kwargs)
+    if mode == "async":
+        return Workers(spec, num_envs, kwargs)
+    return gymnasium.make_vec(spec, num_envs, mode, **kwargs)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo.envs.spaces import MASK_KEY
+from ppo.errors import UsageError
 
 KEYS = ("final_obs", MASK_KEY, "valid")
 
@@ -51,6 +52,8 @@ class _Numbered(gymnasium.Wrapper):
     def step(self, action: Any) -> Any:
         try:
             return self.env.step(action)
+        except SystemExit as error:
+            raise self._exit(error) from error
         except Exception as error:
             error.add_note(f"(raised by environment {self.index})")
             raise
@@ -58,6 +61,15 @@ class _Numbered(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         try:
             return self.env.reset(seed=seed, options=options)
+        except SystemExit as error:
+            raise self._exit(error) from error
         except Exception as error:
             error.add_note(f"(raised by environment {self.index})")
             raise
+
+    def _exit(self, error: SystemExit) -> UsageError:
+        name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
+        return UsageError(
+            f"environment {self.index} of {name} called sys.exit({error.code!r}); its code must raise an exception or end "
+            "the episode instead; the last checkpoint is intact"
+        )

@@ -1,11 +1,28 @@
-"""Worker processes of an AsyncVectorEnv: how to start them without the user's script and its interrupts."""
+"""N copies of an environment, each in its own process: Gymnasium's AsyncVectorEnv, and what happens when one ends."""
 
+import atexit
 import contextlib
+import errno
+import functools
+import multiprocessing.connection
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector.async_vector_env import AsyncState
+
+from ppo.errors import UsageError
+from ppo.machine.worker import Copy, signal_mask, work
+
+CLOSING, CLOSING_IN_A_STEP = 10.0, 1.0  # seconds in which the environments may close themselves
+_open: "weakref.WeakSet[Workers]" = weakref.WeakSet()
 
 
 @contextlib.contextmanager
@@ -25,13 +42,124 @@ def hide_main() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ignore_interrupts() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C, which reaches every process of the terminal, so that the trainer can finish."""
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block: a process that is half started would print a traceback."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: numbers.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGINT, before)
+        if numbers:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that names the environment whose process has ended, if that is why it fails."""
+
+    @functools.wraps(method)
+    def explained(self: "Workers", *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except (EOFError, OSError) as error:
+            reason = self.ended()
+            if reason is None:
+                raise
+            raise UsageError(reason) from error
+
+    return explained
+
+
+class Workers(AsyncVectorEnv):
+    """AsyncVectorEnv whose processes leave Ctrl-C and SIGTERM to the trainer, and are named when they end.
+
+    Args:
+        spec: Gymnasium's specification of the environment.
+        num_envs: N.
+        kwargs: keyword arguments of the environment.
+
+    Raises:
+        UsageError: the processes cannot be started, or one of them ends.
+    """
+
+    def __init__(self, spec: EnvSpec, num_envs: int, kwargs: dict[str, Any]) -> None:
+        self.env_id = spec.id
+        self.parent_pipes, self.processes, self._state = [], [], AsyncState.DEFAULT
+        _open.add(self)
+        # Forked workers inherit locked threads and hang (pytorch/pytorch#17199).
+        options: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "context": "spawn", "worker": work}
+        if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # its start would lift the mask
+        self.start = contextlib.ExitStack()
+        try:
+            with hide_main(), self.start:
+                self.start.enter_context(_interrupts_wait())
+                self.start.enter_context(signal_mask(blocked=True))
+                super().__init__([Copy(spec, kwargs)] * num_envs, **options)
+        except BaseException as error:
+            self.close(terminate=True)
+            limits = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+            if isinstance(error, OSError) and error.errno in limits:
+                raise UsageError(
+                    f"{num_envs} processes for environments cannot be started: {error.strerror}; use fewer --num-envs, "
+                    "--vectorization sync, or raise the limits (ulimit -n, ulimit -u)"
+                ) from error
+            raise
+        self.spec = spec
+
+    def _check_spaces(self) -> None:
+        self.start.close()  # all processes have started
+        _explained(AsyncVectorEnv._check_spaces)(self)
+
+    reset = _explained(AsyncVectorEnv.reset)
+    step = _explained(AsyncVectorEnv.step)
+    call = _explained(AsyncVectorEnv.call)
+    set_attr = _explained(AsyncVectorEnv.set_attr)
+
+    def ended(self) -> str | None:
+        """Return a sentence about a process that has ended though nobody closed it; None if there is none."""
+        running = {p.sentinel: n for n, p in enumerate(self.processes) if self.parent_pipes[n] is not None}
+        ended = multiprocessing.connection.wait(list(running), timeout=1.0)
+        if not ended:
+            return None
+        index = min(running[sentinel] for sentinel in ended)  # type: ignore[index]
+        self.processes[index].join()
+        code = self.processes[index].exitcode or 0
+        if code < 0:
+            fate = f"was killed by {signal.Signals(-code).name}; is there enough memory? if not, use fewer --num-envs"
+        elif code:
+            fate = f"exited with code {code}; its error is above"
+        else:
+            fate = "exited; its code must not call sys.exit but raise an exception or end the episode"
+        return f"the process of environment {index} of {self.env_id} {fate}; the last checkpoint is intact"
+
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        """Let the environments close themselves, and end the processes that do not do it in time.
+
+        Args:
+            timeout: in seconds; None: 10, or 1 if a step was interrupted.
+            terminate: do not wait.
+        """
+        patience = CLOSING if self._state == AsyncState.DEFAULT else CLOSING_IN_A_STEP
+        deadline = time.monotonic() + (0.0 if terminate else patience if timeout is None else timeout)
+        for pipe in self.parent_pipes:
+            if pipe is not None and not pipe.closed:
+                with contextlib.suppress(OSError):
+                    pipe.send(("close", None))
+                pipe.close()
+        for process in self.processes:
+            if process.pid is not None:
+                process.join(max(0.0, deadline - time.monotonic()))
+                process.kill()
+                process.join()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the processes of environments that nobody closed; `multiprocessing` would wait for them for ever."""
+    for envs in list(_open):
+        if not envs.closed:
+            envs.close(terminate=True)

@@ -77,17 +77,21 @@ class Parts:
             text.load_state_dict(tensors)
 
 
-def assemble(config: Config, envs: VectorEnv | None = None) -> Parts:
-    """Make the parts of a run, with initial weights from the seed.
+def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) -> Parts:
+    """Make the parts of a run, with initial weights from the seed or from `init_from`.
 
     Args:
         config: the settings.
         envs: a VectorEnv of the caller's own; it sets `num_envs` and `env_id`.
+        fresh: the run begins here; weights of one that goes on come from its checkpoint.
 
     Raises:
         UsageError: a setting, a space or an environment cannot be trained.
     """
     own_envs = envs is not None
+    # An environment may change the current folder.
+    reference, init_from = (run and str(Path(run).absolute()) for run in (config.reference, config.init_from))
+    init_from = init_from if fresh else ""
     if envs is not None:
         name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
         config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
@@ -97,34 +101,38 @@ def assemble(config: Config, envs: VectorEnv | None = None) -> Parts:
     with contextlib.ExitStack() as on_error:
         if not own_envs:
             on_error.callback(envs.close)
-        parts = _assemble(config, check_envs(envs, config.group_size), own_envs)
+        parts = _assemble(config, check_envs(envs, config.group_size), own_envs, init_from, reference)
         on_error.pop_all()
     return parts
 
 
-def _assemble(config: Config, envs: VectorEnv, own_envs: bool) -> Parts:
-    policy_name, spaces = resolve_policy(config.policy, envs), spaces_of(envs)
+def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, reference: str) -> Parts:
+    policy_name = resolve_policy(config.policy, envs)
     torch.set_num_threads(1)  # the rounding of orthogonal weights depends on the number
     seed_everything(config.seed)
     single = envs.single_observation_space, envs.single_action_space
     policy = build_policy(policy_name, *single, config.policy_options())
+    spaces = spaces_of(envs)
     device = resolve_device(config.device, policy)
     flat = FlatPolicy(policy.to(device.value), config.precision)
     length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
     threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
     torch.set_num_threads(threads.value)
+    if init_from:
+        initial = load_for("init_from", init_from, spaces).policy.state_dict()
+        load_exactly(policy, initial, "", Path(init_from))
     compiled = resolve_compile(config.compile, *config.work(), length)
     return Parts(
         config, envs, own_envs, spaces, policy_name, policy, device, threads, compiled,
         collector=Collector(envs, flat, compiled.value, length),
         learner=Learner(flat, config, compiled.value),
-        reference=_reference(config, spaces, device.value),
+        reference=_reference(config, reference, spaces, device.value),
     )  # fmt: skip
 
 
-def _reference(config: Config, spaces: dict[str, Any], device: torch.device) -> Reference | None:
-    if not config.reference:
+def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.device) -> Reference | None:
+    if not run:
         return None
-    saved = load_for("reference", config.reference, spaces, temperature=config.temperature, top_k=0, top_p=1.0)
+    saved = load_for("reference", run, spaces, temperature=config.temperature, top_k=0, top_p=1.0)
     coefficients = config.kl_coef, config.kl_target, config.kl_horizon
     return Reference(saved.policy.to(device), *coefficients, saved.meta["sha256"])

@@ -18,6 +18,7 @@ from ppo.loop.rollout import Batch, Estimates, Rollout
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import Stop, never
+from ppo.run.checkpoint import fits
 
 COLUMNS = (*STATS, "offender", "grad_norm")  # of an optimizer step's statistics
 
@@ -190,7 +191,7 @@ class Learner:
         """
         own = self.state_dict()
         stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference.", "task."))}
-        if {name: x.shape for name, x in stored.items()} != {name: x.shape for name, x in own.items()}:
+        if stored.keys() != own.keys() or not all(fits(stored[name], x) for name, x in own.items()):
             raise UsageError(
                 f"the checkpoint holds {', '.join(sorted(stored))} but optimizer = {self.config.optimizer!r} "
                 f"and scale_rewards = {self.config.scale_rewards} need {', '.join(sorted(own))}; keep the run's settings"

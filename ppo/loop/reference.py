@@ -13,6 +13,7 @@ from ppo.loop.losses import valid_mean
 from ppo.loop.rollout import Rollout
 from ppo.policies import Policy
 from ppo.policies.distributions import Categorical
+from ppo.run.checkpoint import fits
 
 MAX_ERROR = 0.2  # clip of the relative error KL / target − 1 (Ziegler et al. 2019, section 2.2)
 
@@ -101,6 +102,8 @@ class Reference:
                 "the reference run's latest policy has changed since this run began; "
                 "give --reference a copy of the original"
             )
+        if not fits(tensors.get("reference.coef", self.sha256), self.coef):
+            raise UsageError("the checkpoint is damaged: it has no reference.coef; use another one")
         self.coef.copy_(tensors["reference.coef"])
 
 

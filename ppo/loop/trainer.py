@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,10 +20,10 @@ from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode
 from ppo.loop.play import MAX_STEPS
 from ppo.loop.scalars import evaluate, scalars
+from ppo.machine.imports import only_trusted, trusting
 from ppo.machine.process import Stop, Stopped, seed_everything, stop_signals
-from ppo.run.checkpoint import checkpoint_path, forensics, load_exactly, read_checkpoint, write_checkpoint
-from ppo.run.files import new_folder, write_atomically
-from ppo.run.load import load_for
+from ppo.run.checkpoint import checkpoint_path, forensics, read_checkpoint, write_checkpoint
+from ppo.run.files import new_folder, write_settings
 from ppo.run.logger import Logger, Progress
 
 RANK = 0  # of this process
@@ -38,13 +37,19 @@ class Trainer:
         config: the settings; `ppo.config.presets.preset` returns those of an environment.
         envs: a VectorEnv of your own instead of `config.env_id`'s; it sets `num_envs`.
         checkpoint: go on from this checkpoint; `Trainer.resume` finds it and its settings.
+        trust: import the modules that `init_from` and `reference` name, even if other people made them.
 
     Raises:
         UsageError: a setting, a space or an environment cannot be trained; raised before anything is written.
     """
 
-    def __init__(self, config: Config, envs: VectorEnv | None = None, *, checkpoint: Path | None = None) -> None:
-        self.parts = assemble(config, envs)
+    def __init__(
+        self, config: Config, envs: VectorEnv | None = None, *, checkpoint: Path | None = None, trust: bool = False
+    ) -> None:
+        # An environment may change the current folder.
+        self.runs_dir, checkpoint = config.runs_dir.absolute(), checkpoint and checkpoint.absolute()
+        with trusting(trust):
+            self.parts = assemble(config, envs, fresh=checkpoint is None)
         self.config, self.envs, self.policy = self.parts.config, self.parts.envs, self.parts.policy
         self.collector, self.learner, self.reference = self.parts.collector, self.parts.learner, self.parts.reference
         self.iteration, self.global_step = 0, 0
@@ -52,12 +57,9 @@ class Trainer:
         self.evaluation: list[Episode] = []  # the latest
         self.run_dir: Path | None = None
         self.stopped = False
-        with self.parts.closed_on_error():
-            if checkpoint is not None:
+        if checkpoint is not None:
+            with self.parts.closed_on_error():
                 self._restore(checkpoint)
-            elif config.init_from:
-                saved = load_for("init_from", config.init_from, self.parts.spaces)
-                load_exactly(self.policy, saved.policy.state_dict(), "", Path(config.init_from))
 
     @property
     def checkpoint_every(self) -> int:
@@ -100,9 +102,8 @@ class Trainer:
                 while not (self.finished or self.stopped):
                     rollout, episodes = self.collector.collect(self.config.num_steps, stop=signal.is_set)
                     penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
-                    stats = self.learner.update(
-                        penalized, self.global_step / self.config.total_timesteps, signal.is_set
-                    )
+                    spent = self.global_step / self.config.total_timesteps
+                    stats = self.learner.update(penalized, spent, signal.is_set)
                     self.policy.update_statistics(rollout.obs, rollout.valid)
                     self.iteration += 1
                     self.global_step += int(rollout.valid.sum())
@@ -132,27 +133,28 @@ class Trainer:
         self.stopped = True
 
     def open_run(self) -> Path:
-        """Return the run's folder, made now if it is new, with the current settings in config.json."""
+        """Return the run's folder, made now if it is new, with the settings in config.json."""
         if self.run_dir is None:
             env = self.config.env_id.rpartition(":")[2].replace("/", "_")
             name = f"{env}__{self.config.exp_name or self.config.algorithm}__s{self.config.seed}"
-            self.run_dir = new_folder(self.config.runs_dir, name)
-        write_atomically(self.run_dir / "config.json", json.dumps(self.config.to_json(), indent=2).encode())
+            self.run_dir = new_folder(self.runs_dir, name)
+            write_settings(self.run_dir, self.config.to_json())
         return self.run_dir
 
     @classmethod
     def resume(
-        cls, run_dir: str | Path, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None
-    ) -> "Trainer":
+        cls, run_dir: Path | str, settings: dict[str, Any] | None = None, envs: VectorEnv | None = None, trust: bool = False
+    ) -> "Trainer":  # fmt: skip
         """Return a trainer that continues from the run's latest checkpoint, bit for bit.
 
         Args:
             run_dir: the run's folder.
             settings: settings to change, by name; a larger `total_timesteps`, for example.
             envs: the VectorEnv, if the run was trained on one of your own.
+            trust: import the modules that the run names, even if another person made it.
 
         Raises:
-            UsageError: the folder is not a run, its checkpoint is damaged, or it does not fit the environment.
+            UsageError: the folder is not a run, its checkpoint is damaged or does not fit the environment, or needs trust.
         """
         path = checkpoint_path(Path(run_dir), "latest")
         meta = read_checkpoint(path)[1]
@@ -160,8 +162,9 @@ class Trainer:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
         if meta["made_by"] != "train":
             raise UsageError(f"{run_dir} was made by `ppo {meta['made_by']}`; train from it: --init-from {run_dir}")
-        config = Config().replace(meta["config"], str(path)).replace(settings or {})
-        trainer = cls(dataclasses.replace(config, runs_dir=Path(run_dir).parent), envs, checkpoint=path)
+        config = dataclasses.replace(meta.settings().replace(settings or {}), runs_dir=Path(run_dir).parent)
+        with only_trusted(run_dir, meta["signed"], (settings or {}).values()):
+            trainer = cls(config, envs, checkpoint=path, trust=trust)
         if trainer.reference is not None and "kl_coef" in (settings or {}):
             trainer.reference.coef.fill_(config.kl_coef)
         return trainer

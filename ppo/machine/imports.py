@@ -1,10 +1,74 @@
-"""The user's own code, by name: "package.module:Name" becomes the object it names."""
+"""The user's own code, by name: "package.module:Name" becomes the object it names.
 
+A name in a file of another person is not the user's: `only_trusted` marks where a file is read, and inside it only this
+package is imported.
+"""
+
+import contextlib
 import importlib
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ppo.errors import UsageError
+
+
+class _Foreign(NamedTuple):
+    """A run that this user has not made, and the modules that the user has named nevertheless."""
+
+    run: str
+    modules: frozenset[str]
+
+
+_trust: ContextVar[bool] = ContextVar("trust", default=False)
+_foreign: ContextVar[_Foreign | None] = ContextVar("foreign", default=None)
+
+
+@contextlib.contextmanager
+def trusting(everything: bool = True) -> Iterator[None]:
+    """Import inside the block whatever a run names, if `everything`; else change nothing."""
+    token = _trust.set(_trust.get() or everything)
+    try:
+        yield
+    finally:
+        _trust.reset(token)
+
+
+@contextlib.contextmanager
+def only_trusted(run: object, signed: bool, own: Iterable[object] = ()) -> Iterator[None]:
+    """Import inside the block only modules of this package, or those that the user has named.
+
+    Args:
+        run: that names what is imported, for the error.
+        signed: the user has made the run: every module that it names is the user's.
+        own: names of the form "package.module:Name" that the user has given besides; other values are ignored.
+    """
+    modules = frozenset(name.rpartition(":")[0] for name in own if isinstance(name, str))
+    token = _foreign.set(None if signed else _Foreign(str(run), modules))
+    try:
+        yield
+    finally:
+        _foreign.reset(token)
+
+
+def check_trusted(module: str, source: str) -> None:
+    """Check that a module may be imported here.
+
+    Args:
+        module: its full name.
+        source: where it is named, for the error.
+
+    Raises:
+        UsageError: a run that another person has made names it, and the user has not said that they trust it.
+    """
+    foreign = _foreign.get()
+    if foreign is None or _trust.get() or module.partition(".")[0] == "ppo" or module in foreign.modules:
+        return
+    raise UsageError(
+        f"{source}: the run {foreign.run}, which this user has not made, needs the module {module}, and to import it is "
+        "to run its code; add --trust (trust=True from Python) if you trust the run's author"
+    )
 
 
 def import_name(name: str, setting: str) -> Any:
@@ -15,7 +79,7 @@ def import_name(name: str, setting: str) -> Any:
         setting: where the user gave it, for the error's sentence.
 
     Raises:
-        UsageError: the name has another form, or there is no such module or object.
+        UsageError: the name has another form, there is no such module or object, or see `check_trusted`.
     """
     module, _, attribute = name.partition(":")
     if not module or not attribute:
@@ -31,10 +95,11 @@ def import_user_module(module: str, source: str) -> ModuleType:
     """Return a module of the user's; an error inside it keeps its traceback.
 
     Raises:
-        UsageError: the name is relative, or there is no such module; the sentence begins with `source`.
+        UsageError: the name is relative, there is no such module, or see `check_trusted`; the sentence begins with `source`.
     """
     if module.startswith("."):
         raise UsageError(f"{source} is relative; give the module's full name")
+    check_trusted(module, source)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -58,7 +58,11 @@ def load(graph: GraphModule, tensors: list[Tensor]) -> Run:
         CompileError: there is no C++ compiler, or it fails.
     """
     path = cache_path(graph, tensors)
-    if path.is_file():
+    try:
+        known = path.is_file()
+    except OSError as error:
+        raise CompileError(f"the cache folder {path.parent} cannot be read: {error.strerror}; set PPO_CACHE") from error
+    if known:
         with contextlib.suppress(OSError):
             path.touch()
         with contextlib.suppress(RuntimeError):  # a damaged file is compiled again

@@ -18,9 +18,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ppo.errors import NonFiniteError, UsageError, one_line
-from ppo.run.files import write_atomically
-
-SCHEMA = 2
+from ppo.machine.key import is_signed, sign
+from ppo.run.files import check_name, check_plain, shown, write_atomically
+from ppo.run.metadata import SCHEMA, Metadata, from_schema_1
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -33,9 +33,23 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any
     for name, x in tensors.items():
         if not x.isfinite().all():
             raise NonFiniteError(f"{name} is not finite, so it was not saved", tensors)
-    stored = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+    check_plain(path.parent, folder=True)
+    stored, memory = dict[str, Tensor](), set[int]()
+    for name, x in tensors.items():
+        copy = x.detach().cpu().contiguous()
+        address = copy.untyped_storage().data_ptr()
+        # safetensors refuses tensors that share memory, as a parameter with two names does
+        stored[name] = copy.clone() if address in memory else copy
+        memory.add(address)
     text = json.dumps({"schema": SCHEMA, **meta})
-    write_atomically(path, save(stored, metadata={"ppo": text, "sha256": _digest(stored, text)}))
+    digest = _digest(stored, text)
+    signature = sign(digest + text)
+    write_atomically(path, save(stored, metadata={"ppo": text, "sha256": digest, "signature": _with_check(signature)}))
+
+
+def _with_check(signature: str) -> str:
+    """Return a signature and its checksum: a damaged one is not another person's."""
+    return f"{signature} {hashlib.sha256(signature.encode()).hexdigest()[:16]}"
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
@@ -48,54 +62,96 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint -> tensors by name, and its metadata with the checksum as `sha256`.
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Metadata]:
+    """Read a checkpoint -> tensors by name, and its metadata.
+
+    The metadata has two more fields: `sha256`, the checksum, and `signed`, whether this user wrote the file.
 
     Raises:
         UsageError: the file is missing, damaged, foreign, or of a later schema. Nothing in it is ever executed.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no checkpoint at {path}")
+    header, tensors = _read(path)
+    fields = _fields(path, header)
+    digest = _digest(tensors, header["ppo"])
+    signature = header.get("signature", "").partition(" ")[0]
+    expected = {"ppo": header["ppo"], "sha256": digest}
+    if header not in (expected, expected | {"signature": _with_check(signature)}):  # older files have no signature
+        raise UsageError(f"{path} is damaged: its contents do not match its checksum; use another checkpoint")
+    signed = is_signed(digest + header["ppo"], signature)
+    return tensors, Metadata(fields | {"sha256": digest, "signed": signed}, str(path))
+
+
+def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return a file's header and its tensors by name."""
     try:
+        if not path.is_file():
+            raise UsageError(f"there is no checkpoint at {path}")
+        with path.open("rb"):
+            pass  # safetensors would not say why it cannot open a file
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            meta = json.loads(header.get("ppo", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = file.keys() if with_tensors else ()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except UsageError:
+        raise
     except Exception as error:  # whatever the parser raises, the file is at fault
         raise UsageError(f"{path} is damaged or not a ppo checkpoint ({one_line(error)}); use another one") from error
-    if not isinstance(meta, dict) or "schema" not in meta:
+
+
+def _fields(path: Path, header: dict[str, str]) -> dict[str, Any]:
+    """Return the fields of the metadata as today's version writes them."""
+    try:
+        fields = json.loads(header.get("ppo", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged or not a ppo checkpoint ({one_line(error)}); use another one") from error
+    if not isinstance(fields, dict) or "schema" not in fields:
         raise UsageError(f"{path} is not a ppo checkpoint; give one that `ppo train` wrote")
-    if meta["schema"] not in (1, SCHEMA):
+    schema = fields["schema"]
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
         raise UsageError(
-            f"{path} has schema {meta['schema']}; this ppo reads schemas up to {SCHEMA}: install the one that wrote it"
+            f"{path} has schema {schema!r:.60}; this ppo reads schemas up to {SCHEMA}: install the one that wrote it"
         )
-    if header.get("sha256") != _digest(tensors, header["ppo"]):
-        raise UsageError(f"{path} is damaged: its contents do not match its checksum; use another checkpoint")
-    return tensors, (_from_schema_1(meta) if meta["schema"] == 1 else meta) | {"sha256": header["sha256"]}
+    try:
+        return from_schema_1(fields) if schema == 1 else fields
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged: a field is missing or wrong ({one_line(error)})") from error
 
 
-def _from_schema_1(meta: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata that today's version would have written."""
-    config, learnt = meta["config"], meta.pop("supervised", "")
-    spent = meta["global_step"] + config["num_envs"] * config["num_steps"] > config["total_timesteps"]
-    return meta | {
-        "schema": SCHEMA,
-        "own_envs": meta.pop("given_envs", False),
-        "made_by": {"": "train", "ratings": "reward"}.get(learnt, "pretrain"),
-        "finished": learnt != "stopped" if learnt else spent,
-    }
+def check_newest(run_dir: Path, iteration: int) -> None:
+    """Check that a run's latest checkpoint is not of a later iteration.
+
+    Raises:
+        UsageError: another process has trained the run further.
+    """
+    path = run_dir / "checkpoints" / "latest.safetensors"
+    if (
+        path.is_file()
+        and (latest := Metadata(_fields(path, _read(path, False)[0]), str(path))["iteration"]) > iteration
+    ):
+        raise UsageError(
+            f"{shown(run_dir)} has been trained to iteration {latest} since this trainer read it at iteration "
+            f"{iteration}; resume it again"
+        )
+
+
+def fits(stored: Tensor, own: Tensor) -> bool:
+    """Return whether a stored tensor has the shape and the dtype of its place, or is float32 where that is float64."""
+    return stored.shape == own.shape and (
+        stored.dtype == own.dtype or (stored.dtype, own.dtype) == (torch.float32, torch.float64)
+    )
 
 
 def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
     """Load the tensors under `prefix` into a module whose parameters and buffers they match one to one.
 
     Raises:
-        UsageError: names tensors that are missing, unknown or of another shape.
+        UsageError: names tensors that are missing, unknown, or of another shape or dtype.
     """
     own = {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
     expected = module.state_dict()
     wrong = sorted(set(own) ^ set(expected))
-    wrong += [name for name in set(own) & set(expected) if own[name].shape != expected[name].shape]
+    wrong += sorted(name for name in set(own) & set(expected) if not fits(own[name], expected[name]))
     if wrong:
         some = ", ".join(wrong[:3]) + f" and {len(wrong) - 3} more" * (len(wrong) > 3)
         raise UsageError(f"{path} does not fit the policy: {some} differ; did its class or a network setting change?")
@@ -108,12 +164,18 @@ def checkpoint_path(run_dir: Path, name: str) -> Path:
     Raises:
         UsageError: the folder is not a run, or has no such checkpoint.
     """
-    if not (run_dir / "config.json").is_file():
-        raise UsageError(f"{run_dir} is not a run folder (it has no config.json); give a folder that `ppo train` made")
+    check_name(run_dir)
     path = run_dir / "checkpoints" / f"{name}.safetensors"
-    if not path.is_file():
-        names = sorted(file.stem for file in path.parent.glob("*.safetensors"))
-        raise UsageError(f"{run_dir} has no checkpoint {name!r}; its checkpoints: {', '.join(names) or 'none yet'}")
+    try:
+        if not (run_dir / "config.json").is_file():
+            raise UsageError(
+                f"{run_dir} is not a run folder (it has no config.json); give a folder that `ppo train` made"
+            )
+        if not path.is_file():
+            names = sorted(file.stem for file in path.parent.glob("*.safetensors"))
+            raise UsageError(f"{run_dir} has no checkpoint {name!r}; its checkpoints: {', '.join(names) or 'none yet'}")
+    except OSError as error:
+        raise UsageError(f"cannot read the run {run_dir}: {error.strerror}") from error
     return path
 
 
@@ -130,4 +192,4 @@ def forensics(run_dir: Path) -> Iterator[None]:
             write_atomically(path, save({name: x.contiguous() for name, x in error.tensors.items()}))
         except UsageError as full:
             raise NonFiniteError(f"{error} ({full})") from error
-        raise NonFiniteError(f"{error}; the numbers around it are in {path}") from error
+        raise NonFiniteError(f"{error}; the numbers around it are in {shown(path)}") from error

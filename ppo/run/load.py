@@ -1,4 +1,7 @@
-"""Saved policies: read a policy from a run's checkpoint, and make the environments it was trained for."""
+"""Saved policies: read a policy from a run's checkpoint, and make the environments it was trained for.
+
+A run is data: a module that it names is imported only if this user made the run, or trusts its author.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +14,12 @@ from ppo.config import Config
 from ppo.config.setting import names
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import from_json, spaces_of
-from ppo.errors import UsageError
+from ppo.errors import UsageError, one_line
 from ppo.machine.flat import FlatPolicy
+from ppo.machine.imports import check_trusted, only_trusted, trusting
 from ppo.policies import Policy, build_policy
 from ppo.run.checkpoint import checkpoint_path, load_exactly, read_checkpoint
+from ppo.run.metadata import Metadata
 
 
 @dataclass(frozen=True)
@@ -25,17 +30,28 @@ class Saved:
     obs_space: Space[Any]
     action_space: Space[Any]
     config: Config
-    meta: dict[str, Any]
+    meta: Metadata
+    run: Path
+    trust: bool  # the caller trusts the author of the run
 
 
-def architecture(run: str) -> dict[str, Any]:
+def architecture(run: str, policy: str = "") -> dict[str, Any]:
     """Return the network settings of a run; another run needs the same values to start from its weights.
+
+    Args:
+        run: the run's folder.
+        policy: the name of a policy's class that the user has given, and which is trusted therefore.
 
     Raises:
         UsageError: see `load`.
     """
-    config = read_checkpoint(checkpoint_path(Path(run), "latest"))[1]["config"]
-    return {name: config[name] for name in names(Config, "network") if name in config}
+    meta = read_checkpoint(checkpoint_path(Path(run), "latest"))[1]
+    config = meta.settings().to_json()
+    with only_trusted(run, meta["signed"], [policy]):
+        module, colon, _ = config["policy"].partition(":")
+        if colon:
+            check_trusted(module, f"policy = {config['policy']!r}")
+    return {name: config[name] for name in names(Config, "network") if name in meta["config"]}
 
 
 def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Saved:
@@ -62,25 +78,41 @@ def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> 
     return saved
 
 
-def load(run: str | Path, checkpoint: str = "latest", **options: Any) -> Saved:
+def load(run: str | Path, checkpoint: str = "latest", trust: bool = False, **options: Any) -> Saved:
     """Load a run's policy, on the CPU.
 
     Args:
         run: the run's folder.
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
+        trust: import the modules that the run names, even if another person made it.
         options: settings to override; `temperature`, for example.
 
     Raises:
-        UsageError: the folder is not a run, or the checkpoint is missing or damaged.
+        UsageError: the folder is not a run, the checkpoint is missing or damaged, or the run needs trust.
     """
     path = checkpoint_path(Path(run), checkpoint)
     tensors, meta = read_checkpoint(path)
-    config = Config().replace(meta["config"], str(path)).replace(options)
-    obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
-    policy = build_policy(meta["policy"], obs_space, action_space, config.policy_options())
+    config = meta.settings().replace(options)
+    try:
+        obs_space, action_space = (from_json(meta["spaces"][name]) for name in ("obs", "action"))
+    except Exception as error:  # whatever Gymnasium raises, the file is at fault
+        raise UsageError(f"{path} is damaged: its spaces cannot be read ({one_line(error)})") from error
+    with trusting(trust), only_trusted(run, meta["signed"]):
+        policy = _build(meta["policy"], obs_space, action_space, config, path)
     FlatPolicy(policy)  # same memory layout as in training, so that matrix products round identically
     load_exactly(policy, tensors, "policy.", path)
-    return Saved(policy.eval(), obs_space, action_space, config, meta)
+    return Saved(policy.eval(), obs_space, action_space, config, meta, Path(run), trust)
+
+
+def _build(name: str, obs_space: Space[Any], action_space: Space[Any], config: Config, path: Path) -> Policy:
+    try:
+        return build_policy(name, obs_space, action_space, config.policy_options())
+    except UsageError:
+        raise
+    except Exception as error:
+        if ":" in name and not name.startswith("ppo."):
+            raise  # the user's own code
+        raise UsageError(f"{path} describes a policy that cannot be built ({one_line(error)})") from error
 
 
 def envs_for(
@@ -95,13 +127,14 @@ def envs_for(
         render_mode: as in Gymnasium.
 
     Raises:
-        UsageError: their spaces are not the run's, or the run was trained on a VectorEnv passed from Python.
+        UsageError: their spaces are not the run's, the run needs trust, or it was trained on a VectorEnv passed from Python.
     """
-    config = saved.config
+    config, own = saved.config, (env_kwargs or {}).values()
     if saved.meta["own_envs"]:
         raise UsageError("the run was trained on a VectorEnv of your own; use load_policy(run).act from Python")
     kwargs = config.env_kwargs | (env_kwargs or {})
-    envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode))
+    with trusting(saved.trust), only_trusted(saved.run, saved.meta["signed"], own):
+        envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode))
     if spaces_of(envs) != saved.meta["spaces"]:
         envs.close()
         raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")

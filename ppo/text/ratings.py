@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ppo.errors import UsageError, one_line
-from ppo.machine.cache import cache_folder
+from ppo.machine.cache import cache_file
 from ppo.run.files import write_atomically
 
 # Hutto and Gilbert, VADER, ICWSM 2014; MIT licence. About 15 people rated each text from -4 to +4.
@@ -55,7 +55,7 @@ def find(source: str) -> Path:
     """
     if source not in SETS:
         return Path(source)
-    path = cache_folder() / f"{source}.jsonl"
+    path = cache_file(f"{source}.jsonl")
     if not path.is_file():
         raise UsageError(f"{source} has not been downloaded; run: ppo data {source}")
     return path
@@ -71,10 +71,9 @@ def fetch(name: str) -> Path:
         raise UsageError(
             f"the data set {name!r} is unknown; choose {', '.join(SETS)}, or give a file of your own with --file"
         )
-    path = cache_folder() / f"{name}.jsonl"
+    path = cache_file(f"{name}.jsonl")
     if not path.is_file():
         rows = extract(_download(), SETS[name])
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
     return path
 

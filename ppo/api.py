@@ -1,0 +1,24 @@
+"""What `import ppo` offers: the names that a user's own program needs."""
+
+from ppo.config import Config
+from ppo.config.presets import preset
+from ppo.envs import make_envs
+from ppo.errors import NonFiniteError, UsageError
+from ppo.evaluate import Player, evaluate, load_policy
+from ppo.loop.trainer import Trainer
+from ppo.policies import Features, Head, Policy
+
+__all__ = [
+    "Config",
+    "Features",
+    "Head",
+    "NonFiniteError",
+    "Player",
+    "Policy",
+    "Trainer",
+    "UsageError",
+    "evaluate",
+    "load_policy",
+    "make_envs",
+    "preset",
+]

@@ -1,0 +1,85 @@
+"""A checkpoint's metadata: its fields, and one sentence for each that is missing or wrong."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ppo.config import Config
+from ppo.errors import UsageError
+
+SCHEMA = 2
+LARGEST = 2**63 - 1  # of a counter
+MADE_BY = ("train", "pretrain", "reward")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "config": (lambda value: isinstance(value, dict), "a table of settings"),
+    "own_envs": (lambda value: isinstance(value, bool), "true or false"),
+    "made_by": (lambda value: value in MADE_BY, f"one of {', '.join(MADE_BY)}"),
+    "finished": (lambda value: isinstance(value, bool), "true or false"),
+    "policy": (lambda value: isinstance(value, str), "a name"),
+    "spaces": (lambda value: isinstance(value, dict), "a table of spaces"),
+    "iteration": (_is_count, "a whole number from 0"),
+    "global_step": (_is_count, "a whole number from 0"),
+    "best_return": (lambda value: value is None or _is_number(value), "a number or null"),
+}
+
+
+class Metadata(dict[str, Any]):
+    """The metadata of a checkpoint by name; a field that is missing is a UsageError.
+
+    Args:
+        fields: as read.
+        source: the file, for the error.
+
+    Raises:
+        UsageError: a field has another type or is out of range.
+    """
+
+    def __init__(self, fields: dict[str, Any], source: str) -> None:
+        super().__init__(fields)
+        self.source = source
+        for name, (is_right, kind) in FIELDS.items():
+            if name in fields and not is_right(fields[name]):
+                raise UsageError(f"{source} is damaged: its field {name} = {fields[name]!r:.60} is not {kind}")
+
+    def __missing__(self, name: str) -> Any:
+        raise UsageError(f"{self.source} is damaged: it has no field {name}; use another checkpoint")
+
+    def settings(self) -> Config:
+        """Return the settings of the run.
+
+        Raises:
+            UsageError: a setting is unknown, has another type or is out of range.
+        """
+        config = Config().replace(self["config"], self.source)
+        try:
+            config.validate()
+        except UsageError as error:
+            raise UsageError(f"{self.source}: {error}") from error
+        return config
+
+
+def from_schema_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that today's version would have written.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: a field has another type.
+    """
+    config, learnt = fields["config"], fields.pop("supervised", "")
+    spent = fields["global_step"] + config["num_envs"] * config["num_steps"] > config["total_timesteps"]
+    return fields | {
+        "schema": SCHEMA,
+        "own_envs": fields.pop("given_envs", False),
+        "made_by": {"": "train", "ratings": "reward"}.get(learnt, "pretrain"),
+        "finished": learnt != "stopped" if learnt else spent,
+    }

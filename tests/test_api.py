@@ -1,0 +1,43 @@
+"""What `import ppo` offers comes when it is first used, and a submodule never hides a function of the same name."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+import ppo
+import ppo.evaluate
+
+
+def test_every_name_is_there_and_is_the_one_of_its_module():
+    assert {"Config", "Trainer", "evaluate", "load_policy", "UsageError"} <= set(ppo.__all__)
+    assert all(getattr(ppo, name) is getattr(importlib.import_module("ppo.api"), name) for name in ppo.__all__)
+    assert set(ppo.__all__) <= set(dir(ppo))
+    assert ppo.envs.make_envs is ppo.make_envs
+
+
+def test_the_submodule_does_not_hide_the_function():
+    importlib.reload(sys.modules["ppo.evaluate"])
+    assert callable(ppo.evaluate)
+    assert "film" in vars(sys.modules["ppo.evaluate"])
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'Traner'"):
+        ppo.Traner  # noqa: B018
+    with pytest.raises(ImportError):
+        from ppo import Traner  # noqa: F401
+
+
+def test_a_star_brings_the_names():
+    namespace: dict[str, object] = {}
+    exec("from ppo import *", namespace)
+    assert set(ppo.__all__) == set(namespace) - {"__builtins__"}
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, ppo; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=os.path.dirname(__file__) + "/..")  # fmt: skip
+    assert done.stdout.split() == ["False"], done.stderr
