@@ -6,9 +6,12 @@ import sys
 import threading
 
 import numpy as np
+import probes  # noqa: F401 (registers Reusing-v0)
+import pytest
+from gymnasium.spaces import MultiBinary
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from ppo.envs import autoreset_mode, make_envs
+from ppo.envs import autoreset_mode, check_envs, make_envs
 from ppo.envs.workers import hide_main, ignore_interrupts
 
 
@@ -26,6 +29,22 @@ def test_async_steps_as_sync_does_and_leaves_ctrl_c_as_it_was():
     assert stepped[0] == stepped[1]
     assert any(any(step[2]) for step in stepped[0])  # episodes end on the way
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_workers_give_what_the_copies_give_do_not_import_torch_and_raise_their_own_errors():
+    envs = check_envs(make_envs("Reusing-v0", 2, "async"), log_info=("steps", "torch"))
+    assert envs.single_observation_space["action_mask"] == MultiBinary(2)  # from the method action_masks()
+    envs.reset(seed=0)
+    for _ in range(5):
+        *_, infos = envs.step(np.zeros(2, int))
+    assert [obs["obs"].tolist() for obs in infos["final_obs"]] == [[5], [5]]
+    assert infos["final_info"]["steps"].tolist() == [5, 5]
+    assert infos["final_info"]["torch"].tolist() == [0, 0]
+    with pytest.raises(AssertionError, match="action 1 is masked") as error:
+        envs.step(np.array([0, 1]))
+    assert error.value.__notes__[0] == "(raised by environment 1)"
+    assert error.value.__notes__[1].startswith("in the worker process:")
+    envs.close(terminate=True)
 
 
 def test_the_script_is_hidden_inside_the_block_alone():
@@ -57,6 +76,7 @@ def test_a_script_that_trains_at_its_top_level_is_not_run_again_by_its_workers(t
         """
 import gymnasium
 from gymnasium.spaces import Discrete
+from gymnasium.spaces import MultiBinary
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from ppo import Config, Trainer
 

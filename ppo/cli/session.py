@@ -13,6 +13,7 @@ from ppo.cli.terminal import Reporter, print_lines, time_split
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.loop.trainer import Trainer
+from ppo.policies.features import flat_images
 from ppo.supervised import pretrain as pretraining
 from ppo.supervised.quality import agreement
 from ppo.supervised.reward_model import train_reward_model
@@ -135,6 +136,8 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"{config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {trainer.checkpoint_every} iterations"),
     ]  # fmt: skip
+    if flat := flat_images(envs.single_observation_space, trainer.policy):
+        lines.append(("images", flat))
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):
         limit = f"a checkpoint every {segment} steps truncates episodes, which last up to {time_limit(envs)} steps"

@@ -148,6 +148,9 @@ class Config:
     eval_episodes: int = setting(10, "run", low=0)
     """Episodes of the evaluation at a checkpoint (deterministic policy). 0: no evaluations."""
 
+    log_info: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint=default_hint)] = setting((), "run")
+    """Log these numbers of the last info of an episode as `episode/NAME` and `eval/NAME`, for example `is_success`."""
+
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = setting("auto", "machine")
     """How environments are vectorised. auto: the environment's own vector entry point if it has one, otherwise sync or
     async, whichever is faster in a short trial."""

@@ -1,11 +1,42 @@
-"""Worker processes of an AsyncVectorEnv: how to start them without the user's script and its interrupts."""
+"""Copies of an environment in worker processes: how these start, and how their errors arrive here."""
 
 import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import cloudpickle
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+
+from ppo.envs import copies, fits
+
+
+class Workers(AsyncVectorEnv):
+    """An AsyncVectorEnv that raises a worker's own error, with its notes and the worker's traceback.
+
+    Args:
+        makers: functions that make the copies.
+    """
+
+    def __init__(self, makers: list[Callable[[], copies.Copy]]) -> None:
+        for module in (copies, fits):  # by reference, each worker would import torch with them: 3 s
+            cloudpickle.register_pickle_by_value(module)
+        with ignore_interrupts(), hide_main():  # forked workers inherit locked threads and hang (pytorch/pytorch#17199)
+            super().__init__(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        failures = [self.error_queue.get() for success in successes if not success]
+        if not failures:
+            return
+        for index, *_ in failures:
+            self.parent_pipes[index].close()
+            self.parent_pipes[index] = None  # type: ignore[call-overload]
+        self._state = type(self._state).DEFAULT
+        _, _, error, trace = min(failures, key=lambda failure: failure[0])
+        error.add_note(f"in the worker process:\n{trace}")
+        raise error
 
 
 @contextlib.contextmanager

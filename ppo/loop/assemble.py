@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
-from ppo.envs import check_envs, make_envs
+from ppo.envs import check_envs, check_vector_env, make_envs
 from ppo.envs.space_json import spaces_of
 from ppo.loop.collector import Collector
 from ppo.loop.learner import Learner
@@ -68,12 +68,13 @@ def assemble(config: Config, envs: VectorEnv | None = None) -> Parts:
     """
     own_envs = envs is not None
     if envs is not None:
+        check_vector_env(envs)
         name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
         config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
     config.validate()
     if envs is None:
         envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs, config.group_size)
-    envs = check_envs(envs, config.group_size)
+    envs = check_envs(envs, config.group_size, config.log_info)
     single = envs.single_observation_space, envs.single_action_space
     policy_name = resolve_policy(config.policy, envs)
     seed_everything(config.seed)
