@@ -7,7 +7,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from ppo.envs.copies import Copy, Here, copied, make_copies
+from ppo.envs.copies import Copy, SyncCopies, copied, make_copies
 from ppo.errors import UsageError
 
 
@@ -42,7 +42,7 @@ SPEC = EnvSpec("Talkative-v0", entry_point=Talkative)
 
 
 def here(num_envs, **kwargs):
-    return Here(make_copies(SPEC, num_envs, kwargs, checks_obs=False))
+    return SyncCopies(make_copies(SPEC, num_envs, kwargs, checks_obs=False))
 
 
 def test_it_steps_as_gymnasiums_own_and_keeps_the_keys_that_are_read():
@@ -117,7 +117,7 @@ def test_a_flag_of_the_info_that_the_metadata_declares_must_be_one():
 @pytest.mark.parametrize("checks_obs", [True, False], ids=["by each copy", "where NumPy stacks them"])
 @pytest.mark.parametrize(("num_envs", "obs"), [(1, [0, 1]), (2, 2.5), (2, None), (2, "two"), (2, [1, [2]])])
 def test_an_observation_that_does_not_fit_is_refused_with_its_environment(num_envs, obs, checks_obs):
-    envs = Here(make_copies(SPEC, num_envs, {"answer": {"obs": obs}}, checks_obs))
+    envs = SyncCopies(make_copies(SPEC, num_envs, {"answer": {"obs": obs}}, checks_obs))
     envs.reset(seed=0)
     with pytest.raises(
         UsageError, match="environment 0 returned an observation that does not fit its space: "

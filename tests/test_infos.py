@@ -6,8 +6,9 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from probes import Reusing  # noqa: F401 (registers it)
 
-from ppo import UsageError
+from ppo import Config, Trainer, UsageError, evaluate
 from ppo.envs import make_envs
 from ppo.loop.collector import Collector
 from ppo.machine.flat import FlatPolicy
@@ -76,3 +77,14 @@ def test_without_the_key_every_row_is_a_decision():
     assert rollout.valid.all()
     assert all(episode.metrics == {} for episode in episodes)
     assert np.isfinite([episode.episode_return for episode in episodes]).all()
+
+
+def test_numbers_that_log_info_names_are_logged_evaluated_and_reported(tmp_path):
+    sizes = {"num_envs": 2, "num_steps": 10, "num_minibatches": 1, "update_epochs": 1, "total_timesteps": 20}
+    trainer = Trainer(
+        Config("Reusing-v0", log_info=("steps",), runs_dir=tmp_path, eval_episodes=2, compile="off", **sizes)
+    )
+    rows: list[dict[str, float]] = []
+    run = trainer.train(lambda progress: rows.append(progress.row))
+    assert (rows[0]["episode/steps"], rows[0]["eval/steps"]) == (5, 5)
+    assert evaluate(run, 2).metric("steps") == 5

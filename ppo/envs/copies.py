@@ -130,7 +130,7 @@ def copied(obs: Any) -> Any:
     return obs.copy() if isinstance(obs, np.ndarray) else obs
 
 
-class Here(SyncVectorEnv):
+class SyncCopies(SyncVectorEnv):
     """The copies in this process.
 
     Args:

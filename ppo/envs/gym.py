@@ -11,10 +11,10 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
-from ppo.envs.copies import Here, make_copies
+from ppo.envs.copies import SyncCopies, make_copies
 from ppo.envs.families import missing_family, module_of, register_family
 from ppo.envs.vectorize import sync_or_async
-from ppo.envs.workers import Workers
+from ppo.envs.workers import AsyncCopies
 from ppo.errors import UsageError, one_line
 from ppo.machine.imports import import_user_module
 
@@ -71,7 +71,7 @@ def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, An
         "async",
     ):  # SAME_STEP, because it has no dead rows; the others have a mode of their own
         makers = make_copies(spec, num_envs, kwargs, checks_obs=vectorization == "async")
-        envs = Here(makers) if vectorization == "sync" else Workers(makers)
+        envs = SyncCopies(makers) if vectorization == "sync" else AsyncCopies(makers)
         (limit, *_) = envs.get_attr("max_episode_steps")
     else:
         limit = (spec.kwargs | kwargs).get("max_episode_steps", spec.max_episode_steps)

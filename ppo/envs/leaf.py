@@ -39,7 +39,7 @@ class Leaf:
         self.start: Any = getattr(space, "start", 0)
         self.factors: list[tuple[str, int]] = []
         self._starts_at_zero = not np.any(self.start)
-        self._kinds = castable(self.dtype)
+        self._kinds = "" if self.dtype is None else castable(self.dtype)  # Text and Graph have none
         if self.dtype == np.uint8:
             self.packed_dtype = torch.uint8
 

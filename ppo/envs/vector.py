@@ -10,7 +10,7 @@ from ppo.envs.action_mask import expose_mask
 from ppo.envs.copies import Copy
 from ppo.envs.fits import MASK_KEY, opt_in
 from ppo.envs.text_env import text_env
-from ppo.envs.workers import Workers
+from ppo.envs.workers import AsyncCopies
 from ppo.errors import UsageError
 
 RESERVED = {"valid", MASK_KEY, "final_obs", "final_info", "episodic_return", "episodic_length"}  # not names of metrics
@@ -68,7 +68,7 @@ def _declare_metrics(envs: VectorEnv, log_info: tuple[str, ...]) -> None:
         envs.metadata = envs.metadata | {"ppo": declared | {"metrics": names}}
     if isinstance(base, SyncVectorEnv):
         base.envs = [env if isinstance(env, Copy) else Copy(env, n) for n, env in enumerate(base.envs)]
-    if isinstance(base, SyncVectorEnv | Workers):
+    if isinstance(base, SyncVectorEnv | AsyncCopies):
         base.set_attr("metrics", [names] * base.num_envs)
 
 
