@@ -43,7 +43,7 @@ class AsyncCopies(AsyncVectorEnv):
 def hide_main() -> Iterator[None]:
     """Start processes that do not import the user's script.
 
-    A script without `if __name__ == "__main__"` would train again in each worker. AsyncCopies need nothing of it, since the
+    A script without `if __name__ == "__main__"` would train again in each worker. Workers need nothing of it, since the
     environment's specification is pickled together with its code.
     """
     main = sys.modules["__main__"].__dict__
