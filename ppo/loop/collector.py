@@ -15,8 +15,8 @@ from ppo.envs.infos import answers, episode_metrics, final_obs, valid
 from ppo.envs.spaces import Packer, leaf_values, mask_columns, to_torch
 from ppo.errors import UsageError
 from ppo.loop.episodes import Episode, Tally
+from ppo.loop.halves import Cut, Decision, Now, Outcome, check_choices, check_numbers, columns_of
 from ppo.loop.rollout import Rollout, Successors
-from ppo.loop.rows import Cut, Decision, Now, Outcome, check_choices, check_numbers, columns_of
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
 

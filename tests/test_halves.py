@@ -7,7 +7,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
-from ppo.loop.rows import Outcome, check_choices, columns_of
+from ppo.loop.halves import Outcome, check_choices, columns_of
 
 
 def test_half_rows_become_columns_by_name():

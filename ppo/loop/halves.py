@@ -1,4 +1,4 @@
-"""Rows under way: what the collector notes in each step, and the checks of what it has noted."""
+"""Half-rows: what the collector notes in each step, and the checks of what it has noted."""
 
 from typing import Any, NamedTuple
 
