@@ -7,18 +7,21 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
-from ppo.envs.spaces import mask_columns, one_line
+from ppo.envs.leaves import BoxLeaf
+from ppo.envs.spaces import Packer, mask_columns, one_line
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.rollout import Rollout
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import seed_everything
 from ppo.policies import Policy, build_policy, resolve_policy
+from ppo.policies.features import flat_images
 
 
 def check(
@@ -57,14 +60,19 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     yield "environment", f"{env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}"
     yield "observation", one_line(obs_space)
     yield "action", one_line(action_space)
-    yield "action mask", "none" if mask_columns(obs_space) is None else "yes; masked actions are never sampled"
-    yield "autoreset", autoreset_mode(envs).value
     try:
         rollout, lengths, seconds = _roll(envs, policy, steps)
     except NonFiniteError as error:
         raise UsageError(f"{env_id} returns numbers that cannot be trained on: {error}") from error
+    masked = mask_columns(obs_space) is not None  # a mask that comes with a step only is refused there
+    yield "action mask", "yes; masked actions are never sampled" if masked else "none"
+    yield "autoreset", autoreset_mode(envs).value
     decisions, rewards = int(rollout.valid.sum()), rollout.rewards[rollout.valid]
     yield "finite", f"observations and rewards of {decisions:,} random steps are all finite"
+    if outside := _outside(obs_space, rollout):
+        yield "bounds", outside
+    if flat := flat_images(obs_space, policy):
+        yield "images", flat
     ends = f"{int(rollout.terminated.sum())} terminated, {int(rollout.truncated.sum())} truncated"
     mean = f"mean length {np.mean(lengths):.0f}" if lengths else "no episode is that short"
     yield "episodes", f"{len(lengths)} ended in {steps} steps of {envs.num_envs} environments: {ends}; {mean}"
@@ -81,6 +89,19 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
             f"{config.total_timesteps:,} steps in total"
         ),
     )
+
+
+def _outside(space: Space[Any], rollout: Rollout) -> str:
+    """Return the first observed number that is outside the bounds of its space; "" if none is."""
+    packer = Packer(space)
+    for (path, leaf), values in zip(packer.leaves, packer.unpack(rollout.obs), strict=True):
+        if not isinstance(leaf, BoxLeaf):
+            continue
+        x, low, high = values.numpy().reshape(-1, leaf.size), leaf.space.low.ravel(), leaf.space.high.ravel()
+        for row, entry in np.argwhere((x < low) | (x > high))[:1]:
+            at, bounds = f" at {path!r}" if path else "", f"{low[entry]:g} … {high[entry]:g}"
+            return f"an observation{at} has {x[row, entry]:g} in entry {entry}, outside {bounds}; training ignores these bounds"
+    return ""
 
 
 def _random_policy(envs: VectorEnv, config: Config) -> Policy:

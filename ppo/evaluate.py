@@ -11,7 +11,8 @@ import torch
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from ppo.envs import time_limit
-from ppo.envs.spaces import MASK_KEY, Packer, flat_mask, mask_columns, take
+from ppo.envs.fits import MASK_KEY, flat_mask
+from ppo.envs.spaces import Packer, mask_columns, take
 from ppo.errors import UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode

@@ -1,5 +1,6 @@
 """Probes: tiny environments whose values and best actions are known, registered as `probes:Name-v0`."""
 
+import sys
 from typing import Any, ClassVar
 
 import gymnasium
@@ -190,5 +191,30 @@ class Zoo(Probe):
         return float(first) * (1.0 if self.time % 2 else -1.0)
 
 
-for found in (Constant, Late, Bandit, Sign, Match, Delayed, Credit, Endless, Faulty, Raising, Wordy, Zoo):
+class Reusing(Probe):
+    """Shows the number of the step, always in the same array; only cut, after 5 steps. Action 1 is never allowed."""
+
+    observation_space = Box(0.0, 99.0, (1,), np.float32)
+    length = 5
+    truncates = True
+
+    def __init__(self) -> None:
+        self.array = np.zeros(1, np.float32)
+
+    def see(self) -> np.ndarray:
+        self.array[:] = self.time
+        return self.array
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return *super().step(action)[:4], {"steps": self.time, "torch": "torch" in sys.modules}
+
+    def pay(self, action: Any) -> float:
+        assert action == 0, "action 1 is masked"
+        return 1.0
+
+    def action_masks(self) -> np.ndarray:
+        return np.array([True, False])
+
+
+for found in (Constant, Late, Bandit, Sign, Match, Delayed, Credit, Endless, Faulty, Raising, Wordy, Zoo, Reusing):
     gymnasium.register(f"{found.__name__}-v0", entry_point=found)

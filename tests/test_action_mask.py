@@ -1,10 +1,12 @@
 """The action mask of the infos is where the policy reads it: in the observation."""
 
 import numpy as np
+import pytest
 from gymnasium.spaces import Dict, Discrete, MultiBinary
 from silent import Silent
 
 from ppo.envs import check_envs, make_envs
+from ppo.errors import UsageError
 
 
 def test_environments_without_a_mask_stay_as_they_are():
@@ -49,3 +51,21 @@ def test_a_final_observation_gets_a_mask_that_allows_everything():
     final = infos["final_obs"][0]
     assert envs.single_observation_space.contains(final)
     assert final["action_mask"].tolist() == [1] * 6
+
+
+@pytest.mark.parametrize("mask", ["none", 1, {"a": np.ones(2)}, np.array(["a", "b"]), np.array([{}, {}])])
+def test_what_is_not_an_array_of_numbers_is_not_a_mask(mask):
+    envs = Silent({"autoreset_mode": "NextStep"}, {"action_mask": mask})
+    assert check_envs(envs) is envs
+
+
+def test_a_mask_of_another_size_is_refused_with_its_environment():
+    infos = {"action_mask": np.ones((2, 4)), "_action_mask": np.array([False, True])}
+    with pytest.raises(UsageError, match="the action mask of environment 1 has 4 entries, but its action space has 3"):
+        check_envs(Silent({"autoreset_mode": "NextStep"}, infos))
+
+
+def test_a_mask_that_is_in_the_observation_stays_there():
+    envs = Silent({"autoreset_mode": "NextStep"}, {"action_mask": np.ones((2, 3))})
+    envs.single_observation_space = Dict(action_mask=MultiBinary(3), x=Discrete(2))
+    assert check_envs(envs) is envs

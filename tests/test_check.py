@@ -146,6 +146,36 @@ def test_an_environment_whose_numbers_are_not_finite_is_refused_with_where_they_
     assert where in str(caught.value)
 
 
+def test_numbers_outside_their_bounds_are_told(blinking):
+    found = blinking(shows=lambda time: 3.5 * time)
+    assert found["bounds"] == "an observation has 10.5 in entry 0, outside -9 … 9; training ignores these bounds"
+    assert "images" not in found
+
+
+def test_images_that_are_not_convolved_are_told(monkeypatch):
+    class Painted(Blinking):
+        observation_space = Box(0, 1, (40, 40, 1), np.float32)
+
+        def reset(self, **_):
+            return np.zeros((40, 40, 1), np.float32), {}
+
+        def step(self, action):
+            return np.zeros((40, 40, 1), np.float32), 1.0, False, False, {}
+
+    monkeypatch.setitem(gymnasium.registry, "Painted-v0", EnvSpec("Painted-v0", Painted))
+    assert dict(check("Painted-v0", 1, 5))["images"] == (
+        "(40, 40, 1) float32 is read as flat numbers; convolutions need --policy cnn or gru, uint8, three axes, and both "
+        "sides at least 36"
+    )
+
+
+def test_a_mask_that_comes_only_with_a_step_is_refused(blinking, monkeypatch):
+    step = Blinking.step
+    monkeypatch.setattr(Blinking, "step", lambda self, action: (*step(self, action)[:4], {"action_mask": np.ones(2)}))
+    with pytest.raises(UsageError, match=r"environment 0 gives info\['action_mask'\] in step but not in reset"):
+        blinking()
+
+
 def test_what_would_be_trained_comes_from_the_preset():
     found = dict(check("CartPole-v1", num_envs=1, steps=10))["would train"]
     assert found.startswith("mlp policy, preset ppo + CartPole: 8 environments x 16 steps, 10 epochs x 1 minibatches")

@@ -19,6 +19,8 @@ from counters import (
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
+from gymnasium.wrappers import TimeLimit
+from probes import Reusing
 
 from ppo.envs import check_envs, make_envs
 from ppo.envs.spaces import Packer
@@ -230,9 +232,39 @@ class Overwriting(VectorWrapper):
         *arrays, infos = self.env.step(actions)
         if "final_obs" in infos:
             ended = infos["_final_obs"]
-            full = np.stack([infos["final_obs"][n] if ended[n] else np.full(4, np.nan, np.float32) for n in range(N)])
-            infos = {"final_obs": self._keep("final", full)}
+            final = infos["final_obs"]
+            full = np.stack([final[n] if ended[n] else np.full_like(arrays[0][n], np.nan) for n in range(len(ended))])
+            infos = infos | {"final_obs": self._keep("final", full)}
         return *(self._keep(str(i), array) if i else self._keep("obs", array) for i, array in enumerate(arrays)), infos
+
+
+def reusing(kind):
+    """Two environments that show 0 … 5, always in the same array, cut after 5 steps."""
+    if kind in ("sync", "async"):
+        return make_envs("Reusing-v0", 2, kind)
+    envs = SyncVectorEnv([lambda: TimeLimit(Reusing(), 5)] * 2, autoreset_mode=kind.removeprefix("own "))
+    return Overwriting(envs) if kind.startswith("own") else envs
+
+
+@pytest.mark.parametrize(
+    "kind", ["sync", "async", "SameStep", "NextStep", "Disabled", "own SameStep", "own NextStep", "own Disabled"]
+)
+def test_an_environment_that_writes_into_one_array_has_the_successors_that_it_showed(kind):
+    envs = check_envs(reusing(kind))
+    collector = collector_of(envs, "mlp")
+    rollout, episodes = collector.collect(8)
+    envs.close()
+    dead = [5] if "Next" in kind else []
+    assert rollout.obs[:, 1, 0].tolist() == [0, 1, 2, 3, 4, *dead, 0, 1, 2, 3, 4][:8]
+    after = {
+        int(row) // 2: float(obs[0]) for row, obs in zip(rollout.successors.rows, rollout.successors.obs, strict=True)
+    }
+    assert after == ({7: 2} if dead else {4: 5, 7: 3})
+    value = collector.policy.module(
+        torch.tensor([[[5.0, 1, 0 if dead else 1]]]), torch.zeros(1, 0), torch.zeros(1, 1).bool()
+    )[1]
+    assert rollout.next_values[4, 1].item() == pytest.approx(value.item(), abs=1e-6)
+    assert [(episode.episode_return, episode.length) for episode in episodes] == [(5, 5)] * 2
 
 
 class OnlyTensor(torch.Tensor):
@@ -492,7 +524,7 @@ def test_a_mask_in_the_info_that_allows_everything_changes_nothing(as_dict, fina
 @SIZES
 def test_a_decision_without_an_allowed_action_is_refused_by_environment_and_step(sizes, source, mode):
     collector = collector_of(masked_envs(sizes, source, mode, stuck=2), "mlp")
-    with pytest.raises(UsageError, match=r"environment 1 allows no action at step 2\b"):
+    with pytest.raises(UsageError, match=r"environment 1 allows no action; .* \(at step 2\)"):
         collector.collect(20)
 
 
@@ -502,7 +534,7 @@ def test_one_part_of_a_multidiscrete_without_an_allowed_choice_is_refused():
     obs["action_mask"][2] = [1, 1, 1, 0, 0, 0, 0]
     collector = collector_of(envs, "mlp")
     collector.now = collector.now._replace(obs=Packer(envs.single_observation_space)(obs))
-    with pytest.raises(UsageError, match="environment 2 allows no action at step 0"):
+    with pytest.raises(UsageError, match=r"environment 2 allows no action; .* \(at step 0\)"):
         collector.collect(1)
 
 
@@ -562,6 +594,48 @@ def test_a_final_observation_that_is_not_finite_comes_before_what_is_not_finite_
 def test_a_last_successor_that_is_not_finite_is_named_before_it_reaches_the_learner():
     with pytest.raises(NonFiniteError, match=r"obs .*environment 1 at step [12]\b"):
         collected(broken(AutoresetMode.SAME_STEP, {1: {("obs", 2): np.nan}}), "mlp", 2)
+
+
+class Odd(VectorWrapper):
+    """Changes what step() returns from step 2 on."""
+
+    def __init__(self, env, change):
+        super().__init__(env)
+        self.change, self.calls = change, 0
+
+    def step(self, actions):
+        self.calls += 1
+        answer = dict(zip(("obs", "rewards", "terminated", "truncated", "infos"), self.env.step(actions), strict=True))
+        return tuple((answer | (self.change(answer) if self.calls > 2 else {})).values())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: {"rewards": x["rewards"][:, None]}, r"rewards = .* with the shape \(3, 1\); it must be \(N,\) = \(3,\)"),
+        (lambda x: {"rewards": None}, r"rewards = None with the shape \(\)"),
+        (lambda x: {"truncated": False}, r"truncated = False with the shape \(\)"),
+        (lambda x: {"obs": x["obs"][:, :2]}, r"observations have the shape \(3, 2\) .* needs \(N, 4\)"),
+        (lambda x: {"obs": x["obs"][:2]}, "there are 2 observations of 3 environments"),
+        (lambda x: {"infos": {}}, "environment 0 was truncated in .* SAME_STEP, but infos.'final_obs'. lacks"),
+        (lambda x: {"infos": {"final_observation": x["infos"].get("final_obs")}}, "; rename final_observation"),
+        (lambda x: {"infos": {"final_obs": np.full(3, None)}}, "environment 0 was truncated in .* SAME_STEP"),
+        (lambda x: {"infos": {"action_mask": np.ones((3, 3))}}, r"environment 0 gives info\['action_mask'\] in step but"),
+    ],
+)  # fmt: skip
+def test_what_a_vector_environment_returns_wrongly_in_mid_run_is_one_sentence_with_the_step(change, words):
+    with pytest.raises(UsageError, match=rf"{words}.* \(at step 2\)$"):
+        collected(Odd(counters(AutoresetMode.SAME_STEP), change), "mlp", 6)
+
+
+def test_a_key_of_the_info_that_no_metadata_declares_means_nothing():
+    def change(answer):
+        return {"infos": answer["infos"] | {"valid": np.zeros(N, bool), "metrics": 3.5, "action_mask": "none"}}
+
+    expected, episodes = collected(counters(AutoresetMode.SAME_STEP), "gru", 20)
+    found, others = collected(Odd(counters(AutoresetMode.SAME_STEP), change), "gru", 20)
+    assert_same_rollout(expected, found)
+    assert others == episodes
 
 
 class Failing(Counter):

@@ -76,8 +76,8 @@ def test_the_expert_earns_the_reward_of_success_minus_the_cost_of_its_turns():
         assert (completion.prompt, *completion.turns) == parts
         assert script == []
         assert value == pytest.approx(SUCCESS - COST * len(parts[1::2]))
-        assert infos["metrics"]["solved"][0] == 1
-        assert infos["metrics"]["turns"][0] == len(parts[1::2])
+        assert infos["solved"][0] == 1
+        assert infos["turns"][0] == len(parts[1::2])
 
 
 def test_an_empty_turn_is_invalid_and_costs():
@@ -106,4 +106,4 @@ def test_a_turn_that_the_limit_cuts_does_not_count():
         )
         done = bool(terminated[0])
     assert script == []
-    assert (infos["metrics"]["ended"][0], infos["metrics"]["solved"][0], reward[0] < 0) == (0, 0, True)
+    assert (infos["ended"][0], infos["solved"][0], reward[0] < 0) == (0, 0, True)

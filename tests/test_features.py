@@ -15,8 +15,8 @@ from torch.nn import functional
 from ppo.envs.leaves import leaf_of
 from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
-from ppo.policies import Features
-from ppo.policies.features import is_image
+from ppo.policies import Features, build_policy
+from ppo.policies.features import flat_images, is_image
 
 IMAGE = Box(0, 255, (36, 36, 3), np.uint8)
 MIXED = Dict(place=Discrete(4, start=1), speed=Box(-1, 1, (2,)), more=Tuple([MultiDiscrete([2, 3]), MultiBinary(2)]))
@@ -150,3 +150,18 @@ def test_an_action_mask_is_not_a_feature():
     assert mask.tolist() == [[[True, False, False, True, True]]]
     with pytest.raises(UsageError, match="has only an action mask"):
         Features(Dict(action_mask=MultiBinary(2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "images"),
+    [
+        ("mlp", Box(0, 255, (40, 40, 3), np.uint8), "(40, 40, 3) uint8"),
+        ("cnn", Box(0, 255, (40, 40, 3), np.uint8), ""),
+        ("mlp", Dict(a=Box(0, 255, (9, 9), np.uint8), b=Box(0, 1, (3, 3))), "a (9, 9) uint8"),
+        ("cnn", Dict(a=Box(0, 255, (40, 40, 3), np.uint8), b=Box(0, 1, (40, 40, 3))), "b (40, 40, 3) float32"),
+        ("mlp", Box(0, 1, (3, 3)), ""),
+    ],
+)
+def test_images_that_no_convolution_reads_are_named(name, space, images):
+    sentence = flat_images(space, build_policy(name, space, Discrete(2), {}))
+    assert sentence.startswith(f"{images} is read as flat numbers") if images else sentence == ""

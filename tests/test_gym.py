@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from silent import Silent
 
-from ppo.envs import autoreset_mode, check_envs, make_envs, time_limit
+from ppo.envs import autoreset_mode, make_envs
 from ppo.errors import UsageError
 
 MODULE = """
@@ -136,12 +135,30 @@ def test_a_missing_module_is_named():
     assert "there is no module no_such_module" in refusal("no_such_module.envs:Corridor-v0")
 
 
-@pytest.mark.parametrize(("source", "error"), [("1 / 0", ZeroDivisionError), ("import nowhere", ModuleNotFoundError)])
-def test_an_error_in_a_users_module_keeps_its_traceback(tmp_path, monkeypatch, source, error):
+def test_an_error_in_a_users_module_keeps_its_traceback(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / f"faulty_{error.__name__}.py").write_text(source)
-    with pytest.raises(error):
-        make_envs(f"faulty_{error.__name__}:Corridor-v0", 1)
+    (tmp_path / "faulty_module.py").write_text("1 / 0")
+    with pytest.raises(ZeroDivisionError):
+        make_envs("faulty_module:Corridor-v0", 1)
+
+
+def test_an_unknown_id_of_a_module_is_refused_with_those_that_it_registers(tmp_path, monkeypatch, corridor):
+    assert refusal("corridor_env:Maze-v3").endswith("is unknown; module corridor_env registers Corridor-v0")
+    assert refusal("corridor_env:Maze-v3").endswith("is unknown; module corridor_env registers Corridor-v0")  # imported
+    (tmp_path / "empty_env.py").write_text("")
+    assert refusal("empty_env:Maze-v3").endswith(
+        "module empty_env registers no environment; call gymnasium.register('Maze-v3', entry_point=…) in it"
+    )
+
+
+def test_an_argument_that_an_environment_requires_is_named(monkeypatch):
+    def entry_point(size, *, colour, length=3):
+        raise AssertionError
+
+    spec = gymnasium.envs.registration.EnvSpec("Warehouse-v0", entry_point=entry_point, kwargs={"colour": "red"})
+    monkeypatch.setitem(gymnasium.registry, "Warehouse-v0", spec)
+    assert refusal("Warehouse-v0") == "Warehouse-v0 needs size; use --env-kwargs size VALUE"
+    assert refusal("Warehouse-v0", env_kwargs={"length": 4}) == "Warehouse-v0 needs size; use --env-kwargs size VALUE"
 
 
 def test_auto_takes_the_vector_entry_point_where_there_is_one_and_else_sync_without_dead_rows():
@@ -160,23 +177,3 @@ def test_sync_is_taken_where_it_is_asked_for():
 def test_a_vector_entry_point_that_is_not_there_is_refused():
     message = refusal("Pendulum-v1", vectorization="vector_entry_point")
     assert message == "Pendulum-v1 has no vector entry point of its own; use --vectorization sync or async"
-
-
-@pytest.mark.parametrize("metadata", [{}, {"autoreset_mode": None}, {"autoreset_mode": "sometimes"}])
-def test_an_environment_that_does_not_say_how_it_resets_is_refused(metadata):
-    with pytest.raises(UsageError) as caught:
-        check_envs(Silent(metadata))
-    assert str(caught.value) == (
-        f"Silent.metadata['autoreset_mode'] is {metadata.get('autoreset_mode')!r}; set it to the "
-        "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
-    )
-
-
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled", *AutoresetMode])
-def test_an_autoreset_mode_may_be_the_enum_or_its_value(mode):
-    assert autoreset_mode(Silent({"autoreset_mode": mode})) is AutoresetMode(mode)
-
-
-def test_the_time_limit_is_that_of_the_specification_or_0():
-    assert time_limit(make_envs("CartPole-v1", 1)) == 500
-    assert time_limit(make_envs("Blackjack-v1", 1)) == 0

@@ -6,8 +6,9 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from probes import Reusing  # noqa: F401 (registers it)
 
-from ppo import UsageError
+from ppo import Config, Trainer, UsageError, evaluate
 from ppo.envs import make_envs
 from ppo.loop.collector import Collector
 from ppo.machine.flat import FlatPolicy
@@ -17,7 +18,7 @@ from ppo.policies import build_policy
 class Halting(gymnasium.Env):
     """Three steps, the first of which does not depend on the action; reward and metric are 1 at the end."""
 
-    metadata = {"metrics": ("success",), "render_modes": []}  # noqa: RUF012
+    metadata = {"ppo": {"valid": True, "metrics": ("success",)}, "render_modes": []}  # noqa: RUF012
     observation_space, action_space = Discrete(4), Discrete(2)
 
     def reset(self, *, seed=None, options=None):
@@ -28,7 +29,7 @@ class Halting(gymnasium.Env):
     def step(self, action):
         self.at += 1
         done = self.at == 3
-        return self.at, float(done), done, False, {"valid": True} | ({"metrics": {"success": 1.0}} if done else {})
+        return self.at, float(done), done, False, {"valid": True} | ({"success": True} if done else {})
 
 
 gymnasium.register("Halting-v0", entry_point=Halting)
@@ -55,10 +56,20 @@ def test_decisions_and_metrics_come_from_the_info_of_a_single_environment(mode):
     assert len(episodes) == 2 * (12 // len(rows))
 
 
-def test_a_metric_that_the_metadata_names_and_the_info_lacks_is_one_sentence(monkeypatch):
-    monkeypatch.setitem(Halting.metadata, "metrics", ("success", "style"))
-    with pytest.raises(UsageError, match=r"metadata\['metrics'\] names 'style', but info\['metrics'\] .* lacks it"):
-        collect(make_envs("Halting-v0", 2, "sync"))
+@pytest.mark.parametrize("own", [False, True], ids=["ours", "a VectorEnv of one's own"])
+@pytest.mark.parametrize(
+    ("value", "actual"), [({}, "is missing .there is valid, success."), ({"style": "bold"}, "is 'bold'"),
+                          ({"style": [1, 2]}, r"is \[1, 2\]"), ({"style": None}, "is None")],
+)  # fmt: skip
+def test_a_metric_that_is_missing_or_not_a_number_is_named_with_its_environment(monkeypatch, own, value, actual):
+    monkeypatch.setitem(Halting.metadata, "ppo", {"valid": True, "metrics": ("success", "style")})
+    step = Halting.step
+    monkeypatch.setattr(Halting, "step", lambda self, action: (*(answer := step(self, action))[:4], answer[4] | value))
+    envs = SyncVectorEnv([Halting] * 2, autoreset_mode="NextStep") if own else make_envs("Halting-v0", 2, "sync")
+    with pytest.raises(
+        UsageError, match=rf"info\['style'\] of environment 0 {actual}.* at the end of .* \(at step 2\)"
+    ):
+        collect(envs)
 
 
 def test_without_the_key_every_row_is_a_decision():
@@ -66,3 +77,14 @@ def test_without_the_key_every_row_is_a_decision():
     assert rollout.valid.all()
     assert all(episode.metrics == {} for episode in episodes)
     assert np.isfinite([episode.episode_return for episode in episodes]).all()
+
+
+def test_numbers_that_log_info_names_are_logged_evaluated_and_reported(tmp_path):
+    sizes = {"num_envs": 2, "num_steps": 10, "num_minibatches": 1, "update_epochs": 1, "total_timesteps": 20}
+    trainer = Trainer(
+        Config("Reusing-v0", log_info=("steps",), runs_dir=tmp_path, eval_episodes=2, compile="off", **sizes)
+    )
+    rows: list[dict[str, float]] = []
+    run = trainer.train(lambda progress: rows.append(progress.row))
+    assert (rows[0]["episode/steps"], rows[0]["eval/steps"]) == (5, 5)
+    assert evaluate(run, 2).metric("steps") == 5

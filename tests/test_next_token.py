@@ -18,7 +18,7 @@ def test_correct_predictions_are_rewarded_and_the_true_token_follows(tmp_path):
     for action in (0, 0, 2, 0):
         obs, reward, terminated, _, infos = env.step(np.array([action]))
         seen.append(int(obs[0]))
-        earned.append((reward[0], bool(terminated[0]), infos.get("metrics", {}).get("accuracy", [None])[0]))
+        earned.append((reward[0], bool(terminated[0]), infos.get("accuracy", [None])[0]))
     assert seen == [2, 0, 1, 2, 0]
     assert earned == [(1, False, None), (0, False, None), (1, True, pytest.approx(2 / 3)), (1, False, None)]
 

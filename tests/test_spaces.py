@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from space_samples import IMAGE, N, any_space, batch
 
-from ppo.envs.spaces import Packer, check_space, flat_mask, leaf_values, leaves, mask_columns, nest, packed_size
+from ppo.envs.spaces import Packer, check_space, leaf_values, leaves, mask_columns, nest, packed_size
 from ppo.errors import UsageError
 
 checked = settings(max_examples=60, deadline=None, derandomize=True)
@@ -154,10 +154,20 @@ def test_mask_columns_are_where_the_mask_is_packed(space, expected):
         assert np.array_equal(Packer(space)(obs)[:, expected], columns)
 
 
-def test_flat_mask_joins_the_masks_of_the_parts():
-    assert flat_mask((np.array([1, 0]), np.array([0, 1, 1]))).tolist() == [1, 0, 0, 1, 1]
-    assert flat_mask(np.array([[True, False], [False, True]])).tolist() == [1, 0, 0, 1]
-    assert flat_mask([1, 0]).dtype == np.int8
+@pytest.mark.parametrize(
+    ("obs", "words"),
+    [
+        ({"a": np.zeros((2, 3)), "b": np.zeros(2, int)}, r"at 'a' have the shape \(2, 3\) .* the space needs \(N, 4\) and float32"),
+        ({"a": np.zeros((2, 4)), "b": np.zeros(2)}, "at 'b' have the shape .* dtype float64, but the space needs .* int64"),
+        ({"a": torch.zeros(2, 4), "b": torch.zeros(2)}, "at 'b' have the shape .* dtype torch.float32, but"),
+        ({"a": np.zeros((2, 4))}, "lacks a part of Dict.*'b'"),
+        (None, "of type NoneType lacks a part"),
+        ({"a": 1.0, "b": np.zeros(2, int)}, r"at 'a' have the shape \(\)"),
+    ],
+)  # fmt: skip
+def test_a_batch_of_another_structure_shape_or_dtype_is_refused_with_its_place(obs, words):
+    with pytest.raises(UsageError, match=words):
+        Packer(Dict(a=Box(-1, 1, (4,)), b=Discrete(3)))(obs)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_the_answers_of_string_tasks(make, pairs):
         tokens = [0] * len(prompt) + [*made.vocabulary.encode(answer), env.vocabulary.end]
         *_, (_, _, terminated, _, infos) = [env.step(np.array([token])) for token in tokens]
         assert (env.samples[0][1], bool(terminated[0])) == (len(answer) + 1, True)
-        assert [infos["metrics"][name][0] for name in ("solved", "invalid", "ended")] == [1, 0, 1]
+        assert [infos[name][0] for name in ("solved", "invalid", "ended")] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("make", [copy, reverse, dedup, add])
@@ -37,7 +37,7 @@ def test_demonstrations_get_the_highest_reward(make):
         env.reset(seed=0)
         *_, last = [env.step(np.array([token])) for token in [0] * len(prompt) + [*response, task.vocabulary.end]]
         assert last[2][0]
-        assert last[-1]["metrics"]["ended"][0] == 1
+        assert last[-1]["ended"][0] == 1
         assert env.samples[0][1] == len(response) + 1
 
 
@@ -52,7 +52,7 @@ def test_each_correct_position_is_rewarded_at_once_and_all_of_them_solve(answer,
     tokens = [0] * 4 + [*made.vocabulary.encode(answer), env.vocabulary.end]
     steps = [env.step(np.array([token])) for token in tokens]
     assert [reward[0] for _, reward, *_ in steps] == [0] * 4 + rewards
-    assert steps[-1][-1]["metrics"]["solved"][0] == all(rewards)
+    assert steps[-1][-1]["solved"][0] == all(rewards)
 
 
 def test_tokens_after_the_correct_answer_are_not_rewarded():

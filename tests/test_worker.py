@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ppo.machine.worker import Copy, _Pipe, signal_mask
+from ppo.machine.worker import _Pipe, signal_mask
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX")
@@ -25,20 +25,6 @@ def test_signals_wait_inside_the_block_and_are_not_lost():
         assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX")
-def test_what_an_environment_starts_does_not_inherit_the_mask(monkeypatch):
-    masks = []
-
-    def make(spec, **kwargs):
-        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
-        return spec, kwargs
-
-    monkeypatch.setattr("gymnasium.make", make)
-    with signal_mask(blocked=True):
-        assert Copy("spec", {"a": 1})() == ("spec", {"a": 1})
-    assert not masks[0] & {signal.SIGINT, signal.SIGTERM}
 
 
 def test_the_death_of_the_trainer_is_a_request_to_close():

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
+import probes  # noqa: F401 (registers Reusing-v0)
 import pytest
+from gymnasium.spaces import MultiBinary
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from ppo import Config, Trainer, UsageError
-from ppo.envs import autoreset_mode, make_envs
+from ppo.envs import autoreset_mode, check_envs, make_envs
 from ppo.envs.workers import _interrupts_wait, hide_main
 from ppo.run.checkpoint import read_checkpoint
 
@@ -33,6 +35,22 @@ def test_async_steps_as_sync_does_and_leaves_ctrl_c_as_it_was():
     assert stepped[0] == stepped[1]
     assert any(any(step[2]) for step in stepped[0])  # episodes end on the way
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_workers_give_what_the_copies_give_do_not_import_torch_and_raise_their_own_errors():
+    envs = check_envs(make_envs("Reusing-v0", 2, "async"), log_info=("steps", "torch"))
+    assert envs.single_observation_space["action_mask"] == MultiBinary(2)  # from the method action_masks()
+    envs.reset(seed=0)
+    for _ in range(5):
+        *_, infos = envs.step(np.zeros(2, int))
+    assert [obs["obs"].tolist() for obs in infos["final_obs"]] == [[5], [5]]
+    assert infos["final_info"]["steps"].tolist() == [5, 5]
+    assert infos["final_info"]["torch"].tolist() == [0, 0]
+    with pytest.raises(AssertionError, match="action 1 is masked") as error:
+        envs.step(np.array([0, 1]))
+    assert error.value.__notes__[0] == "(raised by environment 1)"
+    assert error.value.__notes__[1].startswith("in the worker process:")
+    envs.close(terminate=True)
 
 
 def test_the_script_is_hidden_inside_the_block_alone():
@@ -84,9 +102,9 @@ gymnasium.register("Ending-v0", entry_point=Ending)
 @pytest.mark.parametrize(
     ("how", "fate"),
     [
-        ("exit", "exited; its code must not call sys.exit but raise an exception or end the episode"),
-        ("code", "exited with code 3; its error is above"),
-        ("kill", "was killed by SIGKILL; is there enough memory?"),
+        ("exit", "environment 0 of Ending-v0 called sys.exit(0); its code must raise an exception or end the episode"),
+        ("code", "the process of environment 0 of Ending-v0 exited with code 3; its error is above"),
+        ("kill", "the process of environment 0 of Ending-v0 was killed by SIGKILL; is there enough memory?"),
     ],
 )
 def test_a_process_that_ends_is_one_sentence_that_names_its_environment(tmp_path, monkeypatch, how, fate):
@@ -102,7 +120,7 @@ def test_a_process_that_ends_is_one_sentence_that_names_its_environment(tmp_path
         trainer.train()
     trainer.envs.close()
     del gymnasium.registry["Ending-v0"]
-    assert str(caught.value).startswith(f"the process of environment 0 of Ending-v0 {fate}")
+    assert str(caught.value).startswith(fate)
     assert "Traceback" not in str(caught.value)
     assert read_checkpoint(trainer.run_dir / "checkpoints" / "latest.safetensors")[1]["iteration"] == 2
 
@@ -166,6 +184,7 @@ def test_a_script_that_trains_at_its_top_level_is_not_run_again_by_its_workers(t
         """
 import gymnasium
 from gymnasium.spaces import Discrete
+from gymnasium.spaces import MultiBinary
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from ppo import Config, Trainer
 

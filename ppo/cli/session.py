@@ -15,6 +15,7 @@ from ppo.cli.terminal import Reporter, print_lines, time_split
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.loop.trainer import Trainer
+from ppo.policies.features import flat_images
 from ppo.run.files import shown
 from ppo.supervised.comparisons import repeats
 from ppo.supervised.pretrain import Pretraining
@@ -147,6 +148,8 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"{config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {trainer.checkpoint_every} iterations"),
     ]  # fmt: skip
+    if flat := flat_images(envs.single_observation_space, trainer.policy):
+        lines.append(("images", flat))
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):
         limit = f"a checkpoint every {segment} steps truncates episodes, which last up to {time_limit(envs)} steps"

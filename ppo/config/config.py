@@ -151,6 +151,9 @@ class Config:
     """Steps after which an evaluation cuts an episode. 0: the environment's time limit; without one, the run's steps of one
     environment, from 1,000 to 27,000."""
 
+    log_info: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint=default_hint)] = setting((), "run")
+    """Log these numbers of the last info of an episode as `episode/NAME` and `eval/NAME`, for example `is_success`."""
+
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = setting("auto", "machine")
     """How environments are vectorised. auto: the environment's own vector entry point if it has one, otherwise sync or
     async, whichever is faster in a short trial."""

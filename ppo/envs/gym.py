@@ -1,6 +1,7 @@
 """Gymnasium environments: any id becomes a VectorEnv, or an error says in one sentence why not."""
 
 import contextlib
+import copy
 import difflib
 import inspect
 from collections.abc import Iterator
@@ -8,12 +9,10 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 
-from ppo.envs.action_mask import expose_mask
+from ppo.envs.copies import SyncCopies, make_copies
 from ppo.envs.families import missing_family, module_of, register_family, takes_data
-from ppo.envs.sync import LeanSyncVectorEnv
-from ppo.envs.text_env import text_env
 from ppo.envs.vectorize import sync_or_async
 from ppo.envs.workers import Workers
 from ppo.errors import UsageError, one_line
@@ -52,16 +51,8 @@ def make_envs(
         kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
-    with _usage_errors(env_id, kwargs):
-        if vectorization == "envpool":
-            from ppo.envs.envpool import EnvPool
-
-            return EnvPool(spec, num_envs, kwargs)
-        mode: str | None = vectorization
-        if mode == "auto":
-            own = spec.vector_entry_point is not None and not spec.additional_wrappers
-            mode = None if own else sync_or_async(spec, num_envs, kwargs)
-        return _make_vec(spec, num_envs, mode, kwargs)
+    with _usage_errors(env_id, spec, kwargs):
+        return _make(spec, num_envs, vectorization, kwargs)
 
 
 def _takes_group_size(spec: EnvSpec) -> bool:
@@ -71,17 +62,31 @@ def _takes_group_size(spec: EnvSpec) -> bool:
     return make is not None and "group_size" in inspect.signature(make).parameters
 
 
-def _make_vec(spec: EnvSpec, num_envs: int, mode: str | None, kwargs: dict[str, Any]) -> VectorEnv:
-    # SAME_STEP where we can choose, because it has no dead rows; a vector entry point has its own mode.
-    if mode == "sync":
-        return LeanSyncVectorEnv(spec, num_envs, kwargs)
-    if mode == "async":
-        return Workers(spec, num_envs, kwargs)
-    return gymnasium.make_vec(spec, num_envs, mode, **kwargs)
+def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, Any]) -> VectorEnv:
+    """Make the environments; `spec.max_episode_steps` of the result is their actual limit."""
+    own = spec.vector_entry_point is not None and not spec.additional_wrappers
+    if vectorization == "auto":
+        vectorization = "vector_entry_point" if own else sync_or_async(spec, num_envs, kwargs)
+    envs: VectorEnv
+    if vectorization in ("sync", "async"):  # in SAME_STEP, which has no dead rows; the others have a mode of their own
+        makers = make_copies(spec, num_envs, kwargs, checks_obs=vectorization == "async")
+        envs = SyncCopies(makers) if vectorization == "sync" else Workers(spec.id, makers)
+        (limit, *_) = envs.get_attr("max_episode_steps")
+    else:
+        limit = (spec.kwargs | kwargs).get("max_episode_steps", spec.max_episode_steps)
+        if vectorization == "envpool":
+            from ppo.envs.envpool import EnvPool
+
+            envs = EnvPool(spec, num_envs, kwargs)
+        else:
+            envs = gymnasium.make_vec(spec, num_envs, vectorization, **kwargs)
+    envs.unwrapped.spec = copy.copy(spec)
+    envs.unwrapped.spec.max_episode_steps = limit
+    return envs
 
 
 @contextlib.contextmanager
-def _usage_errors(env_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
+def _usage_errors(env_id: str, spec: EnvSpec, kwargs: dict[str, Any]) -> Iterator[None]:
     """Turn errors of making an environment that the user can mend into a UsageError."""
     try:
         yield
@@ -92,9 +97,22 @@ def _usage_errors(env_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
     except (gymnasium.error.Error, ImportError) as error:
         raise UsageError(f"{env_id} cannot be made: {one_line(error)}") from error
     except Exception as error:
+        if missing := _missing_arguments(spec, kwargs):
+            values = " ".join(f"{name} VALUE" for name in missing)
+            raise UsageError(f"{env_id} needs {' and '.join(missing)}; use --env-kwargs {values}") from error
         if not kwargs:
             raise
         raise UsageError(f"{env_id} cannot be made with {kwargs}: {one_line(error)}") from error
+
+
+def _missing_arguments(spec: EnvSpec, kwargs: dict[str, Any]) -> list[str]:
+    """Return the arguments without a default of an environment's entry point that have no value."""
+    point = spec.entry_point
+    make = load_env_creator(point) if isinstance(point, str) else point
+    parameters = inspect.signature(make).parameters.values() if make is not None else ()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    required = [p.name for p in parameters if p.kind in named and p.default is inspect.Parameter.empty]
+    return [name for name in required if name not in spec.kwargs | kwargs]
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -104,6 +122,7 @@ def find_spec(env_id: str) -> EnvSpec:
         UsageError: the module is missing, the id is unknown, or its family is not installed.
     """
     module, _, name = env_id.rpartition(":")
+    before = set(gymnasium.registry)
     if module:
         import_user_module(module, f"env_id = {env_id!r}")
     register_family(name)
@@ -117,47 +136,13 @@ def find_spec(env_id: str) -> EnvSpec:
         similar = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
         versions = [n for n in similar if n.split("-v")[0] == name.split("-v")[0]]
         hint = f"did you mean {', '.join(versions or similar)}?" if similar else "`ppo envs` lists the installed ones"
+        if module and not similar:
+            own = [i for i, spec in gymnasium.registry.items() if i not in before or module_of(spec) == module]
+            hint = (
+                f"module {module} registers {', '.join(own)}"
+                if own
+                else (
+                    f"module {module} registers no environment; call gymnasium.register({name!r}, entry_point=…) in it"
+                )
+            )
         raise UsageError(f"env_id = {env_id!r} is unknown; {hint}") from error
-
-
-def check_envs(envs: VectorEnv, group_size: int = 1) -> VectorEnv:
-    """Check environments, and put their action mask, if there is one, into the observation.
-
-    Raises:
-        UsageError: the autoreset mode is missing, or the groups have another size.
-    """
-    autoreset_mode(envs)
-    text = text_env(envs)
-    actual = 1 if text is None else text.group_size
-    if actual != group_size:
-        raise UsageError(
-            f"group_size = {group_size}, but the environments were made with group_size = {actual}; use the same value"
-        )
-    return expose_mask(envs)
-
-
-def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
-    """Return how a VectorEnv resets environments after an episode.
-
-    Raises:
-        UsageError: `metadata["autoreset_mode"]` is missing or unknown; a wrong guess would corrupt the advantages.
-    """
-    mode = envs.metadata.get("autoreset_mode")
-    try:
-        return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
-    except ValueError as error:
-        raise UsageError(
-            f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
-            "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
-        ) from error
-
-
-def time_limit(envs: VectorEnv) -> int:
-    """Return the number of steps after which an environment truncates an episode, 0 if it has no limit."""
-    return (envs.spec.max_episode_steps if envs.spec is not None else None) or 0
-
-
-def lines_of(envs: VectorEnv) -> list[str]:
-    """Return a line for each sample of a text environment; of others, none."""
-    text = text_env(envs)
-    return [] if text is None else list(text.render())

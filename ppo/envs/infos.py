@@ -1,10 +1,32 @@
-"""Infos: the keys of a VectorEnv's infos that are read, as arrays over the environments."""
+"""What step() of a VectorEnv returns besides observations, checked and as arrays over the environments."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Space
+from torch import Tensor
 
+from ppo.envs.fits import number, short
+from ppo.envs.spaces import gather
 from ppo.errors import UsageError
+
+
+def answers(values: Sequence[Any], num_envs: int) -> list[np.ndarray]:
+    """Return copies of rewards, float64, and of terminated and truncated, bool, (N,) each.
+
+    Raises:
+        UsageError: one has another shape.
+    """
+    copies = []
+    for name, value, dtype in zip(("rewards", "terminated", "truncated"), values, (float, bool, bool), strict=True):
+        value = value.cpu().numpy() if isinstance(value, Tensor) else value
+        if np.shape(value) != (num_envs,):
+            raise UsageError(
+                f"step() returned {name} = {short(value)} with the shape {np.shape(value)}; it must be (N,) = ({num_envs},)"
+            )
+        copies.append(np.array(value, dtype))
+    return copies
 
 
 def valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:
@@ -13,16 +35,40 @@ def valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:
     return np.where(reported, infos.get("valid", True), True).astype(bool)
 
 
-def episode_metrics(infos: dict[str, Any], names: tuple[str, ...]) -> np.ndarray:
-    """Return the environments' own metrics (N, M), meaningful where an episode ended.
+def final_obs(infos: dict[str, Any], index: np.ndarray, space: Space[Any]) -> Any:
+    """Return the last observations of the episodes that were truncated in the environments at index, as a batch.
 
     Raises:
-        UsageError: one of the names is missing.
+        UsageError: the infos of a SAME_STEP environment lack one.
     """
-    metrics = infos.get("final_info", infos).get("metrics", {})
-    for name in names:
-        if name not in metrics:
-            raise UsageError(
-                f"metadata['metrics'] names {name!r}, but info['metrics'] at the end of an episode lacks it"
-            )
-    return np.stack([metrics[name] for name in names], axis=-1)
+    final = infos.get("final_obs")
+    one_by_one = isinstance(final, np.ndarray) and final.dtype == object
+    if final is None or (one_by_one and any(final[n] is None for n in index)):
+        rename = "; rename final_observation" if "final_observation" in infos else ""
+        raise UsageError(
+            f"environment {index[0]} was truncated in autoreset mode SAME_STEP, but infos['final_obs'] lacks the last "
+            f"observation of its episode{rename}"
+        )
+    return gather(final, index, space)
+
+
+def episode_metrics(infos: dict[str, Any], names: tuple[str, ...], done: np.ndarray) -> np.ndarray:
+    """Return the numbers of the last info of an episode, (N, M); 0 where none ended.
+
+    Args:
+        infos: of one step.
+        names: the keys, M of them.
+        done: (N,) bool.
+
+    Raises:
+        UsageError: one of them is missing or not a number.
+    """
+    infos = infos.get("final_info", infos)
+    columns = {name: column for name, column in infos.items() if isinstance(column, np.ndarray | list | tuple)}
+    table = np.zeros((len(done), len(names)))
+    for n in np.flatnonzero(done):
+        own = {
+            name: column[n] for name, column in columns.items() if name[:1] != "_" and columns.get(f"_{name}", done)[n]
+        }
+        table[n] = [number(own, name, int(n)) for name in names]
+    return table

@@ -8,6 +8,8 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor
 
+from ppo.envs.fits import castable
+
 
 class Leaf:
     """One leaf of a space.
@@ -17,6 +19,7 @@ class Leaf:
         dtype: NumPy's, of one value.
         size: numbers of one packed value.
         start: the smallest choice, which packing subtracts; 0 where there are no choices.
+        last: the largest packed choice; None where there are no choices.
         factors: independent factors of the action distribution, each as (kind, outputs of the network).
         num_features: features of one value.
         packed_dtype: the smallest dtype that holds packed values.
@@ -27,6 +30,7 @@ class Leaf:
 
     packed_dtype = torch.float32
     is_index = is_real = is_pixels = False
+    last: Any = None
 
     def __init__(self, space: Any) -> None:
         self.space, self.dtype = space, space.dtype
@@ -35,12 +39,19 @@ class Leaf:
         self.start: Any = getattr(space, "start", 0)
         self.factors: list[tuple[str, int]] = []
         self._starts_at_zero = not np.any(self.start)
+        self._kinds = "" if self.dtype is None else castable(self.dtype)  # Text and Graph have none
         if self.dtype == np.uint8:
             self.packed_dtype = torch.uint8
 
     def problem(self, role: str, squash: bool = False) -> str:
         """Return why no policy can have the leaf in a role, "observation" or "action", and what to do; "" if it can."""
         return f"is empty: {self.space}; remove it" if self.size == 0 else ""
+
+    def takes(self, values: Any) -> bool:
+        """Return whether the dtype of values, NumPy or torch, fits: no fractions for integers, for example."""
+        if isinstance(values, Tensor):
+            return not values.is_floating_point() or "f" in self._kinds
+        return np.asarray(values).dtype.kind in self._kinds
 
     def zero_based(self, values: Any) -> Any:
         """Return values of the environment (N, *shape), NumPy or torch, with choices counted from 0."""

@@ -115,6 +115,7 @@ class DiscreteLeaf(Leaf):
     def __init__(self, space: Discrete) -> None:
         super().__init__(space)
         self.num_features = int(space.n)
+        self.last = self.num_features - 1
         self.factors = [("categorical", self.num_features)]
 
     def features(self, x: Tensor, scale: bool = True) -> Tensor:
@@ -144,6 +145,7 @@ class MultiDiscreteLeaf(Leaf):
     def __init__(self, space: MultiDiscrete) -> None:
         super().__init__(space)
         self.factors = [("categorical", int(n)) for n in space.nvec.ravel()]
+        self.last = space.nvec - 1
         self.num_features = sum(n for _, n in self.factors)
 
     def features(self, x: Tensor, scale: bool = True) -> Tensor:

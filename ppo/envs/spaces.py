@@ -13,12 +13,12 @@ from gymnasium.spaces import Dict, Space, Tuple
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
+from ppo.envs.fits import MASK_KEY
 from ppo.envs.leaf import Leaf
 from ppo.envs.leaves import leaf_of
 from ppo.errors import UsageError
 
 NUMPY_DTYPES = {torch.uint8: np.uint8, torch.int64: np.int64, torch.float32: np.float32}
-MASK_KEY = "action_mask"
 
 
 def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Leaf]]:
@@ -102,8 +102,26 @@ class Packer:
 
         Args:
             obs: N observations, batched as Gymnasium's vector environments do.
+
+        Raises:
+            UsageError: a part is missing, or has a shape or a dtype that does not fit the space.
         """
-        return self.join([value for _, value in leaf_values(self.space, obs)])
+        try:
+            values = [value for _, value in leaf_values(self.space, obs)]
+        except (IndexError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"an observation of type {type(obs).__name__} lacks a part of {self.space}: {error}"
+            ) from error
+        for (path, leaf), value in zip(self.leaves, values, strict=True):
+            shape = np.shape(value)
+            if shape[1:] != leaf.shape or not shape or not leaf.takes(value):
+                where = f" at {path!r}" if path else ""
+                kind = getattr(value, "dtype", type(value).__name__)
+                raise UsageError(
+                    f"observations{where} have the shape {tuple(shape)} and the dtype {kind}, but the space needs "
+                    f"(N, {', '.join(map(str, leaf.shape))}) and {leaf.dtype}"
+                )
+        return self.join(values)
 
     def join(self, values: Sequence[Any]) -> Tensor:
         """Return the same from the leaves of the observations, (N, *leaf shape) each, in packing order."""
@@ -163,12 +181,6 @@ def to_torch(actions: Any, device: torch.device) -> Any:
     if isinstance(actions, tuple):
         return tuple(to_torch(part, device) for part in actions)
     return torch.as_tensor(actions, device=device)
-
-
-def flat_mask(mask: Any) -> np.ndarray:
-    """Return an action mask, one array or a tuple with one array per part, as one flat array of int8."""
-    columns = mask if isinstance(mask, tuple | list) else [mask]
-    return np.concatenate([np.ravel(column) for column in columns]).astype(np.int8)
 
 
 def one_line(space: Space[Any]) -> str:

@@ -10,16 +10,17 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
 from typing import Any
 
-from gymnasium.envs.registration import EnvSpec
+import cloudpickle
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
+from ppo.envs import copies, fits
 from ppo.errors import UsageError
-from ppo.machine.worker import Copy, signal_mask, work
+from ppo.machine.worker import signal_mask, work
 
 CLOSING, CLOSING_IN_A_STEP = 10.0, 1.0  # seconds in which the environments may close themselves
 _open: "weakref.WeakSet[Workers]" = weakref.WeakSet()
@@ -77,16 +78,17 @@ class Workers(AsyncVectorEnv):
     """AsyncVectorEnv whose processes leave Ctrl-C and SIGTERM to the trainer, and are named when they end.
 
     Args:
-        spec: Gymnasium's specification of the environment.
-        num_envs: N.
-        kwargs: keyword arguments of the environment.
+        env_id: names the environment in errors.
+        makers: functions that make the copies.
 
     Raises:
         UsageError: the processes cannot be started, or one of them ends.
     """
 
-    def __init__(self, spec: EnvSpec, num_envs: int, kwargs: dict[str, Any]) -> None:
-        self.env_id = spec.id
+    def __init__(self, env_id: str, makers: list[Callable[[], copies.Copy]]) -> None:
+        self.env_id = env_id
+        for module in (copies, fits):  # by reference, each worker would import torch with them: 3 s
+            cloudpickle.register_pickle_by_value(module)
         self.parent_pipes, self.processes, self._state = [], [], AsyncState.DEFAULT
         _open.add(self)
         # Forked workers inherit locked threads and hang (pytorch/pytorch#17199).
@@ -98,17 +100,16 @@ class Workers(AsyncVectorEnv):
             with hide_main(), self.start:
                 self.start.enter_context(_interrupts_wait())
                 self.start.enter_context(signal_mask(blocked=True))
-                super().__init__([Copy(spec, kwargs)] * num_envs, **options)
+                super().__init__(makers, **options)
         except BaseException as error:
             self.close(terminate=True)
             limits = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
             if isinstance(error, OSError) and error.errno in limits:
                 raise UsageError(
-                    f"{num_envs} processes for environments cannot be started: {error.strerror}; use fewer --num-envs, "
+                    f"{len(makers)} processes for environments cannot be started: {error.strerror}; use fewer --num-envs, "
                     "--vectorization sync, or raise the limits (ulimit -n, ulimit -u)"
                 ) from error
             raise
-        self.spec = spec
 
     def _check_spaces(self) -> None:
         self.start.close()  # all processes have started
@@ -118,6 +119,19 @@ class Workers(AsyncVectorEnv):
     step = _explained(AsyncVectorEnv.step)
     call = _explained(AsyncVectorEnv.call)
     set_attr = _explained(AsyncVectorEnv.set_attr)
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """Raise a worker's own error, with its notes and the worker's traceback."""
+        failures = [self.error_queue.get() for success in successes if not success]
+        if not failures:
+            return
+        for index, *_ in failures:
+            self.parent_pipes[index].close()
+            self.parent_pipes[index] = None  # type: ignore[call-overload]
+        self._state = type(self._state).DEFAULT
+        _, _, error, trace = min(failures, key=lambda failure: failure[0])
+        error.add_note(f"in the worker process:\n{trace}")
+        raise error
 
     def ended(self) -> str | None:
         """Return a sentence about a process that has ended though nobody closed it; None if there is none."""

@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
-from ppo.envs import check_envs, make_envs
+from ppo.envs import check_envs, check_vector_env, make_envs
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
 from ppo.loop.collector import Collector
@@ -93,6 +93,7 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
     reference, init_from = (run and str(Path(run).absolute()) for run in (config.reference, config.init_from))
     init_from = init_from if fresh else ""
     if envs is not None:
+        check_vector_env(envs)
         name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
         config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
     config.validate()
@@ -101,7 +102,8 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
     with contextlib.ExitStack() as on_error:
         if not own_envs:
             on_error.callback(envs.close)
-        parts = _assemble(config, check_envs(envs, config.group_size), own_envs, init_from, reference)
+        envs = check_envs(envs, config.group_size, config.log_info)
+        parts = _assemble(config, envs, own_envs, init_from, reference)
         on_error.pop_all()
     return parts
 

@@ -1,7 +1,7 @@
 """The collector: steps the environments with the policy and hands over a rollout, whatever the autoreset mode."""
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,11 +9,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from ppo.envs import autoreset_mode
-from ppo.envs.infos import episode_metrics, valid
-from ppo.envs.spaces import Packer, gather, leaf_values, mask_columns, to_torch
+from ppo.envs.action_mask import refuse_late_mask
+from ppo.envs.fits import MASK_KEY, opt_in
+from ppo.envs.infos import answers, episode_metrics, final_obs, valid
+from ppo.envs.spaces import Packer, leaf_values, mask_columns, to_torch
 from ppo.errors import UsageError
 from ppo.loop.episodes import Episode, Tally
-from ppo.loop.rollout import Rollout, Successors, check_finite
+from ppo.loop.halves import Cut, Decision, Now, Outcome, check_choices, check_numbers, columns_of
+from ppo.loop.rollout import Rollout, Successors
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import Stop, Stopped, never
@@ -34,49 +37,14 @@ def act(policy: FlatPolicy, obs: Tensor, state: Tensor, starts: Tensor, noise: T
     return actions[0], dist.log_prob(actions)[0], values[0], state
 
 
-class Now(NamedTuple):
-    """Where the environments stand before a step."""
-
-    obs: Tensor  # (N, *obs) packed
-    starts: np.ndarray  # (N,) bool: the step begins an episode
-    valid: np.ndarray  # (N,) bool: the step is the policy's decision
-    dead: np.ndarray  # (N,) bool: the step only resets the environment
-
-
-class Decision(NamedTuple):
-    """The first half of a row: what the policy saw and did; the columns are those of `Rollout`."""
-
-    obs: Tensor
-    actions: Tensor
-    log_probs: Tensor
-    values: Tensor
-    starts: np.ndarray
-    valid: np.ndarray
-
-
-class Outcome(NamedTuple):
-    """The second half of a row: the environments' answer."""
-
-    rewards: np.ndarray  # (N,) float64
-    terminated: np.ndarray  # (N,) bool
-    truncated: np.ndarray  # (N,) bool
-    metrics: np.ndarray  # (N, M) of episodes that ended
-
-
-class Cut(NamedTuple):
-    """Environments that were truncated and already stand in their next episode."""
-
-    envs: np.ndarray  # (K,)
-    obs: Tensor  # (K, *obs) the last observation of the old episode
-
-
 class Collector:
     """Step N environments T times and return the rollout.
 
     The three autoreset modes become one stream of rows here and nowhere else. NEXT_STEP inserts a dead row after each
     episode (`valid` is False); its observation is the true successor of the row before it. SAME_STEP and DISABLED have
     no dead rows; the true successor of a truncated row goes to the rollout's `successors`. An environment whose next step
-    does not depend on the action, as in the middle of a prompt, says so itself: `info["valid"]`, (N,) bool.
+    does not depend on the action, as in the middle of a prompt, says so itself: `metadata["ppo"]["valid"]` is True and
+    `info["valid"]` is (N,) bool.
 
     Args:
         envs: from `ppo.envs.check_envs`.
@@ -93,7 +61,8 @@ class Collector:
         self.packer, self.mask = Packer(self.space, self.device), mask_columns(self.space)
         self.act = Compiled(act, policy, compiled)
         self.seconds = self.env_seconds = 0.0  # of the last collect, and of envs.step within it
-        self.metrics: tuple[str, ...] = tuple(envs.metadata.get("metrics", ()))
+        self.metrics: tuple[str, ...] = opt_in(envs.metadata)["metrics"]
+        self.reads_valid, self.all_valid = opt_in(envs.metadata)["valid"], np.ones(envs.num_envs, bool)
         self.no_metrics = np.zeros((envs.num_envs, len(self.metrics)))
         self.step = 0  # vector steps since the last reset
 
@@ -103,7 +72,7 @@ class Collector:
         n = self.envs.num_envs
         first = next(value for _, value in leaf_values(self.space, obs))
         self.action_device = first.device if isinstance(first, Tensor) else None  # None: the environment wants NumPy
-        self.now = Now(self.packer(obs), np.ones(n, bool), valid(infos, n), np.zeros(n, bool))
+        self.now = Now(self._pack(obs), np.ones(n, bool), self._valid(infos), np.zeros(n, bool))
         self.state = self.policy.module.initial_state(n)  # (N, H)
         self.tally = Tally(n, self.metrics)
         self.step = 0
@@ -120,7 +89,7 @@ class Collector:
         Raises:
             Stopped: `stop` returned True. The environments stand in the middle of the rollout; `reset` begins anew.
             NonFiniteError: an observation, reward, value or log-probability is NaN or infinite.
-            UsageError: an action mask allows nothing.
+            UsageError: an action mask allows nothing, or what an environment returned does not fit its spaces.
         """
         begin, first_step, n = time.perf_counter(), self.step, self.envs.num_envs
         noise = self.head.noise(num_steps, n, deterministic=deterministic).unbind(0)
@@ -142,21 +111,30 @@ class Collector:
                 actions, log_probs, values, self.state = act(self.now.obs, self.state, starts, noise[t])
                 decisions.append(Decision(self.now.obs, actions, log_probs, values, self.now.starts, self.now.valid))
                 outcome, self.now, cut = self._step(actions)
+                self.step += 1
                 outcomes.append(outcome)
                 if cut is not None:
                     cuts.append((t * n + cut.envs, cut.obs, self.state[self._tensor(cut.envs)]))
         except Exception as error:
-            # An earlier non-finite number is the likelier cause; if there is none, re-raise the environment's error.
-            _check_finite(self._on_device(_columns(decisions) | _columns(outcomes)), n, first_step)
-            error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
+            self._explain(error, columns_of(decisions) | columns_of(outcomes), cuts, first_step)
             raise
-        columns = _columns(decisions) | _columns(outcomes)
+        columns = columns_of(decisions) | columns_of(outcomes)
+        check_choices(self.packer, columns["obs"], self.now.obs, cuts, first_step)
         done, metrics = columns["terminated"] | columns["truncated"], columns.pop("metrics")
         rollout = self._rollout(self._on_device(columns) | {"states": torch.stack(states)}, cuts)
-        _check_finite(vars(rollout), n, first_step, rollout.successors)
+        check_numbers(vars(rollout), n, first_step, rollout.successors)
         episodes = self.tally.count(columns["rewards"], columns["valid"], done, metrics)
         self.seconds = time.perf_counter() - begin
         return rollout, episodes
+
+    def _explain(self, error: Exception, columns: dict[str, Any], cuts: list[Any], first_step: int) -> None:
+        """Raise what is the likelier cause of an error, an earlier number; or say at which step the error arose."""
+        columns = self._on_device(columns)
+        check_numbers(columns, self.envs.num_envs, first_step)
+        check_choices(self.packer, columns.get("obs", self.now.obs[None]), self.now.obs, cuts, first_step)
+        if isinstance(error, UsageError):
+            raise UsageError(f"{error} (at step {self.step})") from error
+        error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
 
     def _tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(x).to(self.device)
@@ -176,7 +154,8 @@ class Collector:
         successors = Successors(self._tensor(np.concatenate(rows)), torch.cat(obs), torch.cat(states))
         next_values = successors.next_values(columns["values"], self.policy.forward)
         next_valid = self._tensor(self.now.valid)
-        return Rollout(**columns, next_values=next_values, next_valid=next_valid, successors=successors)
+        after = {"next_values": next_values, "next_valid": next_valid, "successors": successors}
+        return Rollout(**columns, **after, penalties=torch.zeros_like(next_values))
 
     def _step(self, actions: Tensor) -> tuple[Outcome, Now, Cut | None]:
         """Step the environments -> the outcome, where they stand now, and which episodes were cut."""
@@ -184,31 +163,36 @@ class Collector:
         raw = self.head.to_env(actions)
         obs, *answer, infos = self.envs.step(to_torch(raw, self.action_device) if self.action_device else raw)
         self.env_seconds += time.perf_counter() - begin
-        self.step += 1
-        if self.action_device is not None:
-            answer = [x.cpu().numpy() if isinstance(x, Tensor) else x for x in answer]
-        rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
-        rewards[:], terminated[:], truncated[:] = answer  # copies: the environment may reuse its arrays
+        rewards, terminated, truncated = answers(answer, n)
         if self.mode is AutoresetMode.NEXT_STEP:
             for column in (rewards, terminated, truncated):
                 column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
         done = terminated | truncated
-        metrics = self.no_metrics
-        if self.metrics and done.any():
-            metrics = np.where(done[:, None], episode_metrics(infos, self.metrics), 0.0)
-        outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), valid(infos, n), self.packer(obs)
+        if self.mask is None and MASK_KEY in infos:
+            refuse_late_mask(self.envs, infos)
+        metrics = episode_metrics(infos, self.metrics, done) if self.metrics and done.any() else self.no_metrics
+        outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), self._valid(infos), self._pack(obs)
         if self.mode is AutoresetMode.NEXT_STEP:
             return outcome, Now(seen, self.now.dead, ~done & decides, done), None
         index = np.flatnonzero(truncated & ~terminated)
         cut = Cut(index, seen[self._tensor(index)]) if len(index) else None
         if cut is not None and self.mode is AutoresetMode.SAME_STEP:
-            cut = Cut(index, self.packer(gather(infos["final_obs"], index, self.space)))
+            cut = Cut(index, self.packer(final_obs(infos, index, self.space)))
         if done.any() and self.mode is AutoresetMode.DISABLED:
             fresh, infos = self.envs.reset(options={"reset_mask": done.copy()})
             ended = self._tensor(done)
-            seen[ended] = self.packer(fresh)[ended]
-            decides[done] = valid(infos, n)[done]
+            seen[ended] = self._pack(fresh)[ended]
+            decides = np.where(done, self._valid(infos), decides)
         return outcome, Now(seen, done, decides, self.now.dead), cut
+
+    def _pack(self, obs: Any) -> Tensor:
+        packed = self.packer(obs)
+        if len(packed) != self.envs.num_envs:
+            raise UsageError(f"there are {len(packed)} observations of {self.envs.num_envs} environments")
+        return packed
+
+    def _valid(self, infos: dict[str, Any]) -> np.ndarray:
+        return valid(infos, self.envs.num_envs) if self.reads_valid else self.all_valid
 
     def _check_mask(self) -> None:
         if self.mask is None:
@@ -217,25 +201,5 @@ class Collector:
         stuck = np.flatnonzero(~some & self.now.valid)
         if len(stuck):
             raise UsageError(
-                f"action_mask of environment {stuck[0]} allows no action at step {self.step}; "
-                "end the episode when no action is allowed"
+                f"action_mask of environment {stuck[0]} allows no action; end the episode when no action is allowed"
             )
-
-
-def _columns(halves: list[Any]) -> dict[str, Any]:
-    """Return the columns of half-rows by name, (T, N, …), tensors and NumPy arrays as they are."""
-    names = halves[0]._fields if halves else ()
-    columns = zip(names, zip(*halves, strict=True), strict=True)
-    return {name: torch.stack(x) if isinstance(x[0], Tensor) else np.array(x) for name, x in columns}
-
-
-def _check_finite(columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None) -> None:
-    """Check the columns in the order in which their numbers arise; `after` is None before there are successors."""
-    names = ("obs", "values", "log_probs", "rewards")
-    flat = {name: columns[name].flatten(0, 1) for name in names if name in columns}
-    numbers: dict[str, tuple[Tensor, Tensor]] = {n: (torch.arange(len(x), device=x.device), x) for n, x in flat.items()}
-    if after is not None:
-        numbers["final_obs"] = after.rows, after.obs
-        numbers["next_values"] = after.rows, columns["next_values"].flatten()[after.rows]
-    tensors = {name: x for name, x in columns.items() if isinstance(x, Tensor)}
-    check_finite(numbers, num_envs, first_step, tensors)

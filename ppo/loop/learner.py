@@ -154,7 +154,7 @@ class Learner:
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
         if config.group_size > 1:
-            raw, penalties = _on_host(rollout.rewards, torch.zeros_like(rollout.rewards) + rollout.penalties)
+            raw, penalties = _on_host(rollout.rewards, rollout.penalties)
             weights = group_relative(raw, penalties, terminated | truncated, config.group_size).to(weights)
         return Estimates(rollout.values, weights, returns)
 

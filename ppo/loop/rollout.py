@@ -49,13 +49,13 @@ class Rollout:
     actions: Tensor  # (T, N, *action) packed
     log_probs: Tensor  # (T, N)
     rewards: Tensor  # (T, N)       raw, the environment's
+    penalties: Tensor  # (T, N)     subtracted from the rewards in training: β KL, 0 without a reference
     terminated: Tensor  # (T, N) bool
     truncated: Tensor  # (T, N) bool
     values: Tensor  # (T, N)
     next_values: Tensor  # (T, N)   V of the true successor, also where the episode was cut
     next_valid: Tensor  # (N,) bool the row after the last one is a decision
     successors: Successors
-    penalties: Tensor | float = 0.0  # (T, N) subtracted from the rewards in training: β KL
 
     @property
     def done(self) -> Tensor:

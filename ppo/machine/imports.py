@@ -6,12 +6,13 @@ package is imported.
 
 import contextlib
 import importlib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ppo.errors import UsageError
+from ppo.errors import UsageError, one_line
 
 
 class _Foreign(NamedTuple):
@@ -92,17 +93,20 @@ def import_name(name: str, setting: str) -> Any:
 
 
 def import_user_module(module: str, source: str) -> ModuleType:
-    """Return a module of the user's; an error inside it keeps its traceback.
+    """Return a module of the user's; an error inside it keeps its traceback, except that of a missing import.
 
     Raises:
-        UsageError: the name is relative, there is no such module, or see `check_trusted`; the sentence begins with `source`.
+        UsageError: the name is relative, there is no such module, it imports what is missing, or see `check_trusted`; the
+            sentence begins with `source`.
     """
     if module.startswith("."):
         raise UsageError(f"{source} is relative; give the module's full name")
     check_trusted(module, source)
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # a module that the user's own imports
-        raise UsageError(f"{source}: there is no module {error.name}; is it on PYTHONPATH?") from error
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            raise UsageError(f"{source}: there is no module {error.name}; is it on PYTHONPATH?") from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}, line {frame.lineno}"
+        raise UsageError(f"{source}: the import of {module} fails in {where}: {one_line(error)}") from error

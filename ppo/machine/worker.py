@@ -33,25 +33,6 @@ def signal_mask(blocked: bool) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Copy:
-    """Make an environment when it is called; the trainer also calls it once, while it starts processes.
-
-    Args:
-        spec: Gymnasium's specification.
-        kwargs: keyword arguments of the environment.
-    """
-
-    def __init__(self, spec: Any, kwargs: dict[str, Any]) -> None:
-        self.spec, self.kwargs = spec, kwargs
-
-    def __call__(self) -> Any:
-        """Return the environment."""
-        import gymnasium
-
-        with signal_mask(blocked=False):  # a process that the environment starts must not inherit the mask
-            return gymnasium.make(self.spec, **self.kwargs)
-
-
 def work(index: int, env_fn: Any, pipe: Any, *rest: Any) -> None:
     """Run Gymnasium's worker until the trainer closes the environment or dies."""
     from gymnasium.vector.async_vector_env import _async_worker

@@ -7,8 +7,9 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
+from ppo.envs.fits import MASK_KEY
 from ppo.envs.leaf import Leaf
-from ppo.envs.spaces import MASK_KEY, Packer, mask_columns, one_line
+from ppo.envs.spaces import Packer, leaves, mask_columns, one_line
 from ppo.errors import UsageError
 from ppo.policies.base import orthogonal
 from ppo.policies.normalizer import RunningMeanStd
@@ -20,6 +21,19 @@ GROUPS = ("mask", "numbers", "plain", "image")
 def is_image(leaf: Leaf) -> bool:
     """Return whether convolutions can read a leaf: pixels of rank 3, both sides at least 36."""
     return leaf.is_pixels and len(leaf.shape) == 3 and min(_channels_first(leaf.shape)[1:]) >= MIN_IMAGE
+
+
+def flat_images(space: Space[Any], policy: nn.Module) -> str:
+    """Return a sentence about the images that a policy reads as flat numbers; "" if there is none."""
+    convolves = any(isinstance(module, nn.Conv2d) for module in policy.modules())
+    images = [
+        f"{path + ' ' if path else ''}{leaf.shape} {leaf.dtype}"
+        for path, leaf in leaves(space)
+        if (len(leaf.shape) == 3 and leaf.is_real) or (len(leaf.shape) == 2 and leaf.is_pixels)
+        if not (convolves and is_image(leaf))
+    ]
+    needs = f"convolutions need --policy cnn or gru, uint8, three axes, and both sides at least {MIN_IMAGE}"
+    return f"{', '.join(images)} is read as flat numbers; {needs}" if images else ""
 
 
 def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -134,7 +134,8 @@ def envs_for(
         raise UsageError("the run was trained on a VectorEnv of your own; use load_policy(run).act from Python")
     kwargs = config.env_kwargs | (env_kwargs or {})
     with trusting(saved.trust), only_trusted(saved.run, saved.meta["signed"], own):
-        envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode))
+        envs = make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode)
+        envs = check_envs(envs, log_info=config.log_info)
     if spaces_of(envs) != saved.meta["spaces"]:
         envs.close()
         raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")

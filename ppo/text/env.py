@@ -49,7 +49,8 @@ class TokenEnv(TextEnv):
             raise UsageError(f"group_size = {group_size} does not divide num_envs = {num_envs}; choose a divisor")
         self.task, self.num_envs, self.group_size = task, num_envs, group_size
         self.vocabulary, self.rewarded, self.max_tokens = task.vocabulary, task.reward is not None, task.max_tokens
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "metrics": ("ended", *task.metrics)}
+        declared = {"valid": True, "metrics": ("ended", *task.metrics)}
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "ppo": declared}
         self.render_mode = "ansi"
         self.masked = task.mask is not None or task.min_tokens > 0
         self.single_action_space, token = Discrete(len(task.vocabulary)), Discrete(task.vocabulary.size)
@@ -178,14 +179,13 @@ class TokenEnv(TextEnv):
 
     def _metrics(self, rows: np.ndarray) -> dict[str, Any]:
         """Return the info about sequences that have finished: their metrics."""
-        completions, where = self.sequences.completions(rows), np.zeros(self.num_envs, bool)
+        completions = self.sequences.completions(rows)
         self.samples |= {n: (c, float(self.returns[n])) for n, c in zip(rows.tolist(), completions, strict=True)}
-        where[rows] = True
         metrics = {name: np.zeros(self.num_envs) for name in ("ended", *self.task.metrics)}
         metrics["ended"][rows] = ~self.limit[rows]
         for name in self.task.metrics:
             metrics[name][rows] = self.task.score(completions, name)
-        return {"metrics": metrics, "_metrics": where}
+        return metrics
 
     def _obs(self) -> Any:
         tokens = self.sequences.current_tokens()

@@ -44,7 +44,7 @@ class NextTokenEnv(TextEnv):
             lines = split(lines, corpus)[part == "held-out"]
         encoded = [self.vocabulary.encode(line) for line in lines]
         self.num_envs = num_envs
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "metrics": ("accuracy",)}
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "ppo": {"metrics": ("accuracy",)}}
         self.single_observation_space = Discrete(self.vocabulary.size)
         self.single_action_space = Discrete(len(self.vocabulary))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -83,7 +83,7 @@ class NextTokenEnv(TextEnv):
         done = self.position == self.lengths[self.line]
         infos: dict[str, Any] = {}
         if done.any():
-            infos = {"metrics": {"accuracy": self.correct / self.lengths[self.line]}, "_metrics": done}
+            infos = {"accuracy": self.correct / self.lengths[self.line]}
             self._begin(done)
         return self._obs(), hits.astype(np.float64), done, np.zeros_like(done), infos
 

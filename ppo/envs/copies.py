@@ -1,0 +1,195 @@
+"""The N copies of an environment, in this process or in others: their answers are checked, and copied before a reset.
+
+Worker processes get this file and `fits` by value; so neither imports torch.
+"""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Space
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+
+from ppo.envs.fits import MASK_KEY, choices, is_number, misfit, number, opt_in, refuse, short, sized_mask
+from ppo.machine.worker import signal_mask
+
+NUMBERS = frozenset({float, int, np.float64, np.float32, np.int64})
+FLAGS = frozenset({bool, np.bool_})
+UNSTACKABLE = (IndexError, KeyError, TypeError, ValueError)  # what NumPy raises for observations that differ
+
+
+class Copy(gymnasium.Wrapper):
+    """One of the copies: what it returns fits its spaces, is safe to keep, and names the copy where it does not.
+
+    The array of an episode's last observation is copied, because an environment may write the next episode's first one into
+    it. The info has only the keys that are read: making arrays of all others took a tenth of HalfCheetah's time.
+
+    Args:
+        env: the environment.
+        index: its number among the copies.
+        checks_obs: check every observation; not needed where NumPy stacks them, which refuses the same.
+    """
+
+    def __init__(self, env: gymnasium.Env, index: int, checks_obs: bool = True) -> None:
+        super().__init__(env)
+        self._index = index
+        for name in ("observation_space", "action_space"):
+            if not isinstance(getattr(env, name, None), Space):
+                refuse(f"{type(env.unwrapped).__name__} has no {name}; set it to a gymnasium.spaces.Space")
+        self._checks_obs, self._choices = checks_obs, choices(env.action_space)
+        declared = opt_in(env.metadata)
+        self._reads_valid, self.metrics = declared["valid"], declared["metrics"]
+        self._action_masks = env.get_wrapper_attr("action_masks") if env.has_wrapper_attr("action_masks") else None
+        self._says_nothing = self._action_masks is None and not self._reads_valid  # unless there is a mask in the info
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the environment itself."""
+        if name == "env" or name.startswith("__"):  # while it is made or unpickled
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+    @property
+    def max_episode_steps(self) -> int:
+        """Steps after which Gymnasium truncates an episode; 0 without a limit."""
+        env, limits = self.env, list[int]()
+        while isinstance(env, gymnasium.Wrapper):
+            limits += [env._max_episode_steps] if isinstance(env, TimeLimit) else []
+            env = env.env
+        return min(limits, default=0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        try:
+            obs, info = self.env.reset(seed=seed, options=options)
+        except SystemExit as error:
+            self._refuse_exit(error)
+        except Exception as error:
+            error.add_note(f"(raised by environment {self._index})")
+            raise
+        if self._checks_obs:
+            self.check_obs(obs)
+        return obs, self._read(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the environment."""
+        try:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+        except SystemExit as error:
+            self._refuse_exit(error)
+        except Exception as error:
+            error.add_note(f"(raised by environment {self._index})")
+            raise
+        if type(reward) not in NUMBERS:
+            self._check_numbers(reward=reward)
+        if self._checks_obs:
+            self.check_obs(obs)
+        if terminated is False and truncated is False and self._says_nothing and MASK_KEY not in info:
+            return obs, reward, False, False, {}
+        if not (type(terminated) in FLAGS and type(truncated) in FLAGS):
+            self._check_numbers(terminated=terminated, truncated=truncated)
+        if terminated or truncated:
+            measured = {name: number(info, name, self._index) for name in self.metrics}
+            return copied(obs), reward, terminated, truncated, self._read(info) | measured
+        return obs, reward, terminated, truncated, self._read(info)
+
+    def _refuse_exit(self, error: SystemExit) -> NoReturn:
+        name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
+        refuse(
+            f"environment {self._index} of {name} called sys.exit({error.code!r}); its code must raise an exception or end "
+            "the episode instead; the last checkpoint is intact"
+        )
+
+    def _read(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Return the mask, from the info or from `action_masks()`, and whether the next action is a decision."""
+        if self._says_nothing and MASK_KEY not in info:
+            return {}
+        read: dict[str, Any] = {}
+        mask = sized_mask(info[MASK_KEY], self._choices, self._index) if MASK_KEY in info else None
+        if mask is None and self._action_masks is not None:
+            mask = sized_mask(self._action_masks(), self._choices, self._index)
+        if mask is not None:
+            read[MASK_KEY] = mask
+        if self._reads_valid and "valid" in info:
+            self._check_numbers(valid=info["valid"])
+            read["valid"] = bool(info["valid"])
+        return read
+
+    def _check_numbers(self, **values: Any) -> None:
+        for name, value in values.items():
+            if not is_number(value):
+                kind = "one number" if name == "reward" else "True or False"
+                refuse(f"environment {self._index} returned {name} = {short(value)}; it must be {kind}")
+
+    def check_obs(self, obs: Any) -> None:
+        """Refuse an observation that does not fit the space.
+
+        Raises:
+            UsageError: names the environment and what is wrong.
+        """
+        if problem := misfit(self.env.observation_space, obs):
+            refuse(f"environment {self._index} returned an observation that does not fit its space: {problem}")
+
+
+def copied(obs: Any) -> Any:
+    """Return an observation that shares no array with the original."""
+    if isinstance(obs, dict):
+        return {key: copied(part) for key, part in obs.items()}
+    if isinstance(obs, tuple | list):
+        return tuple(map(copied, obs))
+    return obs.copy() if isinstance(obs, np.ndarray) else obs
+
+
+class SyncCopies(SyncVectorEnv):
+    """The copies in this process.
+
+    Args:
+        makers: functions that make the copies.
+    """
+
+    def __init__(self, makers: list[Callable[[], Copy]]) -> None:
+        super().__init__(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the copies."""
+        try:
+            return super().reset(seed=seed, options=options)
+        except UNSTACKABLE as error:
+            self._check_obs(error)
+            raise
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the copies."""
+        try:
+            return super().step(actions)
+        except UNSTACKABLE as error:
+            self._check_obs(error)
+            raise
+
+    def _check_obs(self, error: Exception) -> None:
+        """Name the observation that NumPy could not stack, if that is what raised the error."""
+        if not getattr(error, "__notes__", ()):  # which a copy adds to the environment's own errors
+            for env, obs in zip(self.envs, self._env_obs, strict=True):
+                assert isinstance(env, Copy)
+                env.check_obs(obs)
+
+    def _add_info(self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int) -> dict[str, Any]:
+        if env_info.get("final_info") == {}:
+            del env_info["final_info"]
+        return super()._add_info(vector_infos, env_info, env_num) if env_info else vector_infos
+
+
+def make_copies(
+    spec: EnvSpec, num_envs: int, kwargs: dict[str, Any], checks_obs: bool = True
+) -> list[Callable[[], Copy]]:
+    """Return functions that make the copies; see `Copy`."""
+
+    def make(index: int) -> Copy:
+        # Copy checks more than Gymnasium's checker, which would add a call to each step.
+        with signal_mask(blocked=False):  # a process that the environment starts must not inherit a worker's mask
+            env = gymnasium.make(spec, **({"disable_env_checker": True} | kwargs))
+        return Copy(env, index, checks_obs)
+
+    return [lambda index=index: make(index) for index in range(num_envs)]  # type: ignore[misc]

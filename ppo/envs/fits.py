@@ -1,0 +1,151 @@
+"""Whether what an environment declares and returns fits: observations, masks, numbers of the info, metadata.
+
+Worker processes get this file by value; so it does not import torch.
+"""
+
+from typing import Any, NoReturn
+
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+
+from ppo.errors import UsageError
+
+MASK_KEY = "action_mask"
+KINDS = {"b": np.bool_, "u": np.uint64, "i": np.int64, "f": np.float64}  # a dtype of each kind of number
+
+
+def opt_in(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what an environment declares in `metadata["ppo"]`: whether it gives `valid`, and the names of its metrics.
+
+    Raises:
+        UsageError: an entry is unknown or of another type.
+    """
+    declared = metadata.get("ppo", {})
+    entries = {"valid": False, "metrics": ()} | declared if isinstance(declared, dict) else {}
+    names = entries.get("metrics")
+    right = set(entries) == {"valid", "metrics"} and isinstance(entries["valid"], bool)
+    if not (right and isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)):
+        refuse(
+            f"metadata['ppo'] = {declared!r} must be a dict with valid (True or False) and metrics (a tuple of names)"
+        )
+    return {"valid": entries["valid"], "metrics": tuple(names)}
+
+
+def number(info: dict[str, Any], name: str, index: int) -> float:
+    """Return a number of the last info of an episode.
+
+    Raises:
+        UsageError: it is missing or not a number.
+    """
+    if name not in info or not is_number(info[name]):
+        actual = (
+            f"is {short(info[name])}"
+            if name in info
+            else f"is missing (there is {', '.join(map(str, info)) or 'nothing'})"
+        )
+        refuse(
+            f"info[{name!r}] of environment {index} {actual} at the end of an episode; it must be a number there, because "
+            "metadata['ppo']['metrics'] or log_info names it"
+        )
+    return float(info[name])
+
+
+def choices(space: Space[Any]) -> int:
+    """Return how many entries the mask of an action has; 0 if the space has no choices to mask."""
+    return (
+        int(space.n)
+        if isinstance(space, Discrete)
+        else int(space.nvec.sum())
+        if isinstance(space, MultiDiscrete)
+        else 0
+    )
+
+
+def flat_mask(mask: Any) -> np.ndarray | None:
+    """Return an action mask as one array of int8; None for something that is not an array of numbers.
+
+    Args:
+        mask: an array, or a tuple or list with one array per part of the action.
+    """
+    if type(mask) is np.ndarray and mask.dtype == np.int8 and mask.ndim == 1:
+        return mask
+    try:
+        joined = (
+            np.concatenate([np.ravel(part) for part in mask]) if isinstance(mask, tuple | list) else np.asarray(mask)
+        )
+    except ValueError:
+        return None
+    return joined.ravel().astype(np.int8, copy=False) if joined.ndim and joined.dtype.kind in KINDS else None
+
+
+def sized_mask(mask: Any, size: int, index: int) -> np.ndarray | None:
+    """Return `flat_mask`.
+
+    Args:
+        mask: as in `flat_mask`.
+        size: entries that the action space needs.
+        index: of the environment, for the error.
+
+    Raises:
+        UsageError: the mask has another number of entries.
+    """
+    flat = flat_mask(mask)
+    if flat is not None and len(flat) != size:
+        refuse(
+            f"the action mask of environment {index} has {len(flat)} entries, but its action space has {size or 'no'} "
+            "choices to mask; give one entry per choice of a Discrete or MultiDiscrete space"
+        )
+    return flat
+
+
+def misfit(space: Space[Any], obs: Any, where: str = "") -> str:
+    """Return in words why an observation does not fit its space, in structure, shape, dtype or choices; "" if it fits."""
+    at = f" at {where!r}" if where else ""
+    if isinstance(space, Dict | Tuple):
+        named, kind = isinstance(space, Dict), dict if isinstance(space, Dict) else tuple | list
+        parts: dict[Any, Space[Any]] = dict(space.spaces if isinstance(space, Dict) else enumerate(space.spaces))
+        values = dict(obs if named else enumerate(obs)) if isinstance(obs, kind) else {}
+        if missing := [key for key in parts if key not in values]:
+            return f"{short(obs)}{at} lacks the parts {missing} of a {type(space).__name__}"
+        problems = (misfit(part, values[key], f"{where}.{key}" if where else str(key)) for key, part in parts.items())
+        return next(filter(None, problems), "")
+    if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
+        return ""
+    try:
+        array = np.asarray(obs)
+    except ValueError:  # lists of different lengths
+        return f"{short(obs)}{at} is not an array of shape {space.shape}"
+    if array.dtype.kind not in KINDS:
+        return f"{short(obs)}{at} is not made of numbers"
+    if array.shape != space.shape:
+        return f"{short(obs)}{at} has the shape {array.shape}, the space {space.shape}"
+    if array.dtype.kind not in castable(space.dtype):
+        return f"{short(obs)}{at} has the dtype {array.dtype}, the space {space.dtype}; convert it or change the space"
+    if isinstance(space, Discrete) and not space.start <= array < space.start + space.n:
+        return f"{short(obs)}{at} is not one of {space.start} … {space.start + space.n - 1}"
+    return ""
+
+
+def castable(dtype: Any) -> str:
+    """Return the kinds of dtypes whose values a dtype may take: no fractions for integers, no signs for unsigned ones."""
+    return "".join(kind for kind, example in KINDS.items() if np.can_cast(example, dtype, "same_kind"))
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is one real number or flag, also as an array without dimensions."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # lists of different lengths
+        return False
+    return array.ndim == 0 and array.dtype.kind in KINDS
+
+
+def short(value: Any) -> str:
+    """Return a value's text on one line, cut to 60 characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Raise a UsageError."""
+    raise UsageError(sentence)

@@ -1,0 +1,102 @@
+"""Any VectorEnv, also one of the user's own: what the loop needs to know of it, checked before the first step."""
+
+from typing import Any
+
+import gymnasium
+from gymnasium.spaces import Space
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from ppo.envs.action_mask import expose_mask
+from ppo.envs.copies import Copy
+from ppo.envs.fits import MASK_KEY, opt_in
+from ppo.envs.text_env import text_env
+from ppo.envs.workers import Workers
+from ppo.errors import UsageError
+
+RESERVED = {"valid", MASK_KEY, "final_obs", "final_info", "episodic_return", "episodic_length"}  # not names of metrics
+
+
+def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] = ()) -> VectorEnv:
+    """Check environments, and put their action mask, if there is one, into the observation.
+
+    Args:
+        envs: from `make_envs`, or the user's own.
+        group_size: number of neighbouring environments that must share a prompt.
+        log_info: names of numbers to log from the last info of an episode, besides those that the metadata names.
+
+    Raises:
+        UsageError: it is not a complete VectorEnv, the autoreset mode is missing, or the groups have another size.
+    """
+    check_vector_env(envs)
+    autoreset_mode(envs)
+    text = text_env(envs)
+    actual = 1 if text is None else text.group_size
+    if actual != group_size:
+        raise UsageError(
+            f"group_size = {group_size}, but the environments were made with group_size = {actual}; use the same value"
+        )
+    _declare_metrics(envs, log_info)
+    return expose_mask(envs)
+
+
+def check_vector_env(envs: Any) -> None:
+    """Check that something is a VectorEnv with its attributes.
+
+    Raises:
+        UsageError: it is a single environment, something else, or an attribute is missing.
+    """
+    name = type(envs).__name__
+    if isinstance(envs, gymnasium.Env):
+        raise UsageError(f"{name} is a single environment; give gymnasium.vector.SyncVectorEnv([make, make, …]) of it")
+    if not isinstance(envs, VectorEnv):
+        raise UsageError(f"{name} is not a gymnasium.vector.VectorEnv; make it a subclass")
+    if not isinstance(getattr(envs, "num_envs", None), int):
+        raise UsageError(f"{name} has no num_envs; set it to the number of its environments")
+    for attribute in ("single_observation_space", "single_action_space"):
+        if not isinstance(getattr(envs, attribute, None), Space):
+            raise UsageError(f"{name} has no {attribute}; set it to the space of one of its environments")
+
+
+def _declare_metrics(envs: VectorEnv, log_info: tuple[str, ...]) -> None:
+    """Add `log_info` to the names in the metadata, and tell the copies, which return nothing else of an info."""
+    declared, base = opt_in(envs.metadata), envs.unwrapped
+    names = tuple(dict.fromkeys((*declared["metrics"], *log_info)))
+    for name in names:
+        if name in RESERVED or not name.strip():
+            raise UsageError(f"{name!r} cannot be logged from the info, because it means something else; rename it")
+    if log_info:
+        envs.metadata = envs.metadata | {"ppo": declared | {"metrics": names}}
+    if isinstance(base, SyncVectorEnv):
+        base.envs = [env if isinstance(env, Copy) else Copy(env, n) for n, env in enumerate(base.envs)]
+    if isinstance(base, SyncVectorEnv | Workers):
+        base.set_attr("metrics", [names] * base.num_envs)
+
+
+def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
+    """Return how a VectorEnv resets environments after an episode.
+
+    Raises:
+        UsageError: `metadata["autoreset_mode"]` is missing or unknown; a wrong guess would corrupt the advantages.
+    """
+    mode = envs.metadata.get("autoreset_mode")
+    try:
+        return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+    except ValueError as error:
+        raise UsageError(
+            f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
+            "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
+        ) from error
+
+
+def time_limit(envs: VectorEnv) -> int:
+    """Return the number of steps after which an environment truncates an episode, 0 if it has no limit."""
+    base = envs.unwrapped
+    if isinstance(base, SyncVectorEnv) and isinstance(base.envs[0], Copy):
+        return base.envs[0].max_episode_steps
+    return max(0, (base.spec.max_episode_steps if base.spec is not None else None) or 0)
+
+
+def lines_of(envs: VectorEnv) -> list[str]:
+    """Return a line for each sample of a text environment; of others, none."""
+    text = text_env(envs)
+    return [] if text is None else list(text.render())

@@ -1,0 +1,74 @@
+"""Any VectorEnv is checked before the first step: attributes, autoreset mode, metadata; its time limit is the actual one."""
+
+import pytest
+from gymnasium.spaces import Discrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+from probes import Endless
+from silent import Silent
+
+from ppo.config import Config
+from ppo.envs import autoreset_mode, check_envs, make_envs, time_limit
+from ppo.errors import UsageError
+from ppo.loop.assemble import assemble
+
+NEXT = {"autoreset_mode": "NextStep"}
+
+
+@pytest.mark.parametrize("metadata", [{}, {"autoreset_mode": None}, {"autoreset_mode": "sometimes"}])
+def test_an_environment_that_does_not_say_how_it_resets_is_refused(metadata):
+    with pytest.raises(UsageError) as caught:
+        check_envs(Silent(metadata))
+    assert str(caught.value) == (
+        f"Silent.metadata['autoreset_mode'] is {metadata.get('autoreset_mode')!r}; set it to the "
+        "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
+    )
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled", *AutoresetMode])
+def test_an_autoreset_mode_may_be_the_enum_or_its_value(mode):
+    assert autoreset_mode(Silent({"autoreset_mode": mode})) is AutoresetMode(mode)
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "vector_entry_point"])
+def test_the_time_limit_is_that_of_the_arguments_or_the_specification(vectorization):
+    assert time_limit(make_envs("CartPole-v1", 1, vectorization)) == 500
+    assert time_limit(make_envs("CartPole-v1", 1, vectorization, {"max_episode_steps": 3000})) == 3000
+
+
+def test_the_time_limit_is_that_of_a_wrapper_or_0():
+    assert time_limit(make_envs("Blackjack-v1", 1)) == 0
+    assert time_limit(make_envs("CartPole-v1", 1, "sync", {"max_episode_steps": -1})) == 0
+    copies = SyncVectorEnv([lambda: TimeLimit(TimeLimit(Endless(), 7), 9)])
+    assert time_limit(check_envs(copies)) == 7
+
+
+@pytest.mark.parametrize("missing", ["single_observation_space", "single_action_space", "num_envs"])
+def test_an_attribute_that_a_vector_environment_lacks_is_named(missing):
+    envs = Silent(NEXT)
+    vars(envs).pop(missing)
+    with pytest.raises(UsageError, match=f"Silent has no {missing}; set it to"):
+        check_envs(envs)
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), [(Endless(), "Endless is a single environment; give gymnasium.vector.Sync"),
+                                                 (Discrete(2), "Discrete is not a gymnasium.vector.VectorEnv")])  # fmt: skip
+def test_what_is_not_a_vector_environment_is_refused(wrong, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        check_envs(wrong)
+    with pytest.raises(UsageError, match=sentence):
+        assemble(Config(), wrong)
+
+
+@pytest.mark.parametrize("name", ["valid", "action_mask", "episodic_return", ""])
+def test_a_name_that_means_something_else_cannot_be_logged(name):
+    with pytest.raises(UsageError, match=f"'{name}' cannot be logged from the info"):
+        check_envs(Silent(NEXT), log_info=(name,))
+
+
+def test_names_to_log_join_those_of_the_metadata_once_and_the_environments_own_metadata_stays():
+    envs = Silent(NEXT | {"ppo": {"metrics": ("fuel",)}})
+    own = envs.metadata
+    checked = check_envs(envs, log_info=("distance", "fuel"))
+    assert checked.metadata["ppo"] == {"valid": False, "metrics": ("fuel", "distance")}
+    assert own == NEXT | {"ppo": {"metrics": ("fuel",)}}
