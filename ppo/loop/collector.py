@@ -154,8 +154,8 @@ class Collector:
         successors = Successors(self._tensor(np.concatenate(rows)), torch.cat(obs), torch.cat(states))
         next_values = successors.next_values(columns["values"], self.policy.forward)
         next_valid = self._tensor(self.now.valid)
-        after = {"next_values": next_values, "next_valid": next_valid, "successors": successors}
-        return Rollout(**columns, **after, penalties=torch.zeros_like(next_values))
+        columns["penalties"] = torch.zeros_like(next_values)
+        return Rollout(**columns, next_values=next_values, next_valid=next_valid, successors=successors)
 
     def _step(self, actions: Tensor) -> tuple[Outcome, Now, Cut | None]:
         """Step the environments -> the outcome, where they stand now, and which episodes were cut."""
