@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from ppo.cli.flags import optional
 from ppo.cli.terminal import console, print_lines
 from ppo.config import Algorithm, EnvKwargs
-from ppo.config.config import default_hint
+from ppo.config.words import default_hint
 from ppo.errors import UsageError
 
 

@@ -162,7 +162,7 @@ class Trainer:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
         if meta["made_by"] != "train":
             raise UsageError(f"{run_dir} was made by `ppo {meta['made_by']}`; train from it: --init-from {run_dir}")
-        config = Config().replace(meta["config"], str(path)).replace(settings or {})
+        config = Config().replace(meta["config"], str(path)).change(settings or {})
         trainer = cls(dataclasses.replace(config, runs_dir=Path(run_dir).parent), envs, checkpoint=path)
         if trainer.reference is not None and "kl_coef" in (settings or {}):
             trainer.reference.coef.fill_(config.kl_coef)
