@@ -68,7 +68,7 @@ def test_samples_are_printed_with_their_returns_and_the_mean(capsys, monkeypatch
 
     monkeypatch.setattr("ppo.sample.sample", sample)
     out = ran(capsys, "sample", "RUN", "-n", "2", "--temperature", "0.5")
-    assert out.splitlines() == ["   1.000  k → a b", "   0.500  k → c", "   0.750  mean return"]
+    assert out.splitlines() == ["       1  k → a b", "     0.5  k → c", "    0.75  mean return"]
     assert options == {"temperature": 0.5}  # the others stay the run's
 
 

@@ -27,4 +27,4 @@ def test_a_run_is_refused_if_its_parts_exceed_the_memory(monkeypatch, settings, 
 
 
 def test_this_machine_has_memory():
-    assert 1e8 < memory.memory()
+    assert memory.memory() > 1e8

@@ -24,7 +24,7 @@ def test_a_word_is_what_json_or_toml_reads_or_else_text(word, value):
 @pytest.mark.parametrize("word", ["007", "1.", ".5", "infinity", "[1", "{1}", '"a', "[2024-01-01]", "[" * 100_000])
 def test_a_word_that_is_almost_a_value_is_named(word):
     with pytest.raises(
-        ValueError, match="is not a value that JSON or TOML reads; for a text write|is nested too deeply"
+        ValueError, match=r"is not a value that JSON or TOML reads; for a text write|is nested too deeply"
     ):
         read_value(word)
 

@@ -11,6 +11,7 @@ from ppo.cli.terminal import console, print_lines
 from ppo.config import Algorithm, EnvKwargs
 from ppo.config.words import default_hint
 from ppo.errors import UsageError
+from ppo.numbers import number
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ class Sample:
         options = {name: value for name, value in sampling.items() if value is not None}
         samples = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
         for completion, episode_return in samples:
-            console.print(f"{episode_return:8.3f}  {completion}", markup=False)
+            console.print(f"{number(episode_return):>8}  {completion}", markup=False)
         mean = sum(episode_return for _, episode_return in samples) / len(samples)
-        console.print(f"{mean:8.3f}  mean return", markup=False)
+        console.print(f"{number(mean):>8}  mean return", markup=False)
 
 
 @dataclass(frozen=True)

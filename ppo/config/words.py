@@ -31,6 +31,11 @@ def read_pairs(words: list[str]) -> dict[str, Any]:
     return pairs
 
 
+def override(arguments: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with changes, of which the value None removes an argument (RFC 7396)."""
+    return {key: value for key, value in (arguments | changes).items() if key not in changes or value is not None}
+
+
 def write_pairs(pairs: dict[str, Any]) -> list[str]:
     """Return words that `read_pairs` reads as these arguments."""
     return [f"{key}={_write(value)}" for key, value in pairs.items()]

@@ -55,3 +55,14 @@ def text_env(envs: VectorEnv) -> TextEnv | None:
     """Return the text environment inside the wrappers of a VectorEnv; None if it is not one."""
     env = envs.unwrapped
     return env if isinstance(env, TextEnv) else None
+
+
+def check_rewarded(envs: VectorEnv, env_id: str) -> None:
+    """Refuse a text environment without a reward to train on.
+
+    Raises:
+        UsageError: it has none.
+    """
+    text = text_env(envs)
+    if text is not None and not text.rewarded:
+        raise UsageError(f"{env_id} has no reward to learn from; set one with --env-kwargs reward …")

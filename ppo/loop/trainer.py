@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.envs import lines_of, time_limit
-from ppo.envs.text_env import text_env
+from ppo.envs.text_env import check_rewarded
 from ppo.errors import UsageError
 from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode
@@ -90,9 +90,7 @@ class Trainer:
 
         `stop()` ends the run there with a checkpoint, as Ctrl-C does; `break` leaves it at its last checkpoint. See `train`.
         """
-        text = text_env(self.envs)
-        if text is not None and not text.rewarded:
-            raise UsageError(f"{self.config.env_id} has no reward to learn from; set one with --env-kwargs reward …")
+        check_rewarded(self.envs, self.config.env_id)
         run_dir = self.open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self.stopped, due = False, self.finished

@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.config.setting import names
+from ppo.config.words import override
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import from_json, spaces_of
 from ppo.errors import UsageError
@@ -36,6 +37,16 @@ def architecture(run: str) -> dict[str, Any]:
     """
     config = read_checkpoint(checkpoint_path(Path(run), "latest"))[1]["config"]
     return {name: config[name] for name in names(Config, "network") if name in config}
+
+
+def config_of(run: str | Path) -> Config:
+    """Return the settings of a run's latest checkpoint.
+
+    Raises:
+        UsageError: see `load`.
+    """
+    path = checkpoint_path(Path(run), "latest")
+    return Config().replace(read_checkpoint(path)[1]["config"], str(path))
 
 
 def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Saved:
@@ -91,7 +102,7 @@ def envs_for(
     Args:
         saved: the policy.
         num_envs: N.
-        env_kwargs: keyword arguments that override those of the run.
+        env_kwargs: keyword arguments that override those of the run; None removes one.
         render_mode: as in Gymnasium.
 
     Raises:
@@ -100,7 +111,7 @@ def envs_for(
     config = saved.config
     if saved.meta["own_envs"]:
         raise UsageError("the run was trained on a VectorEnv of your own; use load_policy(run).act from Python")
-    kwargs = config.env_kwargs | (env_kwargs or {})
+    kwargs = override(config.env_kwargs, env_kwargs or {})
     envs = check_envs(make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode))
     if spaces_of(envs) != saved.meta["spaces"]:
         envs.close()
