@@ -14,7 +14,7 @@ FLOORS = [
     ["envs"],
     ["policies", "config"],
     ["run", "compare"],
-    ["loop", "text"],  # they do not know each other: text is an environment like any other
+    ["loop", "text", "player"],  # they do not know each other: text is an environment like any other
     ["supervised", "evaluate", "sample", "check", "export"],
     ["cli"],
     ["__main__", "__init__"],

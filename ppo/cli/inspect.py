@@ -110,7 +110,7 @@ class Eval:
     seed: int = 0
     """Seed of the environments and of action sampling."""
     env_kwargs: EnvKwargs = field(default_factory=dict)
-    """Override keyword arguments of the environment."""
+    """Override keyword arguments of the environment; the value null removes one."""
     max_steps: int = 0
     """Steps after which an episode is cut. 0: the environment's time limit; without one, 27,000."""
     video: bool = False
@@ -143,12 +143,14 @@ class Export:
     """File to write."""
     checkpoint: str = "latest"
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    """Override keyword arguments of the environment in which the actions are compared; the value null removes one."""
 
     def run(self) -> None:
         """Write the file and print its inputs, its outputs and the result of the check."""
         from ppo.export import export
 
-        exported = export(self.run_dir, self.format, self.out, self.checkpoint)
+        exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs)
         observations = f"{exported.observations} observations ({exported.where})"
         lines = [
             ("file", str(exported.path)),

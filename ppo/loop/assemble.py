@@ -11,10 +11,8 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
-from ppo.config.memory import check_memory
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import spaces_of
-from ppo.envs.spaces import Packer, leaves, packed_size
 from ppo.loop.collector import Collector
 from ppo.loop.learner import Learner
 from ppo.loop.reference import Reference
@@ -104,8 +102,7 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool) -> Parts:
     torch.set_num_threads(1)  # the rounding of orthogonal weights depends on the number
     seed_everything(config.seed)
     single = envs.single_observation_space, envs.single_action_space
-    check_memory(config.replace({"policy": policy_name}), packed_size(single[0]) * Packer(single[0]).dtype.itemsize)
-    config.check_actions([factor for _, leaf in leaves(single[1]) for factor in leaf.factors])
+    config.check_spaces(policy_name, *single)
     policy = build_policy(policy_name, *single, config.policy_options())
     device = resolve_device(config.device, policy)
     flat = FlatPolicy(policy.to(device.value), config.precision)
