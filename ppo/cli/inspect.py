@@ -231,6 +231,9 @@ class Compare:
                 "there are no runs to compare; name run folders, or use --list to see the published figures"
             )
         result = command.compare_runs(list(self.runs), self.against, self.env_id, self.algorithm)
+        page = (
+            None if self.out is None else command.write(result, self.out, self.centre)
+        )  # a refusal comes before tables
         command.show(result, console)
-        if self.out is not None:
-            console.print(f"   page  {command.write(result, self.out, self.centre)}", markup=False)
+        if page is not None:
+            console.print(f"   page  {page}", markup=False)
