@@ -4,12 +4,9 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from ppo import Config, UsageError
-from ppo.config import memory
 
 NAN, INF = math.nan, math.inf
 BAD = [
@@ -91,30 +88,6 @@ def test_every_setting_survives_json():
         hidden_sizes=(32, 16), gamma=0.5, keep_checkpoints=True, compile="on", precision="bfloat16", threads=3,
     )  # fmt: skip
     assert Config().replace(json.loads(json.dumps(config.to_json()))) == config
-
-
-@pytest.mark.parametrize(
-    ("settings", "space", "sentence"),
-    [
-        ({"top_k": 5}, MultiDiscrete([4, 2]), "top_k = 5 has no effect, since an action has 4 choices; choose fewer"),
-        ({"top_k": 5}, Box(-1, 1, (2,)), "top_k = 5 has no effect: no part of an action is a choice"),
-        ({"temperature": 0.5}, MultiBinary(2), "temperature = 0.5 has no effect: no part of an action is a choice"),
-        ({"action_bound": "tanh"}, Discrete(2), "action_bound = 'tanh' has no effect: no part of an action is a Box"),
-        ({"log_std_init": -1.0}, Discrete(2), "log_std_init = -1.0 has no effect: no part of an action is a Box"),
-    ],
-)
-def test_a_setting_without_effect_on_the_actions_is_named(settings, space, sentence):
-    obs_space, config = Box(0, 1, (2,)), Config(**settings)
-    config.check_spaces("mlp", obs_space, Tuple([Discrete(9), Box(-1, 1, (1,))]))
-    with pytest.raises(UsageError, match=sentence):
-        config.check_spaces("mlp", obs_space, space)
-
-
-def test_a_rollout_of_large_observations_is_refused(monkeypatch):
-    monkeypatch.setattr(memory, "memory", lambda: 1e9)
-    Config().check_spaces("mlp", Box(0, 1, (200_000,), np.uint8), Discrete(2))  # 1,024 rows of 200 kB
-    with pytest.raises(UsageError, match=r"num_envs \* num_steps = 1024 is too large: the run needs at least 1 GB"):
-        Config().check_spaces("mlp", Box(0, 1, (300_000,), np.float32), Discrete(2))
 
 
 def test_a_resumed_run_may_change_what_is_not_fixed():

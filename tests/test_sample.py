@@ -41,7 +41,7 @@ def test_a_return_is_that_of_its_sequence(run):
     [
         ({"number": 0}, "n = 0 is too few; choose at least 1"),
         ({"prompt": "k!"}, r"'!' in 'k!' is not in the vocabulary \(21 symbols\)"),
-        ({"temperature": 0.0}, "temperature = 0.0 is out of range"),
+        ({"temperature": 0.0}, "temperature = 0.0 in settings is too small"),
     ],
 )
 def test_a_mistake_is_one_sentence(run, arguments, sentence):

@@ -17,6 +17,7 @@ from ppo.cli.terminal import console
 from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.config import Config
 from ppo.config.presets import preset
+from ppo.config.setting import check_changeable
 from ppo.config.values import read_toml
 from ppo.errors import NonFiniteError, UsageError
 from ppo.run.load import architecture, config_of
@@ -69,6 +70,7 @@ def parse(args: list[str]) -> Command:
     default = Config()
     without_help = [word for word in args if word not in ("-h", "--help")]
     if args[:1] == ["resume"] and args == without_help:
+        check_changeable(Config, [word[2:].partition("=")[0].replace("-", "_") for word in args if word[:2] == "--"])
         default = config_of(_parse(args, default).run_dir)
     if args and COMMANDS.get(args[0]) in LEARNING:
         command = _parse(without_help, default)
@@ -90,7 +92,7 @@ def _parse(args: list[str], default: Config) -> Any:
         known: dict[str, Any] = {"description": inspect.getdoc(command)}
         if command in LEARNING:
             known["default"] = command(default)
-        elif command is Resume:
+        elif args[:1] == ["resume"] and command is Resume:
             known["default"] = Resume(tyro.MISSING, Changes(**vars(default)))
         commands.append(Annotated[command, subcommand(name, **known)])
     union: Any = functools.reduce(operator.or_, commands)

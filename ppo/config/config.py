@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from gymnasium.spaces import Space
 from tyro.conf import Positional, arg
 
+from ppo.config.effects import check_needs
 from ppo.config.lengths import sequence_length
 from ppo.config.memory import check_memory
-from ppo.config.setting import changeable, check_factors, check_needs, check_ranges, names, setting
+from ppo.config.setting import check_changeable, check_ranges, names, setting
 from ppo.config.values import convert
 from ppo.config.words import EnvKwargs, Name, default_hint
-from ppo.envs.spaces import Packer, check_space, leaves, packed_size
 from ppo.errors import UsageError
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
@@ -187,21 +186,6 @@ class Config:
         self.sequence_length(recurrent=False)
         check_memory(self)
 
-    def check_spaces(self, policy: str, obs_space: Space[Any], action_space: Space[Any]) -> None:
-        """Refuse settings that do not suit the policy's name and the spaces of one environment.
-
-        Raises:
-            UsageError: a space is not supported, the run exceeds the machine's memory, or a setting has no effect.
-        """
-        check_space(obs_space, "observation")
-        check_space(action_space, "action")
-        check_memory(self.replace({"policy": policy}), packed_size(obs_space) * Packer(obs_space).dtype.itemsize)
-        factors = [factor for _, leaf in leaves(action_space) for factor in leaf.factors]
-        check_factors(self, {kind for kind, _ in factors})
-        most = max((outputs for kind, outputs in factors if kind == "categorical"), default=self.top_k)
-        if self.top_k > most:
-            raise UsageError(f"top_k = {self.top_k} has no effect, since an action has {most} choices; choose fewer")
-
     def sequence_length(self, recurrent: bool) -> int:
         """Return L of a feed-forward or recurrent policy; see `sequence_length`."""
         return sequence_length(self.num_envs, self.num_steps, self.num_minibatches, self.seq_len, recurrent)
@@ -237,6 +221,5 @@ class Config:
         Raises:
             UsageError: see `replace`; or the setting is fixed when a run begins.
         """
-        if fixed := [name for name in settings if name in set(vars(self)) - set(changeable(self))]:
-            raise UsageError(f"{fixed[0]} is fixed when a run begins; to change it, start a new run with `ppo train`")
+        check_changeable(self, settings)
         return self.replace(settings)

@@ -5,6 +5,9 @@ import math
 import os
 from typing import Any
 
+from gymnasium.spaces import Space
+
+from ppo.envs.spaces import Packer, check_space, packed_size
 from ppo.errors import UsageError
 
 FLOAT = 4  # bytes
@@ -13,16 +16,20 @@ ENVIRONMENT = 1000  # bytes of the smallest environment
 COPIES = 4  # of each weight: itself, its gradient and Adam's two moments
 
 
-def check_memory(config: Any, obs_bytes: int = 1) -> None:
+def check_memory(config: Any, obs_space: Space[Any] | None = None) -> None:
     """Refuse settings whose environments, rollout or weights certainly exceed the machine's memory.
 
     Args:
         config: a `Config`; while its policy is "auto", only its last hidden layer counts.
-        obs_bytes: of one packed observation.
+        obs_space: of one observation; None: one byte.
 
     Raises:
-        UsageError: names the largest part, the settings that make it, and both sizes.
+        UsageError: names the setting of the largest part, and both sizes; or the space is not supported.
     """
+    obs_bytes = 1
+    if obs_space is not None:
+        check_space(obs_space, "observation")
+        obs_bytes = packed_size(obs_space) * Packer(obs_space).dtype.itemsize
     environments, layers = config.num_envs * ENVIRONMENT, config.num_layers
     rollout = config.num_envs * config.num_steps * (ROW + obs_bytes)
     parts = {

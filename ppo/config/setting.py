@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,6 @@ ROLES = {
     "machine": "How the run uses the machine.",
 }
 FLOAT32, TINY, INT64 = 3.4e38, 1.2e-38, 2**63 - 1  # the largest and the smallest normal float32, the largest int64
-FACTORS = {  # parts of an action, as `Leaf.factors` names them
-    "categorical": "no part of an action is a choice (Discrete or MultiDiscrete)",
-    "gaussian": "no part of an action is a Box of numbers",
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def setting(
         main: people change this setting first, so `--help` lists it first.
         fixed: a resumed run cannot change it. No resumed run can change its network either.
         needs: another setting, without which this one has no effect.
-        acts_on: one of FACTORS; for actions without such a part, the setting has no effect.
+        acts_on: a kind of `Leaf.factors`; for actions without such a part, the setting has no effect.
         limits: arguments of `Range`, for the number or for each number of a tuple.
     """
     metadata = {
@@ -102,6 +98,17 @@ def changeable(settings: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(settings) if not f.metadata["fixed"]]
 
 
+def check_changeable(settings: Any, changes: Iterable[str]) -> None:
+    """Refuse to change a setting that is fixed when a run begins.
+
+    Raises:
+        UsageError: names it.
+    """
+    fixed = {f.name for f in dataclasses.fields(settings)} - set(changeable(settings))
+    for name in (name for name in changes if name in fixed):
+        raise UsageError(f"{name} is fixed when a run begins; to change it, start a new run with `ppo train`")
+
+
 def check_ranges(settings: Any, values: dict[str, Any] | None = None, source: str = "") -> None:
     """Check numbers against the ranges of a dataclass of settings.
 
@@ -121,37 +128,3 @@ def check_ranges(settings: Any, values: dict[str, Any] | None = None, source: st
                 place = f" in {source}" if source else ""
                 which = f": {number}" if isinstance(value, tuple) else ""
                 raise UsageError(f"{f.name} = {value}{place}{which} {fault}")
-
-
-def check_needs(settings: Any) -> None:
-    """Refuse a setting that has no effect since the setting that it needs is not set.
-
-    Raises:
-        UsageError: names both.
-    """
-    for name, need in _changed(settings, "needs"):
-        if not getattr(settings, need):
-            raise UsageError(
-                f"{name} = {getattr(settings, name)} has no effect without {need}; add --{need} or leave out {name}"
-            )
-
-
-def check_factors(settings: Any, kinds: Collection[str]) -> None:
-    """Refuse a setting that has no effect on the actions of an environment.
-
-    Args:
-        settings: an instance of a dataclass of settings.
-        kinds: of the parts of an action, as `Leaf.factors` names them.
-
-    Raises:
-        UsageError: names the setting and what the actions lack.
-    """
-    for name, kind in _changed(settings, "acts_on"):
-        if kind not in kinds:
-            raise UsageError(f"{name} = {getattr(settings, name)!r} has no effect: {FACTORS[kind]}; leave out {name}")
-
-
-def _changed(settings: Any, key: str) -> list[tuple[str, str]]:
-    """Return (name, metadata[key]) of the settings with this metadata and another value than their default."""
-    fields = [f for f in dataclasses.fields(settings) if f.metadata[key]]
-    return [(f.name, f.metadata[key]) for f in fields if getattr(settings, f.name) != f.default]

@@ -11,6 +11,8 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
+from ppo.config.effects import check_actions
+from ppo.config.memory import check_memory
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import spaces_of
 from ppo.loop.collector import Collector
@@ -102,7 +104,8 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool) -> Parts:
     torch.set_num_threads(1)  # the rounding of orthogonal weights depends on the number
     seed_everything(config.seed)
     single = envs.single_observation_space, envs.single_action_space
-    config.check_spaces(policy_name, *single)
+    check_memory(config.replace({"policy": policy_name}), single[0])
+    check_actions(config, single[1])
     policy = build_policy(policy_name, *single, config.policy_options())
     device = resolve_device(config.device, policy)
     flat = FlatPolicy(policy.to(device.value), config.precision)
