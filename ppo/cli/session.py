@@ -23,7 +23,7 @@ from ppo.supervised.reward_model import train_reward_model
 from ppo.text.ratings import fetch, read
 
 NO_EPISODE = (
-    "no episode ended in training, so there is no return of the sampled policy; give the environment a time limit "
+    "no episode ended in training, so there is no return of the sampled policy; train longer, give the environment a time limit "
     "(--env-kwargs max_episode_steps …), or raise --checkpoint-every, since a checkpoint cuts episodes"
 )
 
