@@ -100,13 +100,14 @@ def assemble(config: Config, envs: VectorEnv | None = None) -> Parts:
 
 
 def _assemble(config: Config, envs: VectorEnv, own_envs: bool) -> Parts:
-    policy_name, spaces = resolve_policy(config.policy, envs), spaces_of(envs)
+    policy_name = resolve_policy(config.policy, envs)
     torch.set_num_threads(1)  # the rounding of orthogonal weights depends on the number
     seed_everything(config.seed)
     single = envs.single_observation_space, envs.single_action_space
     check_memory(config.replace({"policy": policy_name}), single[0])
     check_actions(config, single[1])
     policy = build_policy(policy_name, *single, config.policy_options())
+    spaces = spaces_of(envs)
     device = resolve_device(config.device, policy)
     flat = FlatPolicy(policy.to(device.value), config.precision)
     length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
