@@ -11,6 +11,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
+from ppo.config.memory import check_memory
 from ppo.config.presets import preset
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
 from ppo.envs.leaves import BoxLeaf
@@ -49,6 +50,7 @@ def check(
         if value < 1:
             raise UsageError(f"{what} = {value} is too small; choose at least 1")
     name, config = preset(env_id, algorithm, policy)
+    check_memory(config.replace({"num_envs": num_envs, "num_steps": steps}))
     torch.set_num_threads(1)
     with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs))) as envs:
         yield from _findings(env_id, envs, steps, name, config)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ class ExportedPolicy(nn.Module):
 
 def export(
     run: str | Path, fmt: Format = "torch-export", path: str | Path | None = None, checkpoint: str = "latest",
-    trust: bool = False,
+    env_kwargs: dict[str, Any] | None = None, trust: bool = False,
 ) -> Exported:  # fmt: skip
     """Export a run's policy to a standalone file, and check step by step that it takes the same actions.
 
@@ -86,6 +87,8 @@ def export(
         fmt: "torch-export" for `torch.export.load`, or "onnx".
         path: the file; None: policy.pt2 or policy.onnx in the run's folder.
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
+        env_kwargs: keyword arguments of the environment that override those of the run; None removes one. If the
+            environment cannot be made as the run had it, the actions are compared on random observations.
         trust: as in `load_policy`.
 
     Raises:
@@ -99,7 +102,7 @@ def export(
     names, examples = zip(*_example_inputs(saved), strict=True)
     outputs = [_name("action", path) for path, _ in leaves(saved.action_space)] + ["next_state"] * policy.recurrent
     data = _serialize(policy, fmt, examples, names, outputs)
-    difference, where = _compare(saved, _load(fmt, data, names))
+    difference, where = _compare(saved, _load(fmt, data, names), env_kwargs)
     write_atomically(target, data)
     return Exported(
         target, [_describe(name, x) for name, x in zip(names, examples, strict=True)],
@@ -172,7 +175,7 @@ def _load(fmt: Format, data: bytes, names: tuple[str, ...]) -> Callable[..., lis
 
 
 @torch.no_grad()
-def _compare(saved: Saved, act: Callable[..., list[Tensor]]) -> tuple[float, str]:
+def _compare(saved: Saved, act: Callable[..., list[Tensor]], env_kwargs: dict[str, Any] | None) -> tuple[float, str]:
     """Play with the run's policy, and compare the file's actions with its actions at every step.
 
     Returns:
@@ -181,14 +184,14 @@ def _compare(saved: Saved, act: Callable[..., list[Tensor]]) -> tuple[float, str
     Raises:
         UsageError: an action differs.
     """
-    own_envs, head, packer = saved.meta["own_envs"], saved.policy.head, Packer(saved.obs_space)
+    head, packer = saved.policy.head, Packer(saved.obs_space)
     recurrent = saved.policy.state_size > 0
     random = batch_space(saved.obs_space, NUM_ENVS)
     random.seed(0)
     state, file_state = (saved.policy.initial_state(NUM_ENVS) for _ in range(2))
     starts, difference = torch.ones(NUM_ENVS, dtype=torch.bool), 0.0
-    with contextlib.ExitStack() as stack:
-        envs = None if own_envs else stack.enter_context(contextlib.closing(envs_for(saved, NUM_ENVS)))
+    envs, where = _envs(saved, env_kwargs)
+    with contextlib.closing(envs) if envs is not None else contextlib.nullcontext():
         obs = random.sample() if envs is None else envs.reset(seed=0)[0]
         for step in range(STEPS):
             inputs = [torch.from_numpy(np.array(x, space.dtype)) for space, x in leaf_values(saved.obs_space, obs)]
@@ -204,7 +207,17 @@ def _compare(saved: Saved, act: Callable[..., list[Tensor]]) -> tuple[float, str
             else:
                 obs, _, terminated, truncated, _ = envs.step(action)
                 starts = torch.from_numpy(np.logical_or(terminated, truncated))
-    return difference, "random observations" if own_envs else saved.config.env_id
+    return difference, where
+
+
+def _envs(saved: Saved, env_kwargs: dict[str, Any] | None) -> tuple[VectorEnv | None, str]:
+    """Return the environments to compare in, if they can be made, and what the observations come from."""
+    try:
+        return envs_for(saved, NUM_ENVS, env_kwargs), saved.config.env_id
+    except UsageError as error:
+        if env_kwargs:
+            raise
+        return None, f"random, since {error}"
 
 
 def _difference(step: int, expected: np.ndarray, actual: Tensor) -> float:

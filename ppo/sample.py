@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
+from ppo.config import Config
+from ppo.config.effects import check_actions
+from ppo.config.memory import check_memory
+from ppo.config.setting import check_ranges
 from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
 from ppo.loop.collector import act
@@ -47,8 +51,11 @@ def sample(
     """
     if number < 1:
         raise UsageError(f"n = {number} is too few; choose at least 1")
+    check_ranges(Config, {"seed": seed})
     saved = load(run, checkpoint, trust, **options)
-    saved.config.replace({"seed": seed}).validate()
+    check_memory(saved.config.replace({"num_envs": number, "num_steps": 1}))
+    if options:
+        check_actions(saved.config, saved.action_space)
     with contextlib.closing(envs_for(saved, number)) as envs:
         env = _token_env(saved, envs)
         if prompt is None:
@@ -99,8 +106,8 @@ def chat(
     Raises:
         UsageError: the environment of the run does not reply.
     """
+    check_ranges(Config, {"seed": seed})
     saved = load(run, checkpoint, trust)
-    saved.config.replace({"seed": seed}).validate()
     with contextlib.closing(envs_for(saved, 1)) as envs:
         env = _token_env(saved, envs)
         if env.task.reply is None:

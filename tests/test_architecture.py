@@ -9,12 +9,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Rooms from the ground up: a folder of the package, or a file at its top. A room imports only from rooms below it.
 FLOORS = [
-    ["errors"],
+    ["errors", "numbers"],
     ["machine"],
     ["envs"],
     ["policies", "config"],
     ["run", "compare"],
-    ["loop", "text"],  # they do not know each other: text is an environment like any other
+    ["loop", "text", "player"],  # they do not know each other: text is an environment like any other
     ["supervised", "evaluate", "sample", "check", "export"],
     ["cli", "api"],
     ["__main__", "__init__"],

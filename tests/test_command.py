@@ -20,12 +20,13 @@ def three(tmp_path):
     [
         (["{folder}"], "holds no run: no progress.csv"),
         (["{folder}/run", "--against", "nobody"], "unknown source 'nobody'; choose from cleanrl-docs"),
-        (["{folder}/run", "--against", "{folder}/none.csv"], "cannot read figures from"),
+        (["{folder}/run", "--against", "{folder}/none.csv"], "none.csv: No such file or directory"),
         (["{folder}/PPO_1"], "PPO_1 does not name its env_id; add --env-id"),
         (["{folder}/nowhere"], "nowhere does not exist"),
         (["{folder}/run/config.json"], "config.json holds no run"),
         (["--against", "cleanrl-docs"], "there are no runs to compare; name run folders, or use --list"),
         (["{folder}/broken"], "cannot read the run"),
+        (["{folder}/deep"], "cannot read the run"),
         (["{folder}/run", "--out", "{folder}/run/config.json"], "cannot write to"),
         (["--list", "--env-id", "Maze-v0"], "there are no published figures for Maze-v0"),
     ],
@@ -37,10 +38,12 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys, arguments, se
         with SummaryWriter(str(tmp_path / "PPO_1")) as writer:
             writer.add_scalar("rollout/ep_rew_mean", 1.0, 1)
         (write_run(tmp_path / "broken") / "config.json").write_text("{")
+        (write_run(tmp_path / "deep") / "config.json").write_text("[" * 100_000)
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", *(a.format(folder=tmp_path) for a in arguments)])
     assert stop.value.code == 2
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert out == ""  # no table before a refusal
     assert sentence in err
     assert len(err.splitlines()) == 1
 

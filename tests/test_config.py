@@ -39,7 +39,15 @@ BAD = [
     ({"top_p": 1.5}, "top_p = 1.5 is out of range; choose a positive number, at most 1"),
     ({"top_p": 0.0}, "top_p = 0.0 is out of range; choose a positive number, at most 1"),
     ({"exp_name": "a/b"}, "exp_name = 'a/b' is part of a folder's name; leave out slashes and colons"),
-    ({"kl_target": 6.0}, "kl_target = 6.0 needs a reference policy; name its run with --reference"),
+    ({"kl_target": 6.0}, "kl_target = 6.0 has no effect without reference; add --reference or leave out kl_target"),
+    ({"kl_coef": 0.5}, "kl_coef = 0.5 has no effect without reference; add --reference or leave out kl_coef"),
+    ({"learning_rate": 1e39}, "learning_rate = 1e+39 is too large for float32; choose a positive number, up to 3.4e+38"),
+    ({"clip_coef": 1e300}, "clip_coef = 1e+300 is too large for float32"),
+    ({"vf_coef": 1e300}, "vf_coef = 1e+300 is too large for float32; choose at least 0, up to 3.4e+38"),
+    ({"temperature": 1e-46}, "temperature = 1e-46 is too small; choose at least 1e-06"),
+    ({"seed": 2**63}, "seed = 9223372036854775808 is too large for int64; choose at least 0, up to 9,223,372,036,854,775,807"),
+    ({"num_envs": 10**9, "total_timesteps": 10**12}, "num_envs * num_steps = 128000000000 is too large: the run needs at least"),
+    ({"hidden_sizes": (10**11,)}, "hidden_sizes = (100000000000,) is too large: the run needs at least 1,600 GB of memory"),
     ({"group_size": 4}, "group_size = 4 compares whole returns; gamma = 0.99 must be 1"),
     ({"total_timesteps": 1023}, "total_timesteps = 1023 is less than one rollout of num_envs * num_steps = 1024"),
     (
@@ -65,34 +73,13 @@ def test_a_value_out_of_range_is_named_with_what_to_do(settings, sentence):
     [
         {}, {"gamma": 0.0}, {"gamma": 1.0, "gae_lambda": 1.0}, {"max_grad_norm": 0.0}, {"vf_coef": 0.0}, {"seed": 0},
         {"eval_episodes": 0}, {"total_timesteps": 1024}, {"seq_len": 128, "num_minibatches": 8}, {"seq_len": 1},
-        {"num_minibatches": 1024}, {"seed": 10**30}, {"log_std_init": -1.0}, {"log_std_init": "auto"},
-        {"threads": "auto"}, {"threads": 2},
+        {"num_minibatches": 1024}, {"seed": 2**63 - 1}, {"log_std_init": -1.0}, {"log_std_init": "auto"},
+        {"threads": "auto"}, {"threads": 2}, {"kl_coef": 0.5, "reference": "RUN"}, {"temperature": 1e-6},
     ],
     ids=str,
 )  # fmt: skip
 def test_values_at_the_edge_are_good(settings):
     Config(**settings).validate()
-
-
-@pytest.mark.parametrize(
-    ("envs", "steps", "minibatches", "length"),
-    [
-        (8, 128, 4, 128),  # eight sequences of the whole rollout fill four minibatches
-        (8, 128, 16, 64),  # 16 sequences of half of it fill sixteen
-        (1, 2048, 32, 64),
-        (2, 6, 3, 2),  # 2 sequences of 6 or 4 of 3 do not fill three minibatches; 6 of 2 do
-        (3, 5, 5, 1),
-    ],
-)
-def test_a_recurrent_policy_gets_the_longest_sequences_that_fill_the_minibatches(envs, steps, minibatches, length):
-    config = Config(num_envs=envs, num_steps=steps, num_minibatches=minibatches)
-    assert config.sequence_length(recurrent=True) == length
-    assert config.sequence_length(recurrent=False) == 1
-
-
-def test_a_sequence_length_that_is_asked_for_is_kept():
-    assert Config(seq_len=32).sequence_length(recurrent=True) == 32
-    assert Config(seq_len=32).sequence_length(recurrent=False) == 32
 
 
 def test_every_setting_survives_json():
@@ -101,3 +88,11 @@ def test_every_setting_survives_json():
         hidden_sizes=(32, 16), gamma=0.5, keep_checkpoints=True, compile="on", precision="bfloat16", threads=3,
     )  # fmt: skip
     assert Config().replace(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_resumed_run_may_change_what_is_not_fixed():
+    config = Config().change({"learning_rate": 1e-3, "num_envs": 4, "total_timesteps": 10**6, "env_kwargs": {"a": 1}})
+    assert (config.learning_rate, config.num_envs, config.env_kwargs) == (1e-3, 4, {"a": 1})
+    for name in ("env_id", "algorithm", "seed", "optimizer", "scale_rewards", "hidden_sizes", "policy", "runs_dir"):
+        with pytest.raises(UsageError, match=f"{name} is fixed when a run begins; to change it, start a new run"):
+            Config().change({name: Config().to_json()[name]})

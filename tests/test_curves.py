@@ -83,7 +83,7 @@ def test_settings_of_the_run_and_of_the_machine_do_not_tell_groups_apart(tmp_pat
     settings = Config().to_json()
     del settings["seed"]
     write_run(tmp_path / "a", 1, **settings)
-    others = {"device": "cuda", "threads": 4, "compile": "on", "vectorization": "sync", "eval_episodes": 3,
+    others = {"device": "cuda", "threads": 4, "compile": "on", "vectorization": "sync", "eval_episodes": 3, "eval_max_steps": 9,
               "precision": "bfloat16", "checkpoint_every": 7, "keep_checkpoints": True, "exp_name": "x", "runs_dir": "y"}  # fmt: skip
     write_run(tmp_path / "b", 2, **(settings | others))
     assert len(only_group(tmp_path).runs) == 2
@@ -103,3 +103,63 @@ def test_a_csv_without_curves_is_one_sentence(tmp_path, row, sentence):
     (tmp_path / "curves.csv").write_text(row)
     with pytest.raises(UsageError, match=sentence):
         read_curves(tmp_path / "curves.csv")
+
+
+HEADER = "env_id,algorithm,settings,seed,policy,step,return,episodes\n"
+
+
+@pytest.mark.parametrize("name", ["curves.csv", "CURVES.CSV"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_curves_of_a_spreadsheet_are_read(tmp_path, name, separator):
+    text = HEADER + "X-v0,ppo,,1,sampled,1000.0,1.5,2\nX-v0,ppo,,1,sampled,2e3,2.5,1\n"
+    (tmp_path / name).write_text(text.replace(",", separator), encoding="utf-8-sig")
+    ((run,), _) = find_runs([tmp_path / name])
+    curve = run.curves["sampled"]
+    assert (curve.steps.tolist(), curve.returns.tolist(), curve.episodes.tolist()) == ([1000, 2000], [1.5, 2.5], [2, 1])
+
+
+@pytest.mark.parametrize("point", ["1,1,0", "1,1,-1", "1,1e308,1", "1,-inf,1", "1.5,1,1", "1e30,1,1", "-1,1,1"])
+def test_a_point_that_is_no_mean_over_episodes_at_a_step_is_one_sentence(tmp_path, point):
+    (tmp_path / "curves.csv").write_text(HEADER + f"X-v0,ppo,,1,sampled,{point}\n")
+    with pytest.raises(
+        UsageError, match=r"curves.csv, line 2 is not a point of a curve, with a whole step, a number as return"
+    ):
+        read_curves(tmp_path / "curves.csv")
+
+
+def test_a_field_without_end_is_one_sentence(tmp_path):
+    (tmp_path / "curves.csv").write_text(HEADER + "x" * 140_000 + ",ppo,,1,sampled,1,1,1\n")
+    with pytest.raises(UsageError, match=r"cannot read .*curves.csv: field larger than field limit"):
+        read_curves(tmp_path / "curves.csv")
+
+
+def test_points_without_an_episode_or_beyond_any_return_are_left_out(three):
+    lines = "iteration,global_step,charts/episodic_return,charts/episodes\n1,100.0,7,2\n2,200.0,8,0\n3,300,1e308,1\n4,400,9,1\n"
+    (three / "s1" / "progress.csv").write_text(lines)
+    curve = find_runs([three / "s1"])[0][0].curves["sampled"]
+    assert (curve.steps.tolist(), curve.returns.tolist()) == ([100, 400], [7, 9])
+
+
+def test_progress_of_stable_baselines3_is_read(tmp_path):
+    (tmp_path / "PPO_1").mkdir()
+    (tmp_path / "PPO_1" / "progress.csv").write_text(
+        "time/fps,rollout/ep_rew_mean,time/total_timesteps,eval/mean_reward\n900,,2048,\n900,11.5,4096,\n900,,5000,20.0\n"
+    )
+    ((run,), _) = find_runs([tmp_path], env_id="Hopper-v5")
+    assert (run.env_id, run.algorithm) == ("Hopper-v5", "ppo")
+    assert [(c.steps.tolist(), c.returns.tolist()) for c in run.curves.values()] == [([4096], [11.5]), ([5000], [20.0])]
+
+
+def test_monitor_files_of_stable_baselines3_are_one_run_of_all_their_environments(tmp_path):
+    (tmp_path / "A2C_3").mkdir()
+    for n, start, rows in ((0, 100.0, "10.0,5,1.0\n30.0,7,4.0\n"), (1, 101.0, "20.0,6,1.5\n")):
+        text = f'#{{"t_start": {start}, "env_id": "Hopper-v4"}}\nr,l,t\n{rows}'
+        (tmp_path / "A2C_3" / f"{n}.monitor.csv").write_text(text)
+    for path in (tmp_path, tmp_path / "A2C_3" / "1.monitor.csv"):
+        ((run,), _) = find_runs([path])
+        curve = run.curves["sampled"]
+        assert (run.env_id, run.algorithm) == ("Hopper-v4", "a2c")
+        assert (curve.steps.tolist(), curve.returns.tolist()) == ([5, 11, 18], [10, 20, 30])
+    (tmp_path / "A2C_3" / "1.monitor.csv").write_text("#{}\nr,l,t\n1.0,many,2.0\n")
+    with pytest.raises(UsageError, match=r"line 3 is not an episode: \{'r': '1.0', 'l': 'many', 't': '2.0'\}"):
+        find_runs([tmp_path])

@@ -357,7 +357,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 lines; give at least 10"),
         ("train text/Copy-v0 --init-from absent", "absent is not a run folder"),
         ("train text/Copy-v0 --reference absent", "absent is not a run folder"),
-        ("train text/Copy-v0 --temperature 0", "temperature = 0.0 is out of range; choose a positive number"),
+        ("train text/Copy-v0 --temperature 0", "temperature = 0.0 is too small; choose at least 1e-06"),
         ("train text/Copy-v0 --top-p 0", "top_p = 0.0 is out of range"),
         ("train text/Copy-v0 --top-k -1", "top_k = -1 is too small"),
         ("train text/Copy-v0 --env-kwargs length 0", "length = 0 is out of range; choose 1 to 1000"),
@@ -374,7 +374,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
         ),
         (
             "train text/Copy-v0 --kl-target 3",
-            "kl_target = 3.0 needs a reference policy; name its run with --reference",
+            "kl_target = 3.0 has no effect without reference; add --reference or leave out kl_target",
         ),
         ("pretrain text/Copy-v0 --patience -1", "patience = -1 is too small"),
         ("pretrain text/Copy-v0 --top-k 3", "temperature, top_k and top_p affect only sampling"),

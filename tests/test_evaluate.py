@@ -3,12 +3,16 @@
 import math
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import gymnasium
+import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 
 from ppo import Config, Trainer, UsageError, evaluate, load_policy, preset
-from ppo.evaluate import film
+from ppo.evaluate import Report, film
+from ppo.loop.episodes import Episode
 
 
 def trained(folder: Path, env_id: str, **settings: Any) -> Path:
@@ -51,7 +55,7 @@ def test_a_report_says_what_was_played(tmp_path):
     run = trained(tmp_path, "probes:Constant-v0", env_kwargs={"length": 3})
     assert str(evaluate(run, 2)) == (
         "probes:Constant-v0, latest checkpoint, deterministic policy, 2 episodes: "
-        "return 3.00 ± 0.00 (lowest 3.00, highest 3.00), length 3.0"
+        "return 3 ± 0 (lowest 3, highest 3), length 3"
     )
 
 
@@ -134,3 +138,65 @@ def test_other_arguments_of_the_environment_are_said_and_must_leave_its_spaces(t
     assert report.episodes != evaluate(run, 1).episodes
     with pytest.raises(UsageError, match="LunarLander-v3 has other spaces or another vocabulary"):
         evaluate(run, 1, env_kwargs={"continuous": True})
+
+
+def test_the_deviation_of_a_report_is_the_samples():
+    episodes = [Episode(0, episode_return, 10) for episode_return in (0.955, 2.955, 4.955)]
+    text = "E, best checkpoint, sampled policy, 3 episodes: return 2.955 ± 2 (lowest 0.955, highest 4.955), length 10"
+    assert str(Report("E", "best", False, episodes, 99)) == text
+    one = Report("E", "best", False, [Episode(0, -0.083, 1, ended=False)], 1)
+    assert str(one) == (
+        "E, best checkpoint, sampled policy, 1 episode: return -0.083, length 1; 1 episode did not end within 1 step, and "
+        "the return so far counts"
+    )
+
+
+class Filmed(gymnasium.Env):
+    """An environment that renders what it is told."""
+
+    observation_space, action_space = Discrete(2), Discrete(2)
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 9}
+
+    def __init__(self, picture: str = "", render_mode: str | None = None) -> None:
+        self.picture, self.render_mode = picture, render_mode
+        if picture == "human":
+            self.metadata = {"render_modes": ["human"]}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        return 0, 1.0, True, False, {}
+
+    def render(self):
+        return {"floats": np.full((4, 4, 3), 200.0), "grey": np.zeros((4, 4), np.uint8)}.get(self.picture)
+
+
+gymnasium.register("Filmed-v0", Filmed)
+
+
+@pytest.mark.parametrize(
+    ("picture", "sentence"),
+    [
+        ("human", "Filmed-v0 cannot be filmed: its render modes are human, not rgb_array"),
+        (
+            "floats",
+            r"renders an array of shape \(4, 4, 3\) and dtype float64; a film needs \(height, width, 3\) of uint8",
+        ),
+        ("grey", r"renders an array of shape \(4, 4\) and dtype uint8; a film needs"),
+        ("nothing", "Filmed-v0 cannot be filmed"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*RGB-array:UserWarning")
+def test_pictures_that_are_no_film_are_one_sentence(tmp_path, picture, sentence):
+    pytest.importorskip("imageio")
+    run = trained(tmp_path, "Filmed-v0", vectorization="sync")
+    with pytest.raises(UsageError, match=sentence):
+        film(run, env_kwargs={"picture": picture})
+    assert not (run / "videos").exists()
+
+
+def test_a_seed_beyond_int64_is_one_sentence(cartpole):
+    with pytest.raises(UsageError, match="seed = 18446744073709551616 is too large for int64; choose at least 0"):
+        evaluate(cartpole, 1, seed=2**64)

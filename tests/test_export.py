@@ -111,7 +111,36 @@ def test_the_file_works_for_any_number_of_environments(tmp_path):
 
 def test_a_run_on_environments_of_ones_own_is_compared_on_random_observations(tmp_path):
     run = trained(tmp_path, "CartPole-v1", envs=gymnasium.make_vec("CartPole-v1", num_envs=4))
-    assert export(run).where == "random observations"
+    assert export(run).where.startswith("random, since the run was trained on a VectorEnv of your own")
+
+
+class Movable(gymnasium.Env):
+    """Its argument has to be there."""
+
+    observation_space, action_space = Box(-1, 1, (3,)), Discrete(2)
+
+    def __init__(self, file):
+        if file == "absent":
+            raise FileNotFoundError(file)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 1.0, True, False, {}
+
+
+def test_a_policy_is_exported_without_its_environment_or_with_other_arguments(tmp_path):
+    gymnasium.register("Movable-v0", Movable)
+    run = trained(tmp_path, "Movable-v0", env_kwargs={"file": "here"})
+    assert export(run, env_kwargs={"file": "moved"}).where == "Movable-v0"
+    with pytest.raises(UsageError, match="FileNotFoundError: absent"):
+        export(run, env_kwargs={"file": "absent"})
+    del gymnasium.registry["Movable-v0"]  # another machine
+    exported = export(run)
+    assert exported.where.startswith("random, since env_id = 'Movable-v0' is unknown")
+    assert exported.difference < 1e-5
 
 
 def test_the_command_prints_inputs_and_outputs(tmp_path, monkeypatch, capsys):

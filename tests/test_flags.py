@@ -3,11 +3,13 @@
 import re
 
 import pytest
+from command_line import refused
 
 from ppo import Config
 from ppo.cli import main as cli
 from ppo.cli.flags import docstrings
 from ppo.cli.main import COMMANDS
+from ppo.config.setting import changeable
 
 
 def help_of(capsys, *command):
@@ -27,7 +29,7 @@ def words(lines):
     [
         ("train", ["--gamma FLOAT", "Discount factor γ. (default: 0.98)", "(default: CartPole-v1)"]),
         ("train Pendulum-v1", ["Discount factor γ. (default: 0.9)", "(default: 200000)"]),
-        ("resume", ["--total-timesteps INT New budget. (default: the run's own)", "(required)"]),
+        ("resume", ["Never exceeded. (default: the run's own)", "--anneal-lr, --no-anneal-lr", "(required)"]),
         ("eval", ["--episodes INT Number of episodes. (default: 10)", "--video"]),
         ("check", ["--num-envs INT Number of environments stepped together. (default: 4)"]),
         ("envs", ["List the environment families"]),
@@ -69,3 +71,49 @@ def test_help_fits_80_columns(capsys, monkeypatch, command):
 def test_the_first_help_lists_every_command(capsys):
     text = words(help_of(capsys))
     assert [name for name in COMMANDS if f"• {name} " not in text] == []
+
+
+def test_the_help_of_resume_has_the_settings_that_are_not_fixed(capsys):
+    text = words(help_of(capsys, "resume"))
+    flags = {
+        "--" + name.replace("_", "-"): name in changeable(Config) for name in Config().to_json() if name != "env_id"
+    }
+    assert {flag: re.search(rf"{flag}\b(?!-)", text) is not None for flag in flags} == flags
+    assert text.count("(default: the run's own)") == sum(flags.values())
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ("train --gama 0.9", "unrecognized options: --gama, 0.9; did you mean --gamma?"),
+        ("train --num-envs four", "error parsing --num-envs: 'four' is not a whole number; see `ppo train --help`"),
+        ("train --gamma high", "error parsing --gamma: 'high' is not a number; see `ppo train --help`"),
+        ("train --num-envs", "missing value for argument '--num-envs'. Expected 1 values; see `ppo train --help`"),
+        (
+            "train --env-kwargs a 007",
+            "error parsing --env-kwargs: 007 is not a value that JSON or TOML reads; for a text write",
+        ),
+        ("train A-v1 B-v1", "unrecognized options: B-v1; see `ppo train --help`"),
+        ("compare --centre x", "invalid choice 'x' for argument '--centre'. Expected one of ('iqm', 'mean'); see"),
+        ("eval", "missing from ppo eval: RUN Run folder. (required); see `ppo eval --help`"),
+        ("resume X --seed 3", "seed is fixed when a run begins; to change it, start a new run with `ppo train`"),
+        ("resume X --hidden-sizes=8", "hidden_sizes is fixed when a run begins"),
+        ("", "expected one of {train, resume, eval, "),
+        ("trian", "there is no command 'trian'; did you mean train?"),
+        ("fly", "there is no command 'fly'; the commands are train, resume, eval, "),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(capsys, args, sentence):
+    assert refused(capsys, *args.split()).startswith(sentence)
+
+
+def test_a_whole_number_may_have_an_exponent():
+    assert cli.parse(["train", "--total-timesteps", "1e6"]).settings.total_timesteps == 1_000_000
+    assert cli.parse(["train", "--total-timesteps", "1_000_000"]).settings.total_timesteps == 1_000_000
+    assert cli.parse(["train", "--threads", "2"]).settings.threads == 2
+    assert cli.parse(["train", "--hidden-sizes", "8", "1e1"]).settings.hidden_sizes == (8, 10)
+
+
+def test_arguments_of_the_environment_are_values_of_json_and_toml():
+    words = ["--env-kwargs", "a", "false", "b=1", "c", "'007'", "d=null"]
+    assert cli.parse(["train", *words]).settings.env_kwargs == {"a": False, "b": 1, "c": "007", "d": None}

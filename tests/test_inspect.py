@@ -35,6 +35,10 @@ def test_a_check_says_what_would_be_trained(capsys):
     [
         ("check CartPole-v1 --num-envs 0", "num_envs = 0 is too small"),
         ("check CartPole-v1 --steps 0", "steps = 0 is too small"),
+        (
+            "check CartPole-v1 --num-envs 1e9",
+            "num_envs * num_steps = 1000000000000 is too large: the run needs at least",
+        ),
         ("check Absent-v0", "env_id = 'Absent-v0' is unknown"),
         ("check probes:Wordy-v0", "observation space at 'word' is Text"),
         ("check probes:Faulty-v0", "returns numbers that cannot be trained on: rewards is not finite (nan)"),
@@ -68,7 +72,7 @@ def test_samples_are_printed_with_their_returns_and_the_mean(capsys, monkeypatch
 
     monkeypatch.setattr("ppo.sample.sample", sample)
     out = ran(capsys, "sample", "RUN", "-n", "2", "--temperature", "0.5")
-    assert out.splitlines() == ["   1.000  k → a b", "   0.500  k → c", "   0.750  mean return"]
+    assert out.splitlines() == ["       1  k → a b", "     0.5  k → c", "    0.75  mean return"]
     assert options == {"temperature": 0.5}  # the others stay the run's
 
 

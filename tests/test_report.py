@@ -46,3 +46,9 @@ def test_the_page_escapes_text_and_marks_outcomes():
     assert "<p>A &amp; B.</p>" in page
     assert "<p>note &lt;1&gt;</p>" in page
     assert "Between the runs" not in page
+
+
+def test_a_dollar_in_a_name_is_drawn_and_not_typeset():
+    figure = report.pyplot().figure()
+    figure.text(0, 0, r"ppo $x^$ \frac{$")
+    figure.canvas.draw()  # which would be a ParseSyntaxException

@@ -41,7 +41,10 @@ def test_a_return_is_that_of_its_sequence(run):
     [
         ({"number": 0}, "n = 0 is too few; choose at least 1"),
         ({"prompt": "k!"}, r"'!' in the prompt 'k!' is not in the vocabulary \(21 symbols\)"),
-        ({"temperature": 0.0}, "temperature = 0.0 is out of range"),
+        ({"temperature": 0.0}, "temperature = 0.0 in settings is too small"),
+        ({"top_k": 23}, "top_k = 23 has no effect, since an action has 22 choices; choose fewer"),
+        ({"seed": 2**63}, "seed = 9223372036854775808 is too large for int64"),
+        ({"number": 10**9}, "num_envs = 1000000000 is too large: the run needs at least"),
     ],
 )
 def test_a_mistake_is_one_sentence(run, arguments, sentence):

@@ -29,7 +29,7 @@ def lines_of(trainer):
 def test_the_description_has_the_sizes_of_the_run():
     lines = lines_of(Trainer(Config().replace(SETTINGS | {"total_timesteps": 256})))
     assert lines["rollout"] == "T 16 x N 2 = 32 steps"
-    assert lines["update"] == "1 epochs x 2 minibatches of B 16 x L 1, adam"
+    assert lines["update"] == "1 epoch x 2 minibatches of B 16 x L 1, adam"
     assert lines["environment"].startswith("CartPole-v1: 2 x ")
     assert lines["policy"].startswith("mlp, ")
 
@@ -80,3 +80,23 @@ def test_a_summary_of_rated_texts(tmp_path):
         "agreement  two raters order a pair of texts the same way in 1.000 of comparisons",
         "first text  good film",
     ]
+
+
+def test_the_last_lines_have_significant_digits_and_say_that_no_episode_ended():
+    settings = SETTINGS | {
+        "env_id": "probes:Endless-v0",
+        "total_timesteps": 64,
+        "eval_episodes": 0,
+        "vectorization": "sync",
+    }
+    output = io.StringIO()
+    trainer = Trainer(Config().replace(settings))
+    session.train(trainer, "mine", Console(file=output, soft_wrap=True))
+    assert "         note  no episode ended in training, so there is no return" in output.getvalue()
+    ended = Trainer(
+        Config().replace(settings | {"env_id": "probes:Constant-v0", "eval_episodes": 1, "env_kwargs": {"length": 3}})
+    )
+    output = io.StringIO()
+    session.train(ended, "mine", Console(file=output, soft_wrap=True))
+    assert "no episode ended" not in output.getvalue()
+    assert "   evaluation  return 3 over 1 deterministic episode (best of the run 3)\n" in output.getvalue()

@@ -253,8 +253,11 @@ def test_a_run_goes_on_with_a_larger_budget_and_not_in_another_environment(tmp_p
     first = longer.global_step
     longer.train()
     assert first < longer.global_step <= 320
-    with pytest.raises(UsageError, match="other spaces"):
+    with pytest.raises(UsageError, match="env_id is fixed when a run begins"):
         Trainer.resume(run, {"env_id": "Acrobot-v1"})
+    zoo = Trainer(config(tmp_path, env_id="probes:Zoo-v0", env_kwargs={"kind": "discrete"})).train()
+    with pytest.raises(UsageError, match="probes:Zoo-v0 has other spaces than when"):
+        Trainer.resume(zoo, {"env_kwargs": {"kind": "box"}})
 
 
 @pytest.mark.parametrize("setting", [{"scale_rewards": True}, {"optimizer": "rmsprop"}, {"policy": "gru"}])

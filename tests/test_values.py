@@ -65,13 +65,15 @@ def test_toml_sets_by_name_and_leaves_the_rest(tmp_path):
         ("zeta = 1\nalpha = 2", "unknown key alpha, zeta in FILE"),
         ("[ppo]\ngamma = 0.9", "unknown key ppo in FILE"),
         ('gamma = "high"', "gamma = 'high' in FILE is not a number"),
-        ("num_envs = 4.0", "num_envs = 4.0 in FILE is not a whole number"),
+        ("num_envs = 4.5", "num_envs = 4.5 in FILE is not a whole number"),
         ("num_envs = true", "num_envs = True in FILE is not a whole number"),
         ("anneal_lr = 1", "anneal_lr = 1 in FILE is not true or false"),
         ("env_id = 3", "env_id = 3 in FILE is not text"),
         ("hidden_sizes = 64", "hidden_sizes = 64 in FILE is not a list of whole numbers"),
         ("hidden_sizes = [64, 1.5]", "hidden_sizes = [64, 1.5] in FILE is not a list of whole numbers"),
         ("env_kwargs = [1]", "env_kwargs = [1] in FILE is not a table"),
+        ("env_kwargs = {day = 2024-01-01}", "in FILE is not a table of JSON values"),
+        ("gamma = 2.0", "gamma = 2.0 in FILE is out of range; choose a number from 0 to 1"),
         ('algorithm = "trpo"', "algorithm = 'trpo' in FILE is not one of ppo, a2c, reinforce"),
         ('device = "tpu"', "device = 'tpu' in FILE is not one of auto, cpu, cuda"),
         ('compile = "yes"', "compile = 'yes' in FILE is not one of auto, on, off"),
@@ -99,7 +101,21 @@ def test_some_settings_are_a_number_or_auto(tmp_path, name, before, text, value)
     assert getattr(Config(**{name: before}).replace(read_toml(path)), name) == value
 
 
-@pytest.mark.parametrize("content", [None, b"gamma: 0.9\n", b"gamma = 0.9\ngamma = 0.8", b"\xff\xfe\x00", b"gamma ="])
+def test_a_byte_order_mark_and_a_whole_number_with_an_exponent_are_read(tmp_path):
+    (tmp_path / "settings.toml").write_bytes(b"\xef\xbb\xbftotal_timesteps = 1e6\n")
+    assert Config().replace(read_toml(tmp_path / "settings.toml")).total_timesteps == 1_000_000
+
+
+def test_a_missing_file_is_named_once(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        read_toml(tmp_path / "absent.toml")
+    assert str(caught.value) == f"cannot read settings from {tmp_path / 'absent.toml'}: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"a = " + b"[" * 100_000, b"gamma: 0.9\n", b"gamma = 0.9\ngamma = 0.8", b"\xff\xfe\x00", b"gamma ="],
+)
 def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path, content):
     path = tmp_path / "settings.toml"
     if content is not None:

@@ -1,28 +1,41 @@
-"""The flags of the settings: --help shows one group per role, after the settings that people change most."""
+"""The flags of the settings: --help shows one group per role, after the settings that people change most.
+
+An error of the parser is one sentence, like every other error.
+"""
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import inspect
+import io
 import itertools
+import re
 import textwrap
 import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from tyro.conf import arg
 from tyro.constructors import (
     MISSING_NONPROP,
     ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
     StructConstructorSpec,
     StructFieldSpec,
     StructTypeInfo,
 )
 
 from ppo.config import Config
-from ppo.config.setting import ROLES
+from ppo.config.setting import ROLES, changeable
+from ppo.config.words import read_number, read_whole
+from ppo.errors import UsageError
 
 GROUPS = {"main": "The settings that people change most."} | ROLES
 FLAGS = ConstructorRegistry()
+RUNS_OWN = "(default: the run's own)"
 
 Trust = Annotated[
     bool, arg(help="Import the modules that a run names even if another person made it: their code runs.")
@@ -34,6 +47,23 @@ def optional(metavar: str, default: str) -> object:
     return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
+@dataclass(frozen=True)
+class Changes(Config):
+    """The settings of a resumed run, of which it may change those that are not fixed when a run begins."""
+
+
+@FLAGS.primitive_rule
+def numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Read the numbers of flags; 1e6 is a whole number."""
+    if info.type not in (int, float):
+        return None
+    read: Any = read_whole if info.type is int else read_number
+    return PrimitiveConstructorSpec(
+        1, info.type.__name__.upper(), lambda words: read(words[0]), lambda value: type(value) is info.type,
+        lambda value: [str(value)],
+    )  # fmt: skip
+
+
 @FLAGS.struct_rule
 def settings_by_group(info: StructTypeInfo) -> StructConstructorSpec | None:
     """Present `Config` to tyro as one dataclass per group: tyro prints a box for each dataclass."""
@@ -42,17 +72,21 @@ def settings_by_group(info: StructTypeInfo) -> StructConstructorSpec | None:
     cls: Any = info.type
     types, help_texts = typing.get_type_hints(cls, include_extras=True), docstrings(cls)
     groups: dict[str, list[Any]] = {name: [] for name in GROUPS}
-    for f in dataclasses.fields(cls):
+    flags = changeable(cls) if cls is Changes else [f.name for f in dataclasses.fields(cls)]
+    for f in (f for f in dataclasses.fields(cls) if f.name in flags):
+        kind = Annotated[types[f.name], arg(help_behavior_hint=RUNS_OWN)] if cls is Changes else types[f.name]
         default = functools.partial(getattr, info.default, f.name)
         field = dataclasses.field(default_factory=default, metadata={"help": help_texts.get(f.name, "")})
-        groups["main" if f.metadata["main"] else f.metadata["role"]].append((f.name, types[f.name], field))
+        groups["main" if f.metadata["main"] else f.metadata["role"]].append((f.name, kind, field))
     specs = [
         StructFieldSpec(name, dataclasses.make_dataclass(name, fields), MISSING_NONPROP, GROUPS[name])
         for name, fields in groups.items()
+        if fields
     ]
 
     def build(**parts: Any) -> Config:
-        return cls(**{name: value for part in parts.values() for name, value in vars(part).items()})
+        changes = {name: value for part in parts.values() for name, value in vars(part).items()}
+        return dataclasses.replace(info.default, **changes)
 
     return StructConstructorSpec(build, tuple(specs))
 
@@ -68,3 +102,28 @@ def docstrings(cls: type) -> dict[str, str]:
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                 texts[ast.unparse(field.target)] = " ".join(ast.literal_eval(text.value).split())
     return texts
+
+
+@contextlib.contextmanager
+def one_sentence(command: str) -> Iterator[None]:
+    """Turn the box that tyro prints for wrong arguments of a command into a UsageError."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            yield
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        text = _sentence(box.getvalue())
+        raise UsageError(text if text.endswith("?") else f"{text}; see `ppo {command}--help`") from None
+
+
+def _sentence(box: str) -> str:
+    """Return the first paragraph of a box as one line, and the first flag that tyro suggests."""
+    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()[1:]]
+    paragraphs = [
+        list(part) for ruled, part in itertools.groupby(lines, lambda line: not line.strip("─-")) if not ruled
+    ]
+    text = re.sub(r" \(applied to [a-z ]+\)", "", " ".join(paragraphs[0]).rstrip("."))
+    near = re.search(r"Perhaps you meant: (--[a-z-]+)", " ".join(itertools.chain(*paragraphs[1:])))
+    return text[0].lower() + text[1:] + (f"; did you mean {near[1]}?" if near and near[1] not in text else "")

@@ -9,8 +9,9 @@ from tyro.conf import Positional, arg
 from ppo.cli.flags import Trust, optional
 from ppo.cli.terminal import console, print_lines
 from ppo.config import Algorithm, EnvKwargs
-from ppo.config.config import default_hint
+from ppo.config.words import default_hint
 from ppo.errors import UsageError
+from ppo.numbers import number
 from ppo.run.files import shown
 
 
@@ -64,9 +65,9 @@ class Sample:
         options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
         samples = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
         for completion, episode_return in samples:
-            console.print(f"{episode_return:8.3f}  {completion}", markup=False)
+            console.print(f"{number(episode_return):>8}  {completion}", markup=False)
         mean = sum(episode_return for _, episode_return in samples) / len(samples)
-        console.print(f"{mean:8.3f}  mean return", markup=False)
+        console.print(f"{number(mean):>8}  mean return", markup=False)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Eval:
     seed: int = 0
     """Seed of the environments and of action sampling."""
     env_kwargs: EnvKwargs = field(default_factory=dict)
-    """Override keyword arguments of the environment."""
+    """Override keyword arguments of the environment; the value null removes one."""
     max_steps: int = 0
     """Steps after which an episode is cut. 0: the environment's time limit; without one, 27,000."""
     video: bool = False
@@ -146,13 +147,15 @@ class Export:
     """File to write."""
     checkpoint: str = "latest"
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    """Override keyword arguments of the environment in which the actions are compared; the value null removes one."""
     trust: Trust = False
 
     def run(self) -> None:
         """Write the file and print its inputs, its outputs and the result of the check."""
         from ppo.export import export
 
-        exported = export(self.run_dir, self.format, self.out, self.checkpoint)
+        exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs)
         observations = f"{exported.observations} observations ({exported.where})"
         lines = [
             ("file", str(shown(exported.path))),
@@ -233,6 +236,9 @@ class Compare:
                 "there are no runs to compare; name run folders, or use --list to see the published figures"
             )
         result = command.compare_runs(list(self.runs), self.against, self.env_id, self.algorithm)
+        page = (
+            None if self.out is None else command.write(result, self.out, self.centre)
+        )  # a refusal comes before tables
         command.show(result, console)
-        if self.out is not None:
-            console.print(f"   page  {command.write(result, self.out, self.centre)}", markup=False)
+        if page is not None:
+            console.print(f"   page  {page}", markup=False)

@@ -1,5 +1,6 @@
 """The command line: arguments become a command, and an error that the user can correct becomes one sentence."""
 
+import difflib
 import functools
 import inspect
 import operator
@@ -10,16 +11,17 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from ppo.cli.flags import FLAGS
+from ppo.cli.flags import FLAGS, Changes, one_sentence
 from ppo.cli.inspect import Chat, Check, Compare, Data, Envs, Eval, Export, Sample
 from ppo.cli.terminal import console
 from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.config import Config
 from ppo.config.presets import preset
+from ppo.config.setting import check_changeable
 from ppo.config.values import read_toml
 from ppo.errors import NonFiniteError, UsageError, printable
 from ppo.machine.imports import trusting
-from ppo.run.load import architecture
+from ppo.run.load import architecture, config_of
 
 Command = Train | Resume | Eval | Check | Envs | Compare | Export | Pretrain | Sample | Chat | Data | Reward
 COMMANDS = {
@@ -66,13 +68,26 @@ def parse(args: list[str]) -> Command:
     """Return the command that the arguments describe.
 
     A command with settings is parsed up to three times, because its defaults depend on its arguments: the file named by
-    --config, the network of the run named by --init-from, and the preset of the environment.
+    --config, the network of the run named by --init-from, and the preset of the environment; or the run to resume.
+
+    Raises:
+        UsageError: there is no such command, or it does not take these arguments.
     """
+    if args[:1] == ["--version"]:
+        print(f"ppo {sys.modules['ppo'].__version__}")
+        sys.exit()
+    if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        near = difflib.get_close_matches(args[0], COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"there is no command {args[0]!r}; {hint}")
     default = Config()
+    without_help = [word for word in args if word not in ("-h", "--help")]
+    if args[:1] == ["resume"] and args == without_help:
+        check_changeable(Config, [word[2:].partition("=")[0].replace("-", "_") for word in args if word[:2] == "--"])
+        default = config_of(_parse(args, default).run_dir)
     if args and COMMANDS.get(args[0]) in LEARNING:
         if COMMANDS[args[0]] is not Train:  # the others learn from texts
             default = default.replace({"env_id": "text/Write-v0"})
-        without_help = [word for word in args if word not in ("-h", "--help")]
         command = _parse(without_help, default)
         toml = read_toml(command.config) if command.config else {}
         if toml:
@@ -90,9 +105,12 @@ def parse(args: list[str]) -> Command:
 def _parse(args: list[str], default: Config) -> Any:
     commands: list[Any] = []
     for name, command in COMMANDS.items():
-        known: dict[str, Any] = (
-            {"default": command(default), "description": inspect.getdoc(command)} if command in LEARNING else {}
-        )
+        known: dict[str, Any] = {"description": inspect.getdoc(command)}
+        if command in LEARNING:
+            known["default"] = command(default)
+        elif args[:1] == ["resume"] and command is Resume:
+            known["default"] = Resume(tyro.MISSING, Changes(**vars(default)))
         commands.append(Annotated[command, subcommand(name, **known)])
     union: Any = functools.reduce(operator.or_, commands)
-    return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args, registry=FLAGS)
+    with one_sentence(f"{args[0]} " if args and args[0] in COMMANDS else ""):
+        return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args, registry=FLAGS)

@@ -12,9 +12,12 @@ from pathlib import Path
 from rich.console import Console
 
 from ppo.cli.terminal import Reporter, print_lines, time_split
+from ppo.config.words import write_pairs
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
+from ppo.envs.text_env import check_rewarded
 from ppo.loop.trainer import Trainer
+from ppo.numbers import count, number
 from ppo.policies.features import flat_images
 from ppo.run.files import shown
 from ppo.supervised.comparisons import repeats
@@ -22,6 +25,11 @@ from ppo.supervised.pretrain import Pretraining
 from ppo.supervised.quality import agreement
 from ppo.supervised.reward_model import RewardModelTraining
 from ppo.text.ratings import fetch, read
+
+NO_EPISODE = (
+    "no episode ended in training, so there is no return of the sampled policy; train longer, give the environment a time limit "
+    "(--env-kwargs max_episode_steps …), or raise --checkpoint-every, since a checkpoint cuts episodes"
+)
 
 
 def train(trainer: Trainer, origin: str, console: Console) -> None:
@@ -32,6 +40,8 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         origin: where its settings come from.
         console: printed to.
     """
+    check_rewarded(trainer.envs, trainer.config.env_id)
+    trainer.open_run()  # a refusal comes before the first line
     print_lines(console, [("settings", origin), *describe(trainer)])
     with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
         run_dir = shown(trainer.train(reporter))
@@ -46,12 +56,22 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         ("evaluate it", f"{_command('ppo')} eval {folder}"),
         ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
     ]
-    if episodes := trainer.config.eval_episodes:
-        best = f"best of the run {trainer.best_return:.1f}"
-        last = statistics.fmean(episode.episode_return for episode in trainer.evaluation)
-        text = f"return {last:.1f} over {episodes} deterministic episodes ({best})"
-        lines.insert(0, ("evaluation", text))
+    if trainer.evaluation:
+        lines.insert(0, ("evaluation", _evaluation(trainer)))
+    if not reporter.episodes:
+        lines.insert(0, ("note", NO_EPISODE))
     print_lines(console, lines)
+
+
+def _evaluation(trainer: Trainer) -> str:
+    """Return the mean return of the last evaluation, how many of its episodes did not end, and the best mean return."""
+    episodes = trainer.evaluation
+    unfinished = [episode for episode in episodes if not episode.ended]
+    text = f"return {number(statistics.fmean(episode.episode_return for episode in episodes))} over "
+    text += count(len(episodes), "deterministic episode")
+    if unfinished:
+        text += f", of which {len(unfinished):,} did not end within {max(e.length for e in unfinished):,} steps"
+    return f"{text} (best of the run {number(trainer.best_return)})"
 
 
 def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
@@ -107,7 +127,7 @@ def data(name: str, file: Path | None, console: Console) -> None:
     path = file or fetch(name)
     rated = read(str(path))
     words = sorted(len(text.split()) for text in rated.texts)
-    lines = [("file", str(path)), ("texts", f"{len(rated.texts):,}, with {words[0]} to {words[-1]} words")]
+    lines = [("file", str(path)), ("texts", f"{len(rated.texts):,}, with {words[0]} to {count(words[-1], 'word')}")]
     if rated.ratings:
         ratings = [rating for one_text in rated.ratings for rating in one_text]
         counts = sorted(map(len, rated.ratings))
@@ -124,8 +144,7 @@ def data(name: str, file: Path | None, console: Console) -> None:
 
 def _environment(trainer: Trainer, **more: str) -> str:
     """Return the environment of a run and its arguments, as words of a command line."""
-    pairs = (trainer.config.env_kwargs | more).items()
-    words = [str(word) for pair in pairs for word in pair]
+    words = write_pairs(trainer.config.env_kwargs | more)
     return shlex.join([trainer.config.env_id, *(["--env-kwargs", *words] if words else [])])
 
 
@@ -139,20 +158,22 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
         ("environment", f"{config.env_id}: {vector}"),
         ("observation", one_line(envs.single_observation_space)),
         ("action", one_line(envs.single_action_space)),
-        ("policy", f"{trainer.parts.policy_name}, {parameters:,} parameters"),
+        ("policy", f"{trainer.parts.policy_name}, {count(parameters, 'parameter')}"),
         ("device", f"{trainer.parts.device.value}: {trainer.parts.device.reason}"),
         ("threads", f"{trainer.parts.threads.value}: {trainer.parts.threads.reason}"),
         ("compile", f"{'on' if trainer.parts.compiled.value else 'off'}: {trainer.parts.compiled.reason}"),
         ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
-        ("update", f"{config.update_epochs} epochs x {config.num_minibatches} minibatches of B {sequences} x L {length}, "
-                   f"{config.optimizer}"),
-        ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {trainer.checkpoint_every} iterations"),
+        ("update", f"{count(config.update_epochs, 'epoch')} x {count(config.num_minibatches, 'minibatch', 'minibatches')} of B {sequences} x "
+                   f"L {length}, {config.optimizer}"),
+        ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
     if flat := flat_images(envs.single_observation_space, trainer.policy):
         lines.append(("images", flat))
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):
-        limit = f"a checkpoint every {segment} steps truncates episodes, which last up to {time_limit(envs)} steps"
+        limit = (
+            f"a checkpoint every {count(segment, 'step')} truncates episodes, which last up to {time_limit(envs)} steps"
+        )
         lines.append(("note", f"{limit}; raise --checkpoint-every"))
     return lines
 

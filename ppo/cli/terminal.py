@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from rich.segment import Segment
 
 from ppo.errors import printable
+from ppo.numbers import number
 from ppo.run.logger import Progress
 
 
@@ -25,8 +26,8 @@ class SafeConsole(Console):
 
 console = SafeConsole(highlight=False, soft_wrap=True)
 
-FIELDS = {  # of the progress bar: name, TensorBoard tag, format
-    "return": ("charts/episodic_return", ".4g"),
+FIELDS = {  # of the progress bar: name, TensorBoard tag, format; without one, as `number` does
+    "return": ("charts/episodic_return", ""),
     "solved": ("episode/solved", ".2f"),
     "loss": ("pretrain/loss", ".3f"),
     "perplexity": ("eval/perplexity", ".3f"),
@@ -53,6 +54,7 @@ class Reporter:
         self.console, self.first_step, self.start, self.tenths = console, first_step, time.monotonic(), 0
         self.latest: dict[str, float] = {}
         self.seconds: dict[str, float] = {}  # so far, by part of the loop
+        self.episodes = 0.0  # that ended
         self.notes: set[str] = set()  # printed already
         self.bar = Bar(
             TextColumn("{task.fields[done]}"), BarColumn(None), TextColumn("{task.fields[text]}"),
@@ -72,6 +74,7 @@ class Reporter:
         for note in (note for note in progress.notes if note not in self.notes):
             self.notes.add(note)
             self.console.print(f"         note  {note}", markup=False)
+        self.episodes += progress.row.get("charts/episodes", 0.0)
         self.latest |= {name: value for name, value in progress.row.items() if not math.isnan(value)}
         for tag, value in progress.row.items():
             if tag.startswith("time/"):
@@ -79,10 +82,11 @@ class Reporter:
                 self.seconds[name] = self.seconds.get(name, 0.0) + value
         speed = (progress.global_step - self.first_step) / (time.monotonic() - self.start)
         done = f"{progress.global_step:,}/{progress.total_timesteps:,}"
-        parts = [f"{name} {self.latest[tag]:{fmt}}" for name, (tag, fmt) in FIELDS.items() if tag in self.latest]
+        values = [(name, self.latest[tag], form) for name, (tag, form) in FIELDS.items() if tag in self.latest]
+        parts = [f"{name} {format(value, form) if form else number(value)}" for name, value, form in values]
         text = "  ".join([f"{speed:,.0f} SPS", *parts])
         if "eval/episodic_return" in self.latest:
-            text += f"  eval {self.latest['eval/episodic_return']:.4g}"
+            text += f"  eval {number(self.latest['eval/episodic_return'])}"
         self.bar.update(self.task, total=progress.total_timesteps, completed=progress.global_step, done=done, text=text)
         tenths = 10 * progress.global_step // progress.total_timesteps
         evaluated = any(name.startswith("eval/") and not math.isnan(x) for name, x in progress.row.items())

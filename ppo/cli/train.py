@@ -1,16 +1,19 @@
 """The commands that make a run or continue one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from ppo.cli.flags import Trust, optional
+from ppo.cli.flags import Changes, Trust, optional
 from ppo.cli.terminal import console
 from ppo.config import Config
 from ppo.config.presets import preset
+from ppo.config.setting import changeable
+from ppo.config.words import override
 from ppo.errors import UsageError
+from ppo.run.load import config_of
 
 Settings = Annotated[OmitArgPrefixes[Config], arg(name="")]
 ConfigFile = Annotated[Path | None, optional("FILE", "none")]
@@ -92,14 +95,14 @@ class Reward:
 
 @dataclass(frozen=True)
 class Resume:
-    """Continue a run from its latest checkpoint, bit for bit as if it had not stopped."""
+    """Continue a run from its latest checkpoint, bit for bit as if it had not stopped, unless a setting changes.
+
+    --env-kwargs overrides single arguments of the environment; the value null removes one.
+    """
 
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
     """Run folder."""
-    total_timesteps: Annotated[int | None, optional("INT", "the run's own")] = None
-    """New budget."""
-    reference: Annotated[str | None, optional("RUN", "the run's own")] = None
-    """Run folder of the reference policy, if it has moved."""
+    settings: Annotated[OmitArgPrefixes[Changes], arg(name="")] = field(default_factory=Changes)
     trust: Trust = False
 
     def run(self) -> None:
@@ -107,12 +110,16 @@ class Resume:
         from ppo.cli.session import train
         from ppo.loop.trainer import Trainer
 
-        settings = {"total_timesteps": self.total_timesteps, "reference": self.reference}
-        changes = {name: value for name, value in settings.items() if value is not None}
+        old, new = config_of(self.run_dir).to_json(), self.settings.to_json()
+        changes = {name: new[name] for name in changeable(Config) if new[name] != old[name]}
+        if "env_kwargs" in changes:
+            changes["env_kwargs"] = override(old["env_kwargs"], changes["env_kwargs"])
         trainer = Trainer.resume(self.run_dir, changes)
         if trainer.finished:
             raise UsageError(
-                f"{self.run_dir} is at step {trainer.global_step:,}, and another rollout could exceed its budget of "
-                f"{trainer.config.total_timesteps:,} steps; raise --total-timesteps"
+                f"{self.run_dir} is at step {trainer.global_step}, so total_timesteps = {trainer.config.total_timesteps} "
+                f"has no room for another rollout of {trainer.config.batch_size} steps; choose --total-timesteps "
+                f"{trainer.global_step + trainer.config.batch_size} or more"
             )
-        train(trainer, f"resumed at step {trainer.global_step:,}", console)
+        told = [f"{name} {value!r} instead of {old[name]!r}" for name, value in changes.items()]
+        train(trainer, "; ".join([f"resumed at step {trainer.global_step:,}", *told]), console)

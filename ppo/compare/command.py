@@ -15,6 +15,7 @@ from ppo.compare.curves import SAMPLED, find_runs
 from ppo.compare.groups import WINDOW, Comparison, Group, compare_all, group_runs
 from ppo.compare.published import Figure, caveats, read_figures, read_sources
 from ppo.errors import UsageError
+from ppo.numbers import number
 
 LEVELS = np.linspace(0.0, 1.5, 151)  # normalised scores of a performance profile
 
@@ -75,13 +76,13 @@ def chosen_figures(against: tuple[str, ...]) -> list[Figure]:
         UsageError: an unknown source, or a file that cannot be read.
     """
     known, sources = read_figures(), read_sources()
-    names = [name for name in against if not name.endswith(".csv")]
+    names = [name for name in against if not name.lower().endswith(".csv")]
     for name in names:
         if name not in sources:
             raise UsageError(
                 f"unknown source {name!r}; choose from {', '.join(sorted(sources))}, or give the path of a .csv file"
             )
-    own = [figure for name in against if name.endswith(".csv") for figure in read_figures(Path(name))]
+    own = [figure for name in against if name.lower().endswith(".csv") for figure in read_figures(Path(name))]
     return own + [figure for figure in known if figure.source in names or not against]
 
 
@@ -117,7 +118,7 @@ def show(result: Result, console: Console) -> None:
     for name, scores in result.normalized().items():
         pooled, text = np.concatenate(list(scores.values())), tables.span(*statistics.interval(list(scores.values())))
         console.print(f"{name}, normalised scores on {', '.join(scores)} (0 untrained, 1 the highest published figure at the "
-                      f"budget): IQM {statistics.iqm(pooled):.2f} {text}, median {np.median(pooled):.2f}", markup=False)  # fmt: skip
+                      f"budget): IQM {number(float(statistics.iqm(pooled)))} {text}, median {number(float(np.median(pooled)))}", markup=False)  # fmt: skip
     for text in result.notes:
         console.print(f"   note  {text}", markup=False)
     for text in result.verdicts:
@@ -201,7 +202,7 @@ def list_figures(console: Console, env_id: str = "") -> None:
     rows: tables.Rows = [("source", "algorithm", "environment", "runs", "protocol", "last step", "score")]
     for figure in sorted(figures, key=lambda f: (f.algorithm, f.steps[-1], -f.means[-1])):
         std = figure.stds[-1]
-        score = tables.number(float(figure.means[-1])) + ("" if math.isnan(std) else f" ± {tables.number(float(std))}")
+        score = number(float(figure.means[-1])) + ("" if math.isnan(std) else f" ± {number(float(std))}")
         rows.append((figure.source, figure.algorithm, figure.env_id, str(figure.seeds or "–"), figure.protocol,
                      f"{figure.steps[-1]:,}", score))  # fmt: skip
     _print(console, rows, env_id)

@@ -1,24 +1,29 @@
-"""Learning curves of runs: from `progress.csv`, TensorBoard event files with the usual tags, or a CSV of curves."""
+"""Learning curves of runs: from tables of progress, TensorBoard events, monitor files, or a CSV of curves."""
 
 import csv
+import itertools
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ppo.compare.rows import LARGEST, measure, read_comment, read_rows, whole
 from ppo.config import Config
 from ppo.config.setting import names
 from ppo.errors import UsageError, one_line
 
 SAMPLED, DETERMINISTIC = "sampled", "deterministic"
 # The sampled policy plays training episodes, the deterministic policy evaluations; by default in SB3 too.
-OURS = {SAMPLED: "charts/episodic_return", DETERMINISTIC: "eval/episodic_return"}
+OURS = {SAMPLED: ("charts/episodic_return",), DETERMINISTIC: ("eval/episodic_return",)}
 # In event files eval/episodic_return is CleanRL's: the sampled policy, at steps 0, 1, 2 …
 THEIRS = {SAMPLED: ("charts/episodic_return", "rollout/ep_rew_mean"), DETERMINISTIC: ("eval/mean_reward",)}
+STEPS = ("global_step", "time/total_timesteps")  # columns of progress.csv, ours and SB3's
+FILES = ("progress.csv", "events.out.tfevents.*", "*monitor.csv")  # of a run
 # Runs of a group may differ in these settings: they do not change what is learnt, or are fields of `Run`.
 NOT_COMPARED = {"env_id", "algorithm", *names(Config, "run", "machine")}
 EPISODES = "charts/episodes"  # number of episodes in a mean of charts/episodic_return; 1 if the column is missing
@@ -77,15 +82,17 @@ def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple
     """
     runs, folders = [], dict[Path, None]()
     for path in paths:
-        if path.suffix == ".csv" and path.is_file() and path.name != "progress.csv":
+        of_run = any(path.match(pattern) for pattern in FILES)
+        if path.suffix.lower() == ".csv" and path.is_file() and not of_run:
             runs += read_curves(path)
             continue
         if not path.exists():
             raise UsageError(f"{path} does not exist")
-        root = path.parent if path.name == "progress.csv" or path.name.startswith("events.out.tfevents.") else path
-        below = {f.parent for pattern in ("progress.csv", "events.out.tfevents.*") for f in root.rglob(pattern)}
+        below = {f.parent for pattern in FILES for f in (path.parent if of_run else path).rglob(pattern)}
         if not below:
-            raise UsageError(f"{path} holds no run: no progress.csv and no TensorBoard event file in it or below it")
+            raise UsageError(
+                f"{path} holds no run: no progress.csv, monitor.csv or TensorBoard event file in it or below it"
+            )
         folders |= dict.fromkeys(folder.resolve() for folder in sorted(below))
     runs += [read_run(folder, env_id, algorithm) for folder in folders]
     left_out = [f"{run.name} is left out: it has not logged a finite return" for run in runs if not run.curves]
@@ -103,9 +110,9 @@ def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
             return _foreign(folder, env_id, algorithm)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in NOT_COMPARED)
-        curves = _curves(_read_progress(folder / "progress.csv"))
+        curves = _curves(_read_progress(folder / "progress.csv", OURS))
         return Run(_name(folder), config["env_id"], config["algorithm"], str(config["seed"]), settings, curves)
-    except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(f"cannot read the run {_name(folder)}: {one_line(error)}") from error
 
 
@@ -115,8 +122,12 @@ def _name(folder: Path) -> str:
 
 def _foreign(folder: Path, env_id: str, algorithm: str) -> Run:
     """Read another library's run; CleanRL names its folders env_id__exp_name__seed__time, SB3 ALGORITHM_number."""
-    curves, parts = _curves(_read_events(folder)), folder.name.split("__")
-    named = {"env_id": "", "algorithm": ""}
+    series, parts = _read_events(folder), folder.name.split("__")
+    if not series and (folder / "progress.csv").is_file():
+        series = _read_progress(folder / "progress.csv", THEIRS)
+    monitors = sorted(folder.glob("*monitor.csv"))
+    curves = _curves(series if any(series.values()) else {SAMPLED: _read_monitors(monitors)})
+    named = {"env_id": str(read_comment(monitors[0]).get("env_id") or "") if monitors else "", "algorithm": ""}
     seed, settings = folder.name, tuple[tuple[str, str], ...]()
     if len(parts) == 4 and re.search(r"-v\d+$", parts[0]):
         seed, settings = parts[2], (("exp_name", parts[1]),)
@@ -137,7 +148,7 @@ def _curves(series: dict[str, list[Point]]) -> dict[str, Curve]:
     """Return the curve of each policy from its points, in any order."""
     curves = {}
     for policy, unsorted in series.items():
-        points = sorted(point for point in unsorted if np.isfinite(point[1]) and point[0] > 0)
+        points = sorted(p for p in unsorted if abs(p[1]) <= LARGEST and p[0] > 0 and p[2] > 0)
         if points:
             steps, returns, episodes = np.array(points, float).T
             curve = Curve(steps.astype(np.int64), returns, episodes)
@@ -145,16 +156,33 @@ def _curves(series: dict[str, list[Point]]) -> dict[str, Curve]:
     return curves
 
 
-def _read_progress(path: Path) -> dict[str, list[Point]]:
-    series: dict[str, list[Point]] = {SAMPLED: [], DETERMINISTIC: []}
-    text = path.read_text(encoding="utf-8")
-    complete = text[: text.rfind("\n") + 1]  # a running job may have written half a line
-    for row in csv.DictReader(complete.splitlines()):
-        for policy, tag in OURS.items():
-            if row.get(tag):
+def _read_progress(path: Path, tags: Mapping[str, tuple[str, ...]]) -> dict[str, list[Point]]:
+    """Return the points in a table of progress, from the first column of each policy's tags that has a value."""
+    series: dict[str, list[Point]] = {policy: [] for policy in tags}
+    for _, row in read_rows(path):
+        step = next((row[name] for name in STEPS if row.get(name)), "")
+        for policy, names_of_column in tags.items():
+            text = next((row[name] for name in names_of_column if row.get(name)), "")
+            if text and step:
                 count = float(row.get(EPISODES) or 1) if policy == SAMPLED else 1.0
-                series[policy].append((int(row["global_step"]), float(row[tag]), count))
+                series[policy].append((whole(step), float(text), count))
     return series
+
+
+def _read_monitors(paths: list[Path]) -> list[Point]:
+    """Return an episode's return at each step of a run at which one ended, from SB3's monitor files of its environments."""
+    episodes: list[tuple[float, int, float]] = []  # time, length, return
+    for path in paths:
+        start = float(read_comment(path).get("t_start") or 0)
+        for line, row in read_rows(path, ("r", "l", "t"), ("r", "l", "t")):
+            try:
+                episodes.append((start + float(row["t"]), whole(row["l"]), float(row["r"])))
+            except (ValueError, TypeError):
+                raise UsageError(f"{path}, line {line} is not an episode: {row}") from None
+    if len(paths) > 1:
+        episodes.sort(key=lambda episode: episode[0])
+    steps = itertools.accumulate(length for _, length, _ in episodes)
+    return [(step, episode[2], 1.0) for step, episode in zip(steps, episodes, strict=True)]
 
 
 def _read_events(folder: Path) -> dict[str, list[Point]]:
@@ -194,20 +222,18 @@ def read_curves(path: Path) -> list[Run]:
         UsageError: a column is missing, or a row is not a point of a curve.
     """
     points: dict[tuple[str, ...], dict[str, list[Point]]] = {}
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in CSV_COLUMNS[:-1] if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UsageError(f"{path} lacks the column {missing[0]}; the columns are {', '.join(CSV_COLUMNS)}")
-        for row in reader:
-            key = tuple(row[name] for name in CSV_COLUMNS[:4])
-            try:
-                point = int(row["step"]), float(row["return"]), float(row.get("episodes") or 1)
-                if row["policy"] not in (SAMPLED, DETERMINISTIC):
-                    raise ValueError
-            except (ValueError, KeyError, TypeError):
-                raise UsageError(f"{path}, line {reader.line_num} is not a point of a curve: {row}") from None
-            points.setdefault(key, {}).setdefault(row["policy"], []).append(point)
+    for line, row in read_rows(path, CSV_COLUMNS[:-1], CSV_COLUMNS):
+        key = tuple(row[name] for name in CSV_COLUMNS[:4])
+        try:
+            point = whole(row["step"]), measure(row["return"]), float(row.get("episodes") or 1)
+            if row["policy"] not in (SAMPLED, DETERMINISTIC) or not 0 < point[2] <= LARGEST:
+                raise ValueError
+        except (ValueError, TypeError):
+            raise UsageError(
+                f"{path}, line {line} is not a point of a curve, with a whole step, a number as return and episodes above 0: "
+                f"{', '.join(f'{name} {text}' for name, text in row.items())}"
+            ) from None
+        points.setdefault(key, {}).setdefault(row["policy"], []).append(point)
     return [
         Run(f"{path}, seed {seed}", env_id, algorithm, seed, _settings(text), _curves(series))
         for (env_id, algorithm, text, seed), series in points.items()

@@ -1,6 +1,5 @@
 """Published scores and learning curves, read from package data: each has its source, protocol and number of seeds."""
 
-import csv
 import functools
 import math
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppo.compare.rows import measure, read_rows, whole
 from ppo.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -66,17 +66,9 @@ def read_figures(path: Path = HERE / "figures.csv") -> list[Figure]:
         UsageError: the file cannot be read, or a line is not a figure.
     """
     series: dict[tuple[str, str, str, str, int], list[tuple[int, float, float]]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise UsageError(f"{path} lacks the column {missing[0]}; the columns are {', '.join(COLUMNS)}")
-            for row in reader:
-                key, point = _point(row, path, reader.line_num)
-                series.setdefault(key, []).append(point)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read figures from {path}: {error}") from error
+    for line, row in read_rows(path, REQUIRED, COLUMNS):
+        key, point = _point(row, path, line)
+        series.setdefault(key, []).append(point)
     return [_figure(key, points) for key, points in series.items()]
 
 
@@ -86,12 +78,11 @@ def _point(
     defaults = {"source": path.stem, "algorithm": "", "protocol": "unstated", "seeds": "0"}
     texts = {name: (row.get(name) or "").strip() or defaults.get(name, "") for name in COLUMNS}
     try:
-        point = int(float(texts["step"])), float(texts["mean"]), float(texts["std"] or "nan")
-        seeds = int(float(texts["seeds"]))
-        spread = math.isnan(point[2]) or 0 <= point[2] < math.inf
-        if not (texts["env_id"] and point[0] >= 0 and seeds >= 0 and math.isfinite(point[1]) and spread):
+        point = whole(texts["step"]), measure(texts["mean"]), measure(texts["std"] or "nan")
+        seeds = whole(texts["seeds"])
+        if not texts["env_id"] or math.isnan(point[1]) or point[2] < 0:
             raise ValueError
-    except (ValueError, OverflowError):
+    except ValueError:
         values = ", ".join(f"{name} {texts[name]!r}" for name in ("env_id", "seeds", "step", "mean", "std"))
         raise UsageError(
             f"{path}, line {line} is not a figure: {values}; it needs an env_id and finite numbers"

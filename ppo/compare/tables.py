@@ -8,15 +8,9 @@ import numpy as np
 from ppo.compare import statistics
 from ppo.compare.curves import SAMPLED
 from ppo.compare.groups import Comparison, Group
+from ppo.numbers import number
 
 Rows = list[tuple[str, ...]]
-
-
-def number(value: float) -> str:
-    """Return a number with fewer decimals the larger it is; – for NaN."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 20 else f"{value:.2f}"
 
 
 def span(low: float, high: float) -> str:

@@ -1,5 +1,6 @@
 """Every setting of a run, the presets, and values from TOML and JSON."""
 
-from ppo.config.config import Algorithm, Config, EnvKwargs
+from ppo.config.config import Algorithm, Config
+from ppo.config.words import EnvKwargs
 
 __all__ = ["Algorithm", "Config", "EnvKwargs"]

@@ -9,37 +9,28 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo.config.setting import check_ranges, names, setting
+from ppo.config.effects import check_needs
+from ppo.config.lengths import sequence_length
+from ppo.config.memory import check_memory
+from ppo.config.setting import check_changeable, check_ranges, names, setting
 from ppo.config.values import convert
+from ppo.config.words import EnvKwargs, Name, default_hint
 from ppo.errors import UsageError
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
-
-
-def default_hint(default: Any) -> str:
-    """Return how --help shows a default that may be empty; tyro quotes text."""
-    words = " ".join(map(str, default)) if isinstance(default, tuple) else default
-    empty = words in ("", "''", {})
-    return f"(default: {'none' if empty else words})"
-
-
-EnvKwargs = Annotated[
-    dict[str, bool | int | float | str], arg(metavar="KEY VALUE ...", help_behavior_hint=default_hint)
-]
-Name = Annotated[str, arg(help_behavior_hint=default_hint)]  # may be empty
+EnvId = Annotated[Positional[str], arg(metavar="[ENV_ID]")]
 
 
 @dataclass(frozen=True)
 class Config:
     """The settings of a run, named as in Gymnasium and CleanRL.
 
-    A field is everything there is to a setting: its flag, its key in a TOML file, its type, its help, its range, and the
-    role by which presets, saved policies and `ppo compare` select it.
+    A field is everything there is to a setting: flag, key in TOML, type, help, range, role, and when it has an effect.
     """
 
-    env_id: Annotated[Positional[str], arg(metavar="[ENV_ID]")] = setting("CartPole-v1", "problem", main=True)
+    env_id: EnvId = setting("CartPole-v1", "problem", main=True, fixed=True)
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
-    algorithm: Algorithm = setting("ppo", "update", main=True)
+    algorithm: Algorithm = setting("ppo", "update", main=True, fixed=True)
     """Preset of the training loop. a2c: one epoch over one minibatch. reinforce: returns instead of advantages. grpo:
     returns relative to those of other responses to the same prompt (text)."""
     policy: str = setting("auto", "network", main=True)
@@ -47,7 +38,7 @@ class Config:
     for images, gru for text, mlp for everything else."""
     total_timesteps: int = setting(500_000, "problem", main=True, low=1)
     """Budget: decisions of the policy, summed over environments. Never exceeded."""
-    seed: int = setting(1, "run", main=True, low=0)
+    seed: int = setting(1, "run", main=True, fixed=True, low=0)
     """Seed of environments, action sampling, minibatch shuffling and initial weights."""
     num_envs: int = setting(8, "rollout", main=True, low=1)
     """N, the number of environments stepped together."""
@@ -57,15 +48,16 @@ class Config:
     """Initial step size of the optimizer."""
 
     env_kwargs: EnvKwargs = setting({}, "problem")
-    """Keyword arguments of the environment, for example `--env-kwargs continuous True`."""
+    """Keyword arguments of the environment, for example `--env-kwargs continuous true`, or `continuous=true`. Values are
+    read as in TOML or JSON; other words are text."""
     gamma: float = setting(0.99, "problem", low=0, high=1)
     """Discount factor γ."""
-    scale_rewards: bool = setting(False, "problem")
+    scale_rewards: bool = setting(False, "problem", fixed=True)
     """Divide rewards by the running standard deviation of the discounted return. Logged returns stay raw."""
 
     anneal_lr: bool = setting(True, "update")
     """Decrease the learning rate linearly to 0 over the budget."""
-    optimizer: Literal["adam", "rmsprop"] = setting("adam", "update")
+    optimizer: Literal["adam", "rmsprop"] = setting("adam", "update", fixed=True)
     """adam (eps 1e-5) as in PPO, or rmsprop (alpha 0.99, eps 1e-5) as in A2C."""
     max_grad_norm: float = setting(0.5, "update", low=0)
     """Largest global norm of the gradients; they are scaled down to it. 0: no clipping."""
@@ -112,34 +104,34 @@ class Config:
     """Number of past steps that the transformer attends to."""
     separate_critic: bool = setting(False, "network")
     """Give the critic of a gru or transformer its own memory. mlp always has a separate critic, cnn never."""
-    action_bound: Literal["clip", "tanh"] = setting("clip", "network")
+    action_bound: Literal["clip", "tanh"] = setting("clip", "network", acts_on="gaussian")
     """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it by tanh with the exact log-probability."""
 
-    log_std_init: float | Literal["auto"] = setting("auto", "sampling", low=-10, high=2)
+    log_std_init: float | Literal["auto"] = setting("auto", "sampling", fixed=True, acts_on="gaussian", low=-10, high=2)
     """Initial log standard deviation of Box actions, in units of half their range if they are bounded. auto: −½ log of the
     number of action dimensions, so that the noise vector has norm about 1."""
-    temperature: float = setting(1.0, "sampling", positive=True)
+    temperature: float = setting(1.0, "sampling", acts_on="categorical", low=1e-6)
     """Divides the logits of discrete actions, in sampling and in the loss."""
-    top_k: int = setting(0, "sampling", low=0)
+    top_k: int = setting(0, "sampling", acts_on="categorical", low=0)
     """Sample only from the k most probable discrete actions. 0: from all."""
-    top_p: float = setting(1.0, "sampling", positive=True, high=1)
+    top_p: float = setting(1.0, "sampling", acts_on="categorical", positive=True, high=1)
     """Sample only from the most probable discrete actions that together have this probability. 1: from all."""
 
-    init_from: Name = setting("", "reference")
+    init_from: Name = setting("", "reference", fixed=True)
     """Run folder whose latest policy is the initial policy, for example of `ppo pretrain`. `ppo train` also takes its
     network settings."""
     reference: Name = setting("", "reference")
     """Run folder of the reference policy for the KL penalty."""
-    kl_coef: float = setting(0.1, "reference", low=0)
+    kl_coef: float = setting(0.1, "reference", needs="reference", low=0)
     """β: log π − log π_ref of each action is subtracted from its reward with this weight."""
-    kl_target: float = setting(0.0, "reference", low=0)
+    kl_target: float = setting(0.0, "reference", needs="reference", low=0)
     """Adapt kl_coef to keep the KL divergence of an episode near this many nats (Ziegler et al. 2019). 0: fixed kl_coef."""
-    kl_horizon: int = setting(10_000, "reference", low=1)
+    kl_horizon: int = setting(10_000, "reference", needs="reference", low=1)
     """Episodes over which kl_coef is adapted."""
 
-    exp_name: Name = setting("", "run")
+    exp_name: Name = setting("", "run", fixed=True)
     """Second part of the run folder's name. None: the algorithm."""
-    runs_dir: Path = setting(Path("runs"), "run")
+    runs_dir: Path = setting(Path("runs"), "run", fixed=True)
     """Folder that holds the run folders."""
     checkpoint_every: int = setting(0, "run", low=0)
     """Iterations between checkpoints. Each evaluates the policy and starts new episodes. 0: at most ten checkpoints."""
@@ -184,8 +176,7 @@ class Config:
             UsageError: the first setting that cannot be used, in one sentence.
         """
         check_ranges(self)
-        if self.kl_target and not self.reference:
-            raise UsageError(f"kl_target = {self.kl_target} needs a reference policy; name its run with --reference")
+        check_needs(self)
         if self.group_size > 1 and self.gamma != 1:
             raise UsageError(f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1")
         if set(self.exp_name) & set("/\\:"):
@@ -196,33 +187,11 @@ class Config:
                 f"{self.batch_size}; raise the budget or lower num_envs or num_steps"
             )
         self.sequence_length(recurrent=False)
+        check_memory(self)
 
     def sequence_length(self, recurrent: bool) -> int:
-        """Return L: `seq_len`, or if that is 0, its default.
-
-        The default is 1 for a feed-forward policy. For a recurrent one it is the longest divisor of T with which every
-        minibatch holds whole sequences.
-
-        Raises:
-            UsageError: the sizes do not divide.
-        """
-        if self.batch_size % self.num_minibatches:
-            raise UsageError(
-                f"num_envs * num_steps = {self.batch_size} does not divide into num_minibatches = "
-                f"{self.num_minibatches}; choose a divisor of {self.batch_size}"
-            )
-        if self.seq_len == 0:
-            lengths = (n for n in range(self.num_steps, 0, -1) if self._divides(n))
-            return next(lengths) if recurrent else 1
-        if not self._divides(self.seq_len):
-            raise UsageError(
-                f"seq_len = {self.seq_len} does not divide num_steps = {self.num_steps} into sequences that fill "
-                f"num_minibatches = {self.num_minibatches} evenly; choose a divisor of {self.num_steps} that does"
-            )
-        return self.seq_len
-
-    def _divides(self, length: int) -> bool:
-        return self.num_steps % length == 0 and (self.batch_size // length) % self.num_minibatches == 0
+        """Return L of a feed-forward or recurrent policy; see `sequence_length`."""
+        return sequence_length(self.num_envs, self.num_steps, self.num_minibatches, self.seq_len, recurrent)
 
     def policy_options(self) -> dict[str, Any]:
         """Return the keyword arguments of a policy's class, without those that are left to the policy."""
@@ -243,6 +212,17 @@ class Config:
             source: where they were read, for the error.
 
         Raises:
-            UsageError: an unknown key or a value of another type.
+            UsageError: an unknown key, a value of another type, or a number out of range.
         """
-        return dataclasses.replace(self, **convert(settings, type(self), source))
+        values = convert(settings, type(self), source)
+        check_ranges(self, values, source)
+        return dataclasses.replace(self, **values)
+
+    def change(self, settings: dict[str, Any]) -> "Config":
+        """Return a copy with some settings changed, as `replace` does, for a run that is resumed.
+
+        Raises:
+            UsageError: see `replace`; or the setting is fixed when a run begins.
+        """
+        check_changeable(self, settings)
+        return self.replace(settings)

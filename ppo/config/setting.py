@@ -1,7 +1,8 @@
-"""A setting describes itself: `setting` declares a dataclass field with its role and its range."""
+"""A setting describes itself: `setting` declares a dataclass field with its role, its range and what it takes effect on."""
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,18 +18,32 @@ ROLES = {
     "run": "Names, checkpoints and evaluations of the run.",
     "machine": "How the run uses the machine.",
 }
+FLOAT32, TINY, INT64 = 3.4e38, 1.2e-38, 2**63 - 1  # the largest and the smallest normal float32, the largest int64
 
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers from `low` to `high`, both included; with `positive`, only those above 0."""
+    """The numbers from `low` to `high`, both included, that float32 or int64 holds; with `positive`, those above 0."""
 
     low: float = -math.inf
     high: float = math.inf
     positive: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high and abs(value) < math.inf and (value > 0 or not self.positive)
+        return not self.fault(value)
+
+    def fault(self, value: float) -> str:
+        """Return why a number is not in the range and what to choose instead; "" if it is."""
+        largest = INT64 if isinstance(value, int) else FLOAT32
+        if value < self.low:
+            return f"is too small; choose {self}"
+        if not (value <= self.high and (value > 0 or not self.positive)) or math.inf in (value, -value):  # or NaN
+            return f"is out of range; choose {self}"
+        if self.positive and value < TINY:
+            return f"is too small; choose at least {TINY:g}"
+        if abs(value) <= largest:
+            return ""
+        return f"is too large for {'int64' if largest is INT64 else 'float32'}; choose {self}, up to {largest:,}"
 
     def __str__(self) -> str:
         if self.positive:
@@ -38,16 +53,31 @@ class Range:
         return f"at least {self.low:g}" if self.low > -math.inf else "a finite number"
 
 
-def setting(default: Any, role: str, *, main: bool = False, **limits: Any) -> Any:
+def setting(
+    default: Any,
+    role: str,
+    *,
+    main: bool = False,
+    fixed: bool = False,
+    needs: str = "",
+    acts_on: str = "",
+    **limits: Any,
+) -> Any:
     """Return a dataclass field that describes itself. Its type is its annotation, its help the string below it.
 
     Args:
         default: the default value.
         role: one of ROLES. Presets, saved policies, `ppo compare` and `--help` select settings by role.
         main: people change this setting first, so `--help` lists it first.
+        fixed: a resumed run cannot change it. No resumed run can change its network either.
+        needs: another setting, without which this one has no effect.
+        acts_on: a kind of `Leaf.factors`; for actions without such a part, the setting has no effect.
         limits: arguments of `Range`, for the number or for each number of a tuple.
     """
-    metadata = {"role": role, "main": main, "range": Range(**limits)}
+    metadata = {
+        "role": role, "main": main, "fixed": fixed or role == "network", "needs": needs, "acts_on": acts_on,
+        "range": Range(**limits),
+    }  # fmt: skip
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -63,16 +93,38 @@ def names(settings: Any, *roles: str) -> list[str]:
     return [f.name for f in dataclasses.fields(settings) if f.metadata["role"] in roles]
 
 
-def check_ranges(settings: Any) -> None:
-    """Check every number of a dataclass of settings against its range.
+def changeable(settings: Any) -> list[str]:
+    """Return the names of the settings that a resumed run may change."""
+    return [f.name for f in dataclasses.fields(settings) if not f.metadata["fixed"]]
+
+
+def check_changeable(settings: Any, changes: Iterable[str]) -> None:
+    """Refuse to change a setting that is fixed when a run begins.
+
+    Raises:
+        UsageError: names it.
+    """
+    fixed = {f.name for f in dataclasses.fields(settings)} - set(changeable(settings))
+    for name in (name for name in changes if name in fixed):
+        raise UsageError(f"{name} is fixed when a run begins; to change it, start a new run with `ppo train`")
+
+
+def check_ranges(settings: Any, values: dict[str, Any] | None = None, source: str = "") -> None:
+    """Check numbers against the ranges of a dataclass of settings.
+
+    Args:
+        settings: the dataclass, or an instance of it.
+        values: by name; None: those of the instance.
+        source: where they were read, for the error.
 
     Raises:
         UsageError: the first setting that is out of range, its value, and what to choose.
     """
-    for f in dataclasses.fields(settings):
-        value, allowed = getattr(settings, f.name), f.metadata["range"]
+    values = vars(settings) if values is None else values
+    for f in (f for f in dataclasses.fields(settings) if f.name in values):
+        value = values[f.name]
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, int | float) and number not in allowed:
-                where = f": {number}" if isinstance(value, tuple) else ""
-                fault = "too small" if number < allowed.low else "out of range"
-                raise UsageError(f"{f.name} = {value}{where} is {fault}; choose {allowed}")
+            if isinstance(number, int | float) and (fault := f.metadata["range"].fault(number)):
+                place = f" in {source}" if source else ""
+                which = f": {number}" if isinstance(value, tuple) else ""
+                raise UsageError(f"{f.name} = {value}{place}{which} {fault}")

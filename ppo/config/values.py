@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import json
 import tomllib
 import typing
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from ppo.errors import UsageError
 
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "text", dict: "a table"}
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "text",
+    dict: "a table of JSON values",
+}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -20,8 +28,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: the file is missing or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # without a byte order mark
+    except OSError as error:
+        raise UsageError(f"cannot read settings from {path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise UsageError(f"cannot read settings from {path}: its values are nested too deeply") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read settings from {path}: {error}") from error
 
 
@@ -66,12 +78,15 @@ def _convert(value: Any, kind: Any) -> Any:
             return tuple(_convert(item, args[0]) for item in value)
     elif origin is dict:
         if isinstance(value, dict):
+            json.dumps(value)  # raises TypeError for a date, which config.json cannot hold
             return value
     elif kind is Path:
         if isinstance(value, str | Path):
             return Path(value)
-    elif kind is float and type(value) is int:
+    elif kind is float and type(value) is int and abs(value) < 10**300:
         return float(value)
+    elif kind is int and type(value) is float and value.is_integer():  # TOML's 1e6
+        return int(value)
     elif type(value) is kind:
         return value
     raise TypeError

@@ -77,18 +77,27 @@ def text_env(envs: VectorEnv) -> TextEnv | None:
     return env if isinstance(env, TextEnv) else None
 
 
+def check_rewarded(envs: VectorEnv, env_id: str) -> None:
+    """Refuse a text environment without a reward to train on.
+
+    Raises:
+        UsageError: it has none.
+    """
+    text = text_env(envs)
+    if text is not None and not text.rewarded:
+        raise UsageError(f"{env_id} has no reward to learn from; set one with --env-kwargs reward …")
+
+
 def begin_training(envs: VectorEnv, env_id: str) -> None:
     """Tell a text environment that training begins.
 
     Raises:
         UsageError: it has no reward.
     """
+    check_rewarded(envs, env_id)
     text = text_env(envs)
-    if text is None:
-        return
-    if not text.rewarded:
-        raise UsageError(f"{env_id} has no reward to learn from; set one with --env-kwargs reward …")
-    text.set_training(True)
+    if text is not None:
+        text.set_training(True)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
+from ppo.config.effects import check_actions
+from ppo.config.memory import check_memory
 from ppo.envs import check_envs, check_vector_env, make_envs
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
@@ -113,6 +115,8 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, r
     torch.set_num_threads(1)  # the rounding of orthogonal weights depends on the number
     seed_everything(config.seed)
     single = envs.single_observation_space, envs.single_action_space
+    check_memory(config.replace({"policy": policy_name}), single[0])
+    check_actions(config, single[1])
     policy = build_policy(policy_name, *single, config.policy_options())
     spaces = spaces_of(envs)
     device = resolve_device(config.device, policy)

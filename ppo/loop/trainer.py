@@ -162,7 +162,7 @@ class Trainer:
             raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
         if meta["made_by"] != "train":
             raise UsageError(f"{run_dir} was made by `ppo {meta['made_by']}`; train from it: --init-from {run_dir}")
-        config = dataclasses.replace(meta.settings().replace(settings or {}), runs_dir=Path(run_dir).parent)
+        config = dataclasses.replace(meta.settings().change(settings or {}), runs_dir=Path(run_dir).parent)
         with only_trusted(run_dir, meta["signed"], (settings or {}).values()):
             trainer = cls(config, envs, checkpoint=path, trust=trust)
         if trainer.reference is not None and "kl_coef" in (settings or {}):

@@ -12,6 +12,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.config.setting import names
+from ppo.config.words import override
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import from_json, spaces_of
 from ppo.errors import UsageError, one_line
@@ -52,6 +53,15 @@ def architecture(run: str, policy: str = "") -> dict[str, Any]:
         if colon:
             check_trusted(module, f"policy = {config['policy']!r}")
     return {name: config[name] for name in names(Config, "network") if name in meta["config"]}
+
+
+def config_of(run: str | Path) -> Config:
+    """Return the settings of a run's latest checkpoint.
+
+    Raises:
+        UsageError: see `load`.
+    """
+    return read_checkpoint(checkpoint_path(Path(run), "latest"))[1].settings()
 
 
 def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> Saved:
@@ -123,7 +133,7 @@ def envs_for(
     Args:
         saved: the policy.
         num_envs: N.
-        env_kwargs: keyword arguments that override those of the run.
+        env_kwargs: keyword arguments that override those of the run; None removes one.
         render_mode: as in Gymnasium.
 
     Raises:
@@ -132,7 +142,7 @@ def envs_for(
     config, own = saved.config, (env_kwargs or {}).values()
     if saved.meta["own_envs"]:
         raise UsageError("the run was trained on a VectorEnv of your own; use load_policy(run).act from Python")
-    kwargs = config.env_kwargs | (env_kwargs or {})
+    kwargs = override(config.env_kwargs, env_kwargs or {})
     with trusting(saved.trust), only_trusted(saved.run, saved.meta["signed"], own):
         envs = make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode)
         envs = check_envs(envs, log_info=config.log_info)

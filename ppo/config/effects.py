@@ -1,0 +1,49 @@
+"""Settings without an effect are refused: what they need is not set, or the actions have no part that they act on."""
+
+import dataclasses
+from typing import Any
+
+from gymnasium.spaces import Space
+
+from ppo.envs.spaces import check_space, leaves
+from ppo.errors import UsageError
+
+FACTORS = {  # parts of an action, as `Leaf.factors` names them
+    "categorical": "no part of an action is a choice (Discrete or MultiDiscrete)",
+    "gaussian": "no part of an action is a Box of numbers",
+}
+
+
+def check_needs(settings: Any) -> None:
+    """Refuse a setting that has no effect since the setting that it needs is not set.
+
+    Raises:
+        UsageError: names both.
+    """
+    for name, need in _changed(settings, "needs"):
+        if not getattr(settings, need):
+            raise UsageError(
+                f"{name} = {getattr(settings, name)} has no effect without {need}; add --{need} or leave out {name}"
+            )
+
+
+def check_actions(settings: Any, action_space: Space[Any]) -> None:
+    """Refuse a setting that has no effect on the actions of a space.
+
+    Raises:
+        UsageError: names the setting and what the actions lack; or the space is not supported.
+    """
+    check_space(action_space, "action")
+    factors = [factor for _, leaf in leaves(action_space) for factor in leaf.factors]
+    for name, kind in _changed(settings, "acts_on"):
+        if kind not in {kind for kind, _ in factors}:
+            raise UsageError(f"{name} = {getattr(settings, name)!r} has no effect: {FACTORS[kind]}; leave out {name}")
+    most = max((outputs for kind, outputs in factors if kind == "categorical"), default=settings.top_k)
+    if settings.top_k > most:
+        raise UsageError(f"top_k = {settings.top_k} has no effect, since an action has {most} choices; choose fewer")
+
+
+def _changed(settings: Any, key: str) -> list[tuple[str, str]]:
+    """Return (name, metadata[key]) of the settings with this metadata and another value than their default."""
+    fields = [f for f in dataclasses.fields(settings) if f.metadata[key]]
+    return [(f.name, f.metadata[key]) for f in fields if getattr(settings, f.name) != f.default]

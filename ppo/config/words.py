@@ -1,0 +1,130 @@
+"""Words of a command line become values, and values words: numbers, and the arguments of an environment."""
+
+import contextlib
+import json
+import shlex
+import tomllib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from tyro.conf import arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+PYTHON = {"True": True, "False": False, "None": None}  # as people also write true, false and null
+
+
+def read_pairs(words: list[str]) -> dict[str, Any]:
+    """Return the arguments that words of a command line name, each as KEY VALUE or as KEY=VALUE; see `read_value`.
+
+    Raises:
+        ValueError: a name or a value is missing, or a value cannot be read.
+    """
+    pairs, rest = dict[str, Any](), iter(words)
+    for word in rest:
+        key, equals, text = word.partition("=")
+        if not key.isidentifier():
+            raise ValueError(f"{word[:40]!r} is not the name of an argument; write KEY VALUE or KEY=VALUE")
+        value = text if equals else next(rest, None)
+        if value is None or key in pairs:
+            raise ValueError(f"{key} has {'two values' if key in pairs else 'no value'}; write KEY VALUE or KEY=VALUE")
+        pairs[key] = read_value(value)
+    return pairs
+
+
+def override(arguments: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with changes, of which the value None removes an argument (RFC 7396)."""
+    return {key: value for key, value in (arguments | changes).items() if key not in changes or value is not None}
+
+
+def write_pairs(pairs: dict[str, Any]) -> list[str]:
+    """Return words that `read_pairs` reads as these arguments."""
+    return [f"{key}={_write(value)}" for key, value in pairs.items()]
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            if read_value(value) == value:
+                return value
+    return json.dumps(value)
+
+
+def read_value(word: str) -> Any:
+    """Return the value that JSON or TOML reads in a word (a number, true, null, "text", a list, a table), else the text.
+
+    Raises:
+        ValueError: the word is a number only in another notation, as 007, or a list, a table or a quoted text that is broken.
+    """
+    if word in PYTHON:
+        return PYTHON[word]
+    readers: tuple[Callable[[str], Any], ...] = (json.loads, _read_toml_value)
+    for read in readers:
+        try:
+            value = read(word)
+            json.dumps(value)  # a date of TOML is not a value of JSON
+            return value
+        except RecursionError:
+            raise ValueError(f"{word[:20]} … is nested too deeply") from None
+        except (ValueError, TypeError):
+            continue
+    if word[:1] in ("[", "{", '"', "'") or _is_number(word):
+        text = shlex.quote(json.dumps(word))
+        raise ValueError(f"{word[:40]} is not a value that JSON or TOML reads; for a text write {text[:40]}")
+    return word
+
+
+def _read_toml_value(word: str) -> Any:
+    table = tomllib.loads(f"a = {{a = {word}}}")
+    if list(table) != ["a"] or list(table["a"]) != ["a"]:
+        raise ValueError
+    return table["a"]["a"]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def read_whole(word: str) -> int:
+    """Return the whole number that a word holds; 1e6 and 1_000_000 are whole numbers too.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    with contextlib.suppress(ValueError):
+        return int(word)
+    if not _is_number(word) or not float(word).is_integer():
+        raise ValueError(f"{word!r} is not a whole number")
+    return int(float(word))
+
+
+def read_number(word: str) -> float:
+    """Return the number that a word holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    if not _is_number(word):
+        raise ValueError(f"{word!r} is not a number")
+    return float(word)
+
+
+def default_hint(default: Any) -> str:
+    """Return how --help shows a default that may be empty; tyro quotes text."""
+    words = " ".join(map(str, default)) if isinstance(default, tuple) else default
+    empty = words in ("", "''", {})
+    return f"(default: {'none' if empty else words})"
+
+
+EnvKwargs = Annotated[
+    dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs="*", metavar="KEY VALUE ...", instance_from_str=read_pairs, str_from_instance=write_pairs,
+        is_instance=lambda value: isinstance(value, dict),
+    ),
+    arg(help_behavior_hint=default_hint),
+]  # fmt: skip
+Name = Annotated[str, arg(help_behavior_hint=default_hint)]  # may be empty

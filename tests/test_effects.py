@@ -1,0 +1,34 @@
+"""Settings without an effect are refused."""
+
+import pytest
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
+
+from ppo import Config, UsageError
+from ppo.config.effects import check_actions, check_needs
+
+
+@pytest.mark.parametrize(("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5)])
+def test_a_setting_needs_the_setting_that_it_acts_with(name, value):
+    check_needs(Config(**{name: value, "reference": "RUN"}))
+    check_needs(Config())
+    with pytest.raises(
+        UsageError, match=f"{name} = {value} has no effect without reference; add --reference or leave out {name}"
+    ):
+        check_needs(Config(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "space", "sentence"),
+    [
+        ({"top_k": 5}, MultiDiscrete([4, 2]), "top_k = 5 has no effect, since an action has 4 choices; choose fewer"),
+        ({"top_k": 5}, Box(-1, 1, (2,)), "top_k = 5 has no effect: no part of an action is a choice"),
+        ({"temperature": 0.5}, MultiBinary(2), "temperature = 0.5 has no effect: no part of an action is a choice"),
+        ({"action_bound": "tanh"}, Discrete(2), "action_bound = 'tanh' has no effect: no part of an action is a Box"),
+        ({"log_std_init": -1.0}, Discrete(2), "log_std_init = -1.0 has no effect: no part of an action is a Box"),
+        ({}, Text(3), "action space is Text, which is not supported"),
+    ],
+)
+def test_a_setting_without_effect_on_the_actions_is_named(settings, space, sentence):
+    check_actions(Config(**settings), Tuple([Discrete(9), Box(-1, 1, (1,))]))
+    with pytest.raises(UsageError, match=sentence):
+        check_actions(Config(**settings), space)
