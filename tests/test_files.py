@@ -136,8 +136,7 @@ def test_a_run_stays_where_it_began_if_the_environment_changes_the_folder(tmp_pa
     assert list(Path.cwd().iterdir()) == []
     assert run == tmp_path / "here" / "runs" / "Wandering-v0__ppo__s1"
     monkeypatch.chdir(tmp_path / "here")
-    more = {"total_timesteps": 32, "init_from": "", "reference": ""}
-    assert Trainer.resume("runs/Wandering-v0__ppo__s1", more).train() == run
+    assert Trainer.resume("runs/Wandering-v0__ppo__s1", {"total_timesteps": 32}).train() == run
     monkeypatch.chdir(tmp_path / "here")
     start = {"init_from": "runs/Wandering-v0__ppo__s1", "reference": "runs/Wandering-v0__ppo__s1"}
     assert Trainer(Config().replace(settings | start)).train().parent == tmp_path / "here" / "runs"

@@ -203,6 +203,8 @@ def test_untrained_tensors_are_all_that_the_policy_reads_besides_the_vector():
         "features.normalizer.mean",
         "features.normalizer.var",
         "features.normalizer.count",
+        "features.normalizer.shift",
+        "features.normalizer.scale",
     }
     assert set(FlatPolicy(make("mlp")).other_tensors()) == names
 
@@ -233,7 +235,7 @@ def test_with_other_buffers_it_reads_those_and_the_original_keeps_its_own():
     flat, arguments = FlatPolicy(policy), inputs(policy, "mlp")
     before = policy(*arguments)[1]
     mean = torch.full((6,), 0.5)
-    twin = flat.with_tensors(flat.vector, flat.other_tensors() | {"features.normalizer.mean": mean})
+    twin = flat.with_tensors(flat.vector, flat.other_tensors() | {"features.normalizer.shift": mean})
     shifted = policy(arguments[0] - 0.5, *arguments[1:])[1]
     torch.testing.assert_close(twin.forward(*arguments)[1], shifted)
     assert not torch.allclose(shifted, before)

@@ -355,9 +355,9 @@ def test_trust_is_a_flag_of_the_commands_that_read_runs(folder, capsys, monkeypa
         assert "which this user has not made, needs the module their_net" in sentence
         assert "add --trust" in sentence
     ran(capsys, *commands["train"], "--policy", "their_net:Net", "--trust")
-    assert "1 episodes" in ran(capsys, *commands["eval"], "--trust")
+    assert "1 episode:" in ran(capsys, *commands["eval"], "--trust")
     ran(capsys, *commands["resume"], "--trust")
-    assert "1 episodes" in ran(capsys, *commands["eval"])  # the latest checkpoint is now the user's own
+    assert "1 episode:" in ran(capsys, *commands["eval"])  # the latest checkpoint is now the user's own
 
 
 @pytest.mark.slow

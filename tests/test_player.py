@@ -12,7 +12,9 @@ from ppo.policies import build_policy
 def player(obs_space, action_space, policy="mlp", **options):
     torch.manual_seed(0)
     options = {"normalize_obs": False, "hidden_sizes": (8,), "state_size": 8} | options
-    return Player(build_policy(policy, obs_space, action_space, options), obs_space, action_space, Config(), {})
+    return Player(
+        build_policy(policy, obs_space, action_space, options), obs_space, action_space, Config(), {}, "runs/x", False
+    )
 
 
 @pytest.mark.parametrize("policy", ["mlp", "gru"])

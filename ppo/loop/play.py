@@ -35,7 +35,7 @@ def play(
         collector.reset(seed)
         tally, played = collector.tally, {n: list[Episode]() for n in shares}
         while any(len(played[n]) < shares[n] and tally.lengths[n] < max_steps for n in shares):
-            for episode in collector.collect(min(32, max_steps), deterministic, stop)[1]:
+            for episode in collector.collect(min(32, max_steps), deterministic, stop=stop)[1]:
                 if len(played[episode.env]) < shares[episode.env]:
                     played[episode.env].append(episode)
     for n, own in played.items():
