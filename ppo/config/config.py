@@ -179,8 +179,10 @@ class Config:
         check_needs(self)
         if self.group_size > 1 and self.gamma != 1:
             raise UsageError(f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1")
-        if set(self.exp_name) & set("/\\:"):
-            raise UsageError(f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes and colons")
+        if set(self.exp_name) & set("/\\:") or not self.exp_name.isprintable():
+            raise UsageError(
+                f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes, colons and control characters"
+            )
         if self.total_timesteps < self.batch_size:
             raise UsageError(
                 f"total_timesteps = {self.total_timesteps} is less than one rollout of num_envs * num_steps = "
