@@ -1,49 +1,31 @@
-"""python -m ppo, the same as the console script: Ctrl-C ends it quietly at any moment, also while it imports."""
+"""python -m ppo, the same as the console script: Ctrl-C ends it quietly at any moment, also while it imports.
 
-import atexit
+A training run takes the first Ctrl-C over (`ppo.machine.process.stop_signals`). Elsewhere nothing needs an orderly end: files are
+written whole or not at all, and worker processes end with this one. An exception would be lost where a library catches all.
+"""
+
 import os
 import signal
-import sys
 from typing import Any
 
 INTERRUPTED = 130  # exit code: 128 + SIGINT
+SHOW_CURSOR = b"\x1b[?25h"  # which a progress bar hides
 
 
 def main() -> None:
     """Run the command line."""
-    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not if the shell ignores Ctrl-C
-    if own:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if the shell ignores Ctrl-C
         signal.signal(signal.SIGINT, _end)
-    sys.unraisablehook = _unraisable
     from ppo.cli.main import main as run  # takes seconds
 
-    try:
-        if own:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        run()
-    except KeyboardInterrupt:
-        _end()
-    except SystemExit as error:
-        if error.code == INTERRUPTED:  # Python would change it if the interrupt came inside an `exec`
-            signal.signal(signal.SIGINT, _end)
-            atexit._run_exitfuncs()
-            sys.stdout.flush()
-            os._exit(INTERRUPTED)
-        raise
-    finally:
-        if own:
-            signal.signal(signal.SIGINT, _end)  # while Python shuts down
+    run()
 
 
 def _end(*_: Any) -> None:
+    if os.isatty(1):
+        os.write(1, SHOW_CURSOR)
     os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)
-
-
-def _unraisable(error: Any) -> None:
-    if isinstance(error.exc_value, KeyboardInterrupt):  # it came while Python could not raise it
-        _end()
-    sys.__unraisablehook__(error)
 
 
 if __name__ == "__main__":

@@ -98,10 +98,11 @@ _handlers: dict[int, Any] = {}  # the process's own, while a run is under way
 def stop_signals() -> Iterator[threading.Event]:
     """Turn the first SIGINT or SIGTERM into an event, for every run under way; the second has its usual effect."""
     stop, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
+    _stops.append(stop)
     if in_main and not _handlers:  # only the main thread may set handlers
         for number in (signal.SIGINT, signal.SIGTERM):
-            _handlers[number] = signal.signal(number, _on_signal)
-    _stops.append(stop)
+            _handlers[number] = signal.getsignal(number)
+            signal.signal(number, _on_signal)
     try:
         yield stop
     finally:
