@@ -185,6 +185,9 @@ def test_a_module_is_loaded_exactly_or_not_at_all(tmp_path):
         with pytest.raises(UsageError, match=f"does not fit the policy: {name} differ"):
             load_exactly(module, tensors, "policy.", tmp_path)
         assert torch.equal(module.weight, before)
+    with pytest.raises(UsageError, match=r"holds numbers that are not finite in policy\.bias; use another"):
+        load_exactly(module, fits | {"policy.bias": torch.tensor([1.0, torch.nan])}, "policy.", tmp_path)
+    assert torch.equal(module.weight, before)
     load_exactly(module, fits, "policy.", tmp_path)
     assert torch.equal(module.weight, torch.ones(2, 3))
 

@@ -96,3 +96,9 @@ def test_a_resumed_run_may_change_what_is_not_fixed():
     for name in ("env_id", "algorithm", "seed", "optimizer", "scale_rewards", "hidden_sizes", "policy", "runs_dir"):
         with pytest.raises(UsageError, match=f"{name} is fixed when a run begins; to change it, start a new run"):
             Config().change({name: Config().to_json()[name]})
+
+
+def test_a_resumed_runs_arguments_are_changed_one_by_one():
+    config = Config().replace({"env_kwargs": {"a": 1, "b": 2}})
+    assert config.change({"env_kwargs": {"b": None, "c": 3}}).env_kwargs == {"a": 1, "c": 3}
+    assert config.change({"gamma": 0.5}).env_kwargs == {"a": 1, "b": 2}

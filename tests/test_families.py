@@ -23,7 +23,7 @@ from ppo.errors import UsageError
     ],
 )
 def test_the_id_of_a_family_that_is_not_installed_gives_the_line_that_installs_it(env_id, install, monkeypatch):
-    monkeypatch.setattr(families, "find_spec", lambda name: None if name != "gymnasium" else "installed")
+    monkeypatch.setattr(families, "is_installed", lambda name: name == "gymnasium")
     with pytest.raises(UsageError) as error:
         make_envs(env_id, 2)
     message = str(error.value)

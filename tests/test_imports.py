@@ -7,7 +7,7 @@ from collections import OrderedDict
 import pytest
 
 from ppo.errors import UsageError
-from ppo.machine.imports import import_name, import_user_module, only_trusted, trusting
+from ppo.machine.imports import import_name, import_user_module, is_installed, only_trusted, trusting
 
 
 def test_a_name_is_the_object_in_its_module():
@@ -48,6 +48,19 @@ def modules(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
+
+
+def test_what_the_user_typed_may_also_be_an_argument_of_the_environment(modules):
+    with only_trusted("runs/theirs", False, [{"reward": "mine_only:Name", "length": 3}]):
+        assert import_name("mine_only:Name", "reward") == 1
+
+
+def test_a_file_in_the_current_folder_is_not_an_installed_package(modules, monkeypatch):
+    monkeypatch.chdir(modules)
+    monkeypatch.setattr(sys, "path", ["", *(place for place in sys.path if place != str(modules))])
+    assert not is_installed("evil_only")
+    assert is_installed("gymnasium")
+    assert is_installed("ppo.text")
 
 
 def test_a_foreign_run_imports_only_this_package_and_what_the_user_named(modules):

@@ -42,7 +42,7 @@ def test_rows_of_whole_lines_up_to_the_checkpoint_stay(tmp_path, text, iteration
 def test_damaged_rows_are_left_out_with_a_warning(tmp_path, damage):
     path = tmp_path / "progress.csv"
     path.write_bytes(WHOLE.encode().replace(b"2,16,0.5", damage))
-    with pytest.warns(UserWarning, match=r"progress\.csv has 1 damaged rows, which are left out"):
+    with pytest.warns(UserWarning, match=r"progress\.csv has 1 damaged row, left out"):
         assert keep_rows(path, 9) == ["iteration", "global_step", "a"]
     assert [row[0] for row in rows(path)[1:]] == ["1", "3", "4"]
 

@@ -49,8 +49,8 @@ def test_resuming_changes_only_the_settings_whose_flags_have_another_value(run, 
         "--total-timesteps 9": {"total_timesteps": 9},
         "--reference moved": {"reference": "moved"},
         "--gamma 0.5 --no-anneal-lr --num-envs 2": {"gamma": 0.5, "anneal_lr": False},  # the run has two already
-        "--env-kwargs sutton_barto_reward true": {"env_kwargs": {"max_episode_steps": 9, "sutton_barto_reward": True}},
-        "--env-kwargs max_episode_steps null": {"env_kwargs": {}},
+        "--env-kwargs sutton_barto_reward true": {"env_kwargs": {"sutton_barto_reward": True}},
+        "--env-kwargs max_episode_steps null": {"env_kwargs": {"max_episode_steps": None}},
     }
     for flags in cases:
         with pytest.raises(InterruptedError):

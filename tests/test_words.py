@@ -1,7 +1,6 @@
 """Words of a command line are read as JSON and TOML read them, and any other word is text."""
 
 import json
-import math
 
 import pytest
 
@@ -12,7 +11,7 @@ from ppo.config.words import read_number, read_pairs, read_value, read_whole, wr
     ("word", "value"),
     [
         ("true", True), ("false", False), ("True", True), ("False", False), ("null", None), ("None", None), ("-1", -1), ("0.5", 0.5),
-        ("1e3", 1000.0), ("1_000", 1000), ("0x1F", 31), ("inf", math.inf), ("[1, 'a']", [1, "a"]), ('{"a": null}', {"a": None}),
+        ("1e3", 1000.0), ("1_000", 1000), ("0x1F", 31), ("[1, 'a']", [1, "a"]), ('{"a": null}', {"a": None}),
         ("{a = 1}", {"a": 1}), ('"007"', "007"), ("'true'", "true"), ("red", "red"), ("3d", "3d"), ("/data/x=1", "/data/x=1"),
         ("2024-01-01", "2024-01-01"), ("1 # one", "1 # one"), ("1, b = 2", "1, b = 2"), ("1}\nb = {c = 2", "1}\nb = {c = 2"), ("", ""),
     ],
@@ -21,11 +20,27 @@ def test_a_word_is_what_json_or_toml_reads_or_else_text(word, value):
     assert (read_value(word), type(read_value(word))) == (value, type(value))
 
 
-@pytest.mark.parametrize("word", ["007", "1.", ".5", "infinity", "[1", "{1}", '"a', "[2024-01-01]", "[" * 100_000])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "007",
+        "inf",
+        "no",
+        "Off",
+        "FALSE",
+        "1e400",
+        "1.",
+        ".5",
+        "infinity",
+        "[1",
+        "{1}",
+        '"a',
+        "[2024-01-01]",
+        "[" * 100_000,
+    ],
+)
 def test_a_word_that_is_almost_a_value_is_named(word):
-    with pytest.raises(
-        ValueError, match=r"is not a value that JSON or TOML reads; for a text write|is nested too deeply"
-    ):
+    with pytest.raises(ValueError, match=r"is not a value that JSON or TOML reads; .*for a text |is nested too deeply"):
         read_value(word)
 
 

@@ -11,7 +11,6 @@ from ppo.cli.terminal import console
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.config.setting import changeable
-from ppo.config.words import override
 from ppo.errors import UsageError
 from ppo.run.load import config_of
 
@@ -112,8 +111,6 @@ class Resume:
 
         old, new = config_of(self.run_dir).to_json(), self.settings.to_json()
         changes = {name: new[name] for name in changeable(Config) if new[name] != old[name]}
-        if "env_kwargs" in changes:
-            changes["env_kwargs"] = override(old["env_kwargs"], changes["env_kwargs"])
         trainer = Trainer.resume(self.run_dir, changes)
         if trainer.finished:
             raise UsageError(

@@ -14,7 +14,7 @@ from ppo.config.lengths import sequence_length
 from ppo.config.memory import check_memory
 from ppo.config.setting import check_changeable, check_ranges, names, setting
 from ppo.config.values import convert
-from ppo.config.words import EnvKwargs, Name, default_hint
+from ppo.config.words import EnvKwargs, Name, default_hint, override
 from ppo.errors import UsageError
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
@@ -223,8 +223,12 @@ class Config:
     def change(self, settings: dict[str, Any]) -> "Config":
         """Return a copy with some settings changed, as `replace` does, for a run that is resumed.
 
+        Args:
+            settings: values by name; `env_kwargs` holds the arguments that change, None removes one.
+
         Raises:
             UsageError: see `replace`; or the setting is fixed when a run begins.
         """
         check_changeable(self, settings)
-        return self.replace(settings)
+        arguments = override(self.env_kwargs, settings.get("env_kwargs", {}))
+        return self.replace(settings | {"env_kwargs": arguments})

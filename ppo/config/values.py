@@ -33,7 +33,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read settings from {path}: {error.strerror}") from error
     except RecursionError as error:
         raise UsageError(f"cannot read settings from {path}: its values are nested too deeply") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # not UTF-8, not TOML, or a number of thousands of digits
         raise UsageError(f"cannot read settings from {path}: {error}") from error
 
 

@@ -10,6 +10,16 @@ from typing import Annotated, Any
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+SWITCHES = (
+    "yes",
+    "no",
+    "on",
+    "off",
+    "true",
+    "false",
+    "null",
+    "none",
+)  # in other letters: which would be a text, and so true
 PYTHON = {"True": True, "False": False, "None": None}  # as people also write true, false and null
 
 
@@ -53,7 +63,8 @@ def read_value(word: str) -> Any:
     """Return the value that JSON or TOML reads in a word (a number, true, null, "text", a list, a table), else the text.
 
     Raises:
-        ValueError: the word is a number only in another notation, as 007, or a list, a table or a quoted text that is broken.
+        ValueError: the word is a number only in another notation, as 007; yes, no, on or off; or a list, a table or a quoted
+            text that is broken.
     """
     if word in PYTHON:
         return PYTHON[word]
@@ -61,12 +72,15 @@ def read_value(word: str) -> Any:
     for read in readers:
         try:
             value = read(word)
-            json.dumps(value)  # a date of TOML is not a value of JSON
+            json.dumps(value, allow_nan=False)  # JSON has no dates and no infinity
             return value
         except RecursionError:
             raise ValueError(f"{word[:20]} … is nested too deeply") from None
         except (ValueError, TypeError):
             continue
+    if word.lower() in SWITCHES:
+        text = shlex.quote(json.dumps(word))
+        raise ValueError(f"{word} is not a value that JSON or TOML reads; write true or false, or for a text {text}")
     if word[:1] in ("[", "{", '"', "'") or _is_number(word):
         text = shlex.quote(json.dumps(word))
         raise ValueError(f"{word[:40]} is not a value that JSON or TOML reads; for a text write {text[:40]}")

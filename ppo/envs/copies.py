@@ -99,7 +99,7 @@ class Copy(gymnasium.Wrapper):
         name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
         refuse(
             f"environment {self._index} of {name} called sys.exit({error.code!r}); its code must raise an exception or end "
-            "the episode instead; the last checkpoint is intact"
+            "the episode instead"
         )
 
     def _read(self, info: dict[str, Any]) -> dict[str, Any]:

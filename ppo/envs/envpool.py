@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ppo.errors import UsageError
+from ppo.machine.imports import is_installed
 from ppo.machine.process import cores
 
 
@@ -27,10 +28,10 @@ class EnvPool(VectorEnv):
     """
 
     def __init__(self, spec: gymnasium.envs.registration.EnvSpec, num_envs: int, kwargs: dict[str, Any]) -> None:
-        try:
-            import envpool
-        except ImportError as error:
-            raise UsageError("--vectorization envpool needs EnvPool: pip install envpool") from error
+        if not is_installed("envpool"):
+            raise UsageError("--vectorization envpool needs EnvPool: pip install envpool")
+        import envpool
+
         if spec.id not in envpool.list_all_envs():
             raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}

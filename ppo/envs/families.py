@@ -3,9 +3,10 @@
 import importlib
 import re
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from gymnasium.envs.registration import EnvSpec
+
+from ppo.machine.imports import is_installed
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Family:
 
     @property
     def installed(self) -> bool:
-        """Whether the required module can be imported; this does not import it."""
-        return find_spec(self.requires) is not None
+        """Whether the required module is installed; this does not import it."""
+        return is_installed(self.requires)
 
 
 FAMILIES = (

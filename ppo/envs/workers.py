@@ -148,7 +148,7 @@ class Workers(AsyncVectorEnv):
             fate = f"exited with code {code}; its error is above"
         else:
             fate = "exited; its code must not call sys.exit but raise an exception or end the episode"
-        return f"the process of environment {index} of {self.env_id} {fate}; the last checkpoint is intact"
+        return f"the process of environment {index} of {self.env_id} {fate}"
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         """Let the environments close themselves, and end the processes that do not do it in time.

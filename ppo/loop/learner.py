@@ -193,11 +193,15 @@ class Learner:
         stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference.", "task."))}
         if stored.keys() != own.keys() or not all(fits(stored[name], x) for name, x in own.items()):
             raise UsageError(
-                f"the checkpoint holds {', '.join(sorted(stored))} but optimizer = {self.config.optimizer!r} "
-                f"and scale_rewards = {self.config.scale_rewards} need {', '.join(sorted(own))}; keep the run's settings"
+                f"the checkpoint holds {_described(stored)}, but optimizer = {self.config.optimizer!r} and scale_rewards = "
+                f"{self.config.scale_rewards} need {_described(own)}; keep the run's settings"
             )
         for name, tensor in own.items():
             tensor.copy_(stored[name])
+
+
+def _described(tensors: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {str(x.dtype)[6:]} {tuple(x.shape)}" for name, x in sorted(tensors.items()))
 
 
 def _on_host(*tensors: Tensor) -> list[np.ndarray]:

@@ -6,6 +6,9 @@ package is imported.
 
 import contextlib
 import importlib
+import importlib.machinery
+import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -43,9 +46,11 @@ def only_trusted(run: object, signed: bool, own: Iterable[object] = ()) -> Itera
     Args:
         run: that names what is imported, for the error.
         signed: the user has made the run: every module that it names is the user's.
-        own: names of the form "package.module:Name" that the user has given besides; other values are ignored.
+        own: names of the form "package.module:Name" that the user has given besides, also as values of a dict; other values
+            are ignored.
     """
-    modules = frozenset(name.rpartition(":")[0] for name in own if isinstance(name, str))
+    values = [part for value in own for part in (value.values() if isinstance(value, dict) else [value])]
+    modules = frozenset(name.rpartition(":")[0] for name in values if isinstance(name, str))
     token = _foreign.set(None if signed else _Foreign(str(run), modules))
     try:
         yield
@@ -70,6 +75,13 @@ def check_trusted(module: str, source: str) -> None:
         f"{source}: the run {foreign.run}, which this user has not made, needs the module {module}, and to import it is "
         "to run its code; add --trust (trust=True from Python) if you trust the run's author"
     )
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a package is installed; this does not import it. A file of its name in the current folder is not it."""
+    package, elsewhere = module.partition(".")[0], [p for p in sys.path if p not in ("", ".", os.getcwd())]
+    finders = [(f, elsewhere if f is importlib.machinery.PathFinder else None) for f in sys.meta_path]
+    return any(finder.find_spec(package, places) is not None for finder, places in finders) or package == "ppo"
 
 
 def import_name(name: str, setting: str) -> Any:

@@ -146,7 +146,7 @@ def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: st
     """Load the tensors under `prefix` into a module whose parameters and buffers they match one to one.
 
     Raises:
-        UsageError: names tensors that are missing, unknown, or of another shape or dtype.
+        UsageError: names tensors that are missing, unknown, of another shape or dtype, or not finite.
     """
     own = {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
     expected = module.state_dict()
@@ -155,6 +155,9 @@ def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: st
     if wrong:
         some = ", ".join(wrong[:3]) + f" and {len(wrong) - 3} more" * (len(wrong) > 3)
         raise UsageError(f"{path} does not fit the policy: {some} differ; did its class or a network setting change?")
+    for name, x in own.items():
+        if not x.isfinite().all():
+            raise UsageError(f"{path} holds numbers that are not finite in {prefix}{name}; use another checkpoint")
     module.load_state_dict(own)
 
 

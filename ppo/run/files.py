@@ -39,7 +39,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def cannot_write(path: Path, error: OSError) -> UsageError:
     """Return the sentence for a file or folder that cannot be written."""
-    remedy = "make room or choose another place"
+    remedy = (
+        "make room or choose another place" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another place"
+    )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         remedy = "raise the limit of open files (ulimit -n)"
     return UsageError(f"cannot write {shown(path)}: {error.strerror}; {remedy}")

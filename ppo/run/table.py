@@ -8,6 +8,7 @@ import os
 import warnings
 from pathlib import Path
 
+from ppo.numbers import count
 from ppo.run.files import shown, write_atomically
 
 Row = list[str]
@@ -39,7 +40,7 @@ def keep_rows(path: Path, iteration: int) -> Row:
         return []
     if len(rows) < len(lines):
         number = len(lines) - len(rows)
-        warnings.warn(f"{shown(path)} has {number} damaged rows, which are left out", stacklevel=4)
+        warnings.warn(f"{shown(path)} has {count(number, 'damaged row')}, left out", stacklevel=4)
     write_atomically(path, _to_text([header] + [row for row in rows if int(row[0]) <= iteration]))
     return header
 
