@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from benchmarks.runs import finish, settings, spread, write_result
-from ppo.evaluate import evaluate
+from ppo.evaluation import evaluate
 from ppo.supervised.pretrain import pretrain
 from ppo.text.ratings import fetch
 

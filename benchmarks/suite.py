@@ -30,7 +30,7 @@ from ppo.compare.command import compare_runs
 from ppo.compare.curves import Run, read_curves, read_run, write_curves
 from ppo.compare.report import picture
 from ppo.config import Config
-from ppo.evaluate import evaluate
+from ppo.evaluation import evaluate
 
 RUNS = Path("runs/suite")
 POINTS = 40  # of a curve in NAME.csv

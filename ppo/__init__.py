@@ -1,8 +1,10 @@
-"""PPO and actor-critic training on any Gymnasium environment, in pure PyTorch."""
+"""PPO and actor-critic training on any Gymnasium environment, in pure PyTorch.
+
+The names that it offers are in `ppo.api`, which is imported when the first of them is used: worker processes never need torch, and
+Ctrl-C must find its handler before torch is imported.
+"""
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,21 +13,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-class _Package(ModuleType):
-    """Import `ppo.api` when a name is first used: worker processes never need it, and Ctrl-C must find a handler first."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "__all__" and name.startswith("__"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        api = importlib.import_module("ppo.api")
-        return self.__dict__[name] if name in self.__dict__ else getattr(api, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name != "evaluate":  # the submodule must not hide the function of its name
-            super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self.__getattr__("__all__")})
+def __getattr__(name: str) -> Any:
+    """Return a name of `ppo.api`, or a room that it imports."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    api = importlib.import_module("ppo.api")
+    return globals()[name] if name in globals() else getattr(api, name)
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    """Return the names of the package and of `ppo.api`."""
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -4,7 +4,7 @@ from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.envs import make_envs
 from ppo.errors import NonFiniteError, UsageError
-from ppo.evaluate import evaluate
+from ppo.evaluation import evaluate
 from ppo.loop.trainer import Trainer
 from ppo.player import Player, load_policy
 from ppo.policies import Features, Head, Policy

@@ -6,7 +6,7 @@ import torch
 
 from ppo import Trainer, UsageError, preset
 from ppo.cli import main as cli
-from ppo.evaluate import evaluate
+from ppo.evaluation import evaluate
 from ppo.text.tasks.next_token import NextTokenEnv
 
 

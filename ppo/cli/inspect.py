@@ -122,7 +122,7 @@ class Eval:
 
     def run(self) -> None:
         """Print the report of the episodes."""
-        from ppo.evaluate import evaluate, film
+        from ppo.evaluation import evaluate, film
 
         options: dict[str, Any] = {
             "deterministic": not self.stochastic,

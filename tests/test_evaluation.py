@@ -11,7 +11,7 @@ import pytest
 from gymnasium.spaces import Discrete
 
 from ppo import Config, Trainer, UsageError, evaluate, load_policy, preset
-from ppo.evaluate import Report, film
+from ppo.evaluation import Report, film
 from ppo.loop.episodes import Episode
 
 
