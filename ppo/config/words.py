@@ -10,16 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-SWITCHES = (
-    "yes",
-    "no",
-    "on",
-    "off",
-    "true",
-    "false",
-    "null",
-    "none",
-)  # in other letters: which would be a text, and so true
+SWITCHES = ("yes", "no", "on", "off", "true", "false")  # in other letters: as a text, each would be true
 PYTHON = {"True": True, "False": False, "None": None}  # as people also write true, false and null
 
 
