@@ -92,31 +92,40 @@ class Killed:
         folders = sorted(self.folder.glob("*__s1*"), key=lambda path: path.stat().st_mtime)
         return folders[-1] if folders and (folders[-1] / "checkpoints" / "latest.safetensors").exists() else None
 
+    def finished(self) -> bool:
+        """Return whether the run's latest checkpoint is its last."""
+        run = self.run()
+        if run is None:
+            return False
+        return bool(checkpoints.read_checkpoint(run / "checkpoints" / "latest.safetensors")[1]["finished"])
+
     def begin(self) -> subprocess.Popen[str]:
         """Start the run, or resume it."""
         run = self.run()
         return start("resume", run) if run else start("train", *self.words, "--runs-dir", self.folder)
 
     def kill(self, name: str) -> bool:
-        """Begin, and kill; return whether the run had ended before that."""
+        """Begin, and kill; return whether the run has ended."""
         process = self.begin()
         time.sleep(self.rng.uniform(0, self.seconds))
         over = process.poll() is not None
         if not over:
             SIGNALS[name](process)
         out, err = process.communicate(timeout=120)
-        assert "Traceback" not in out + err, err
+        # glfw, which MuJoCo imports, asks a child process for its version, which complains when its parent dies.
+        assert "Traceback" not in (out + err).replace('Traceback (most recent call last):\n  File "<string>"', ""), err
         if over:
             assert process.returncode == 0, err
             return True
         self.counts[name] += 1
         if name != "SIGKILL":  # 130: before the run began; 0: it ended, or stopped with a checkpoint
-            assert process.returncode in (0, 130, -signal.SIGTERM), (process.returncode, out, err)
+            # or at its very end, when Python has given up its handlers
+            assert process.returncode in (0, 130, -signal.SIGTERM, -signal.SIGINT), (process.returncode, out, err)
         if (run := self.run()) is not None:
             checkpoints.read_checkpoint(run / "checkpoints" / "latest.safetensors")  # whole
             leftovers = [path.name for path in run.rglob(".*") if path.is_file() and "lock" not in path.name]
             assert name == "SIGKILL" or not leftovers, leftovers
-        return False
+        return self.finished()
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -132,10 +141,10 @@ def test_a_run_killed_at_random_ends_as_if_it_had_not_been(tmp_path, name):
         for _ in range(1 if number < 3 else 2):
             if killed.kill(kill):
                 break
-        while (run := killed.run()) is None or not checkpoints.read_checkpoint(
-            run / "checkpoints" / "latest.safetensors"
-        )[1]["finished"]:
+        while not killed.finished():
             finish(killed.begin())
+        run = killed.run()
+        assert run is not None
         assert iterations(run) == list(range(1, iterations(run)[-1] + 1))
         assert not [path for path in run.rglob(".*.safetensors*") if path.is_file()]
         if kill == "SIGKILL":  # a stop writes a checkpoint of its own, which cuts episodes elsewhere
