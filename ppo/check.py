@@ -21,6 +21,7 @@ from ppo.loop.collector import Collector
 from ppo.loop.rollout import Rollout
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import seed_everything
+from ppo.numbers import count
 from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.policies.features import flat_images
 
@@ -87,7 +88,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
         "would train",
         (
             f"{resolve_policy(config.policy, envs)} policy, preset {name}: {config.num_envs} environments x "
-            f"{config.num_steps} steps, {config.update_epochs} epochs x {config.num_minibatches} minibatches, "
+            f"{config.num_steps} steps, {count(config.update_epochs, 'epoch')} x {count(config.num_minibatches, 'minibatch', 'minibatches')}, "
             f"{config.total_timesteps:,} steps in total"
         ),
     )

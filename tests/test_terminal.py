@@ -81,3 +81,8 @@ def test_a_progress_bar_may_still_move_the_cursor():
     with Reporter(console) as reporter:
         reporter(Progress({"charts/episodic_return": 1.0}, 1, 10, 20))
     assert "\x1b[" in console.file.getvalue()
+
+
+def test_a_reader_that_closes_the_pipe_is_not_an_exit_of_the_users_code():
+    with pytest.raises(BrokenPipeError):
+        SafeConsole().on_broken_pipe()

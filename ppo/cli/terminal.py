@@ -23,6 +23,10 @@ class SafeConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
+    def on_broken_pipe(self) -> None:
+        """Raise the error again; Rich would exit, as if the user's code had."""
+        raise BrokenPipeError
+
 
 console = SafeConsole(highlight=False, soft_wrap=True)
 
