@@ -178,7 +178,7 @@ def test_a_mask_that_comes_only_with_a_step_is_refused(blinking, monkeypatch):
 
 def test_what_would_be_trained_comes_from_the_preset():
     found = dict(check("CartPole-v1", num_envs=1, steps=10))["would train"]
-    assert found.startswith("mlp policy, preset ppo + CartPole: 8 environments x 16 steps, 10 epochs x 1 minibatches")
+    assert found.startswith("mlp policy, preset ppo + CartPole: 8 environments x 16 steps, 10 epochs x 1 minibatch,")
     assert "100,000 steps" in found
     assert dict(check("FrozenLake-v1", num_envs=1, steps=10))["would train"].startswith("mlp policy, preset ppo + toy")
 
