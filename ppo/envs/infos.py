@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import Space
 from torch import Tensor
 
-from ppo.envs.fits import number, short
+from ppo.envs.fits import KINDS, check_number, number, short
 from ppo.envs.spaces import gather
 from ppo.errors import UsageError
 
@@ -16,15 +16,18 @@ def answers(values: Sequence[Any], num_envs: int) -> list[np.ndarray]:
     """Return copies of rewards, float64, and of terminated and truncated, bool, (N,) each.
 
     Raises:
-        UsageError: one has another shape.
+        UsageError: one has another shape, or an entry that is not a number.
     """
     copies = []
-    for name, value, dtype in zip(("rewards", "terminated", "truncated"), values, (float, bool, bool), strict=True):
+    for name, value, dtype in zip(("reward", "terminated", "truncated"), values, (float, bool, bool), strict=True):
         value = value.cpu().numpy() if isinstance(value, Tensor) else value
         if np.shape(value) != (num_envs,):
             raise UsageError(
-                f"step() returned {name} = {short(value)} with the shape {np.shape(value)}; it must be (N,) = ({num_envs},)"
+                f"step() returned {'rewards' if name == 'reward' else name} = {short(value)} with the shape {np.shape(value)}; it must be (N,) = ({num_envs},)"
             )
+        if getattr(value, "dtype", np.dtype(object)).kind not in KINDS:
+            for index, entry in enumerate(value):
+                check_number(index, name, entry)
         copies.append(np.array(value, dtype))
     return copies
 
@@ -32,6 +35,9 @@ def answers(values: Sequence[Any], num_envs: int) -> list[np.ndarray]:
 def valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:
     """Return (N,) bool: whether the next action is a decision; True where the environment does not report it."""
     reported = infos.get("_valid", np.full(num_envs, "valid" in infos))  # (N,)
+    if getattr(infos.get("valid", reported), "dtype", np.dtype(object)).kind not in KINDS:
+        for n in np.flatnonzero(reported):
+            check_number(int(n), "valid", infos["valid"][n])
     return np.where(reported, infos.get("valid", True), True).astype(bool)
 
 

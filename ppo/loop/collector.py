@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from ppo.envs import autoreset_mode
-from ppo.envs.action_mask import refuse_late_mask
+from ppo.envs.action_mask import masks, refuse_change
 from ppo.envs.fits import MASK_KEY, opt_in
 from ppo.envs.infos import answers, episode_metrics, final_obs, valid
 from ppo.envs.spaces import Packer, leaf_values, mask_columns, to_torch
@@ -169,7 +169,8 @@ class Collector:
                 column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
         done = terminated | truncated
         if self.mask is None and MASK_KEY in infos:
-            refuse_late_mask(self.envs, infos)
+            for env in masks(self.envs, infos):
+                refuse_change(env, False, True)
         metrics = episode_metrics(infos, self.metrics, done) if self.metrics and done.any() else self.no_metrics
         outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), self._valid(infos), self._pack(obs)
         if self.mode is AutoresetMode.NEXT_STEP:

@@ -95,10 +95,10 @@ def check_choices(
                 place = int((wrong.any(1) if leaf.shape else wrong).nonzero()[0])
                 step, env = divmod(int(rows[place]), envs)
                 value, where = (
-                    (values[place].cpu().numpy().astype(int) + leaf.start).tolist(),
+                    (values[place].cpu().numpy().astype(leaf.dtype).astype(int) + leaf.start).tolist(),
                     f" at {path!r}" if path else "",
                 )
                 raise UsageError(
-                    f"the observation of environment {env} at step {first_step + step} is {value}{where}, which is not in "
-                    f"{leaf.space}"
+                    f"the observation of environment {env} at step {first_step + step} since the environments were "
+                    f"reset is {value}{where}, which is not in {leaf.space}"
                 )
