@@ -68,7 +68,7 @@ def test_a_metric_that_is_missing_or_not_a_number_is_named_with_its_environment(
     monkeypatch.setattr(Halting, "step", lambda self, action: (*(answer := step(self, action))[:4], answer[4] | value))
     envs = SyncVectorEnv([Halting] * 2, autoreset_mode="NextStep") if own else make_envs("Halting-v0", 2, "sync")
     with pytest.raises(
-        UsageError, match=rf"info\['style'\] of environment 0 {actual}.* at the end of .* \(at step 2\)"
+        UsageError, match=rf"info\['style'\] of environment 0 {actual}.* at the end of .* \(at step 2 since"
     ):
         collect(envs)
 
@@ -91,6 +91,28 @@ def test_a_metric_that_is_missing_or_not_a_number_is_named_with_its_environment(
 def test_answers_that_are_not_numbers_are_named_with_their_environment(values, words):
     with pytest.raises(UsageError, match=words):
         answers(values, 2)
+
+
+def test_answers_that_are_too_few_are_one_sentence():
+    with pytest.raises(UsageError, match=r"step\(\) returned 4 values; it must return 5: observations, rewards"):
+        answers(([1, 1], [False] * 2), 2)
+
+
+class Widening(Halting):
+    """Shows another shape after the first step."""
+
+    def step(self, action):
+        obs, *answer = super().step(action)
+        return obs if obs < 2 else np.zeros(2), *answer
+
+
+def test_an_observation_that_gymnasiums_own_environments_cannot_stack_is_one_sentence():
+    with pytest.raises(UsageError) as caught:
+        collect(SyncVectorEnv([Widening] * 2))
+    assert str(caught.value) == (
+        "environment 0 returned an observation that does not fit its space: array([0., 0.]) has the shape (2,), the space () "
+        "(at step 1 since the environments were reset)"
+    )
 
 
 def test_answers_may_be_lists_or_arrays_of_objects():

@@ -1,13 +1,15 @@
 """What step() of a VectorEnv returns besides observations, checked and as arrays over the environments."""
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Space
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from torch import Tensor
 
-from ppo.envs.fits import KINDS, check_number, number, short
+from ppo.envs.fits import KINDS, check_number, misfit, number, short
 from ppo.envs.spaces import gather
 from ppo.errors import UsageError
 
@@ -16,8 +18,12 @@ def answers(values: Sequence[Any], num_envs: int) -> list[np.ndarray]:
     """Return copies of rewards, float64, and of terminated and truncated, bool, (N,) each.
 
     Raises:
-        UsageError: one has another shape, or an entry that is not a number.
+        UsageError: one is missing or has another shape, or an entry that is not a number.
     """
+    if len(values) != 3:
+        raise UsageError(
+            f"step() returned {len(values) + 2} values; it must return 5: observations, rewards, terminated, truncated, infos"
+        )
     copies = []
     for name, value, dtype in zip(("reward", "terminated", "truncated"), values, (float, bool, bool), strict=True):
         value = value.cpu().numpy() if isinstance(value, Tensor) else value
@@ -30,6 +36,17 @@ def answers(values: Sequence[Any], num_envs: int) -> list[np.ndarray]:
                 check_number(index, name, entry)
         copies.append(np.array(value, dtype))
     return copies
+
+
+def stacking_fault(envs: VectorEnv, error: Exception) -> str:
+    """Return which observation Gymnasium's SyncVectorEnv could not stack, if that is what raised the error; else ""."""
+    base: Any = envs.unwrapped
+    modules = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if isinstance(base, SyncVectorEnv) and "gymnasium.vector.utils.space_utils" in modules:
+        for n, (env, obs) in enumerate(zip(base.envs, base._env_obs, strict=True)):
+            if problem := misfit(env.observation_space, obs):
+                return f"environment {n} returned an observation that does not fit its space: {problem}"
+    return ""
 
 
 def valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:

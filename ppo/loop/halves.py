@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
-from ppo.loop.rollout import Successors, check_finite
+from ppo.loop.rollout import SINCE, Successors, check_finite
 
 
 class Now(NamedTuple):
@@ -99,6 +99,6 @@ def check_choices(
                     f" at {path!r}" if path else "",
                 )
                 raise UsageError(
-                    f"the observation of environment {env} at step {first_step + step} since the environments were "
-                    f"reset is {value}{where}, which is not in {leaf.space}"
+                    f"the observation of environment {env} at step {first_step + step} {SINCE} is {value}{where}, which is "
+                    f"not in {leaf.space}"
                 )
