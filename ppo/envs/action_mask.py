@@ -27,41 +27,37 @@ class MaskInObservation(VectorWrapper):
         single, self.mask_size = env.single_observation_space, choices(env.single_action_space)
         self.single_observation_space = spaces.Dict([("obs", single), (MASK_KEY, spaces.MultiBinary(self.mask_size))])
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self.has_mask, self.none_ended = has_mask, np.zeros(env.num_envs, bool)
+        self.has_mask, self.all_have = has_mask, bool(has_mask.all())
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environments."""
         chosen = (options or {}).get("reset_mask")  # Gymnasium takes it out
         obs, infos = self.env.reset(seed=seed, options=options)
-        return self._join(obs, infos, self.none_ended if chosen is None else ~chosen), infos
+        return self._join(obs, infos, *(() if chosen is None else (~chosen,))), infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the environments; final observations get a mask that allows everything."""
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
-        ended = np.logical_or(terminated, truncated)
-        unused = ended  # nothing is decided on the last observation of an episode
         if "final_obs" in infos:  # V(final_obs) does not depend on the mask
             final = np.empty(self.num_envs, dtype=object)
-            for n in np.flatnonzero(ended):
+            for n in np.flatnonzero(np.logical_or(terminated, truncated)):
                 if (last := take(infos["final_obs"], n)) is not None:
                     final[n] = {"obs": last, MASK_KEY: np.ones(self.mask_size, np.int8)}
-            infos, unused = infos | {"final_obs": final}, self.none_ended
-        return self._join(obs, infos, unused), rewards, terminated, truncated, infos
+            return self._join(obs, infos), rewards, terminated, truncated, infos | {"final_obs": final}
+        # Nothing is decided on the last observation of an episode.
+        return self._join(obs, infos, terminated, truncated), rewards, terminated, truncated, infos
 
-    def _join(self, obs: Any, infos: dict[str, Any], unused: np.ndarray) -> dict[str, Any]:
+    def _join(self, obs: Any, infos: dict[str, Any], *unused: Any) -> dict[str, Any]:
+        """Join observations and masks; `unused`, (N,) bool each, tell environments whose info needs no mask."""
         column: Any = infos.get(MASK_KEY)
         whole = (
             type(column) is np.ndarray and column.shape == (self.num_envs, self.mask_size) and column.dtype == np.int8
         )
-        if (
-            whole
-            and self.has_mask.all()
-            and np.all(infos.get(f"_{MASK_KEY}", True))
-            and column.view(np.uint8).max() < 2
-        ):
+        if whole and self.all_have and np.all(infos.get(f"_{MASK_KEY}", True)) and column.view(np.uint8).max() < 2:
             return {"obs": obs, MASK_KEY: column}
         own = masks(self.env, infos)
-        for n in map(int, np.flatnonzero(~unused)):
+        used = np.logical_not(np.logical_or.reduce([np.zeros(self.num_envs, bool), *unused]))
+        for n in map(int, np.flatnonzero(used)):
             refuse_change(n, bool(self.has_mask[n]), n in own)
         mask = np.ones((self.num_envs, self.mask_size), np.int8)
         for n, row in own.items():
