@@ -123,11 +123,10 @@ def film(
     check_ranges(Config, {"seed": seed})
     player = load_policy(run, checkpoint, trust)
     with contextlib.closing(envs_for(player, 1, env_kwargs)) as envs:
-        modes = envs.metadata.get("render_modes") or ["none"]
+        modes = envs.metadata.get("render_modes") or []
     if "rgb_array" not in modes:
-        raise UsageError(
-            f"{player.config.env_id} cannot be filmed: its render modes are {', '.join(modes)}, not rgb_array"
-        )
+        others = f"its render modes are {', '.join(modes)}, not rgb_array" if modes else "it has no render modes"
+        raise UsageError(f"{player.config.env_id} cannot be filmed: {others}")
     frames: list[np.ndarray] = []
     ended: list[Episode] = []
     with contextlib.closing(envs_for(player, 1, env_kwargs, "rgb_array")) as envs:

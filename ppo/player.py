@@ -9,7 +9,7 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor
 
-from ppo.envs.fits import MASK_KEY, flat_mask
+from ppo.envs.fits import MASK_KEY, flat_mask, is_binary
 from ppo.envs.spaces import Packer, leaf_values, mask_columns, one_line, take
 from ppo.errors import UsageError
 from ppo.errors import one_line as name_error
@@ -99,7 +99,7 @@ class Player(Saved):
 def _masks(mask: Any, one: bool, size: int) -> np.ndarray:
     """Return action masks (N, A) from one, or from N."""
     rows = [flat_mask(row) for row in ([mask] if one else mask)]
-    masks = [row for row in rows if row is not None and row.size == size]
+    masks = [row.astype(np.int8) for row in rows if row is not None and row.size == size and is_binary(row).all()]
     if len(masks) < len(rows):
         raise UsageError(f"mask = {mask!r} must be {size} numbers for each observation, 1 where an action is allowed")
     return np.stack(masks)

@@ -1,8 +1,10 @@
 """The action mask of the infos is where the policy reads it: in the observation."""
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Dict, Discrete, MultiBinary
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from silent import Silent
 
 from ppo.envs import check_envs, make_envs
@@ -29,8 +31,91 @@ def test_an_environment_without_a_mask_allows_everything():
     infos = {"action_mask": np.array([[0, 1, 0], [9, 9, 9]]), "_action_mask": np.array([True, False])}
     envs = check_envs(Silent({"autoreset_mode": "NextStep"}, infos))
     assert envs.reset(seed=0)[0]["action_mask"].tolist() == [[0, 1, 0], [1, 1, 1]]
-    envs.env.infos = {}
-    assert envs.step(np.zeros(2, int))[0]["action_mask"].tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("has_mask", "words"),
+    [([False, False], "environment 0 first gave info['action_mask'] but does not give it now; give it in reset and in"),
+     ([True, True], "environment 1 gives info['action_mask'] but gave none at first; give it in reset and in every step")],
+)  # fmt: skip
+def test_a_mask_that_comes_with_some_infos_only_is_refused(has_mask, words):
+    mask = np.array([[0, 1, 0], [1, 1, 1]], np.int8)
+    envs = check_envs(
+        Silent({"autoreset_mode": "NextStep"}, {"action_mask": mask, "_action_mask": np.array([True, False])})
+    )
+    envs.reset(seed=0)
+    envs.env.infos["_action_mask"] = np.array(has_mask)
+    for ask in (lambda: envs.step(np.zeros(2, int)), lambda: envs.reset(seed=0)):
+        with pytest.raises(UsageError) as caught:
+            ask()
+        assert words in str(caught.value)
+
+
+class Masked(gymnasium.Env):
+    """Ends after 2 steps, whose info has no mask: nothing is decided there."""
+
+    observation_space, action_space = Discrete(3), Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.time = 0
+        return 0, {"action_mask": np.array([1, 0])}
+
+    def step(self, action):
+        self.time += 1
+        return self.time, 1.0, self.time == 2, False, {} if self.time == 2 else {"action_mask": np.array([0, 1])}
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_the_last_info_of_an_episode_needs_no_mask(mode):
+    envs = check_envs(SyncVectorEnv([Masked] * 2, autoreset_mode=mode))
+    seen = [envs.reset(seed=0)[0]["action_mask"][1].tolist()]
+    for _ in range(3):
+        obs, _, terminated, truncated, _ = envs.step(np.zeros(2, int))
+        if mode is AutoresetMode.DISABLED and terminated.any():
+            obs, _ = envs.reset(options={"reset_mask": terminated | truncated})
+        seen.append(obs["action_mask"][1].tolist())
+    dead = [[1, 1]] if mode is AutoresetMode.NEXT_STEP else []
+    assert seen == [[1, 0], [0, 1], *dead, [1, 0], [0, 1]][:4]
+
+
+class Methodical(Masked):
+    """Its mask comes from a method."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset()[0], {}
+
+    def step(self, action):
+        return *super().step(action)[:4], {}
+
+    def action_masks(self):
+        return np.array([True, False])
+
+
+@pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
+def test_a_method_action_masks_inside_the_callers_own_vector_environment_is_refused(kind):
+    envs = kind([Methodical] * 2)
+    with pytest.raises(UsageError) as caught:
+        check_envs(envs)
+    envs.close()
+    assert str(caught.value) == (
+        f"environment 0 has a method action_masks(), which is not read inside a {kind.__name__} of your own; return its mask "
+        "as info['action_mask'] from reset and step, or give env_id"
+    )
+
+
+def test_a_dict_is_the_mask_of_a_dict_action_space_which_cannot_be_masked():
+    envs = Silent({"autoreset_mode": "NextStep"}, {"action_mask": {"a": np.ones((2, 2))}})
+    envs.single_action_space = Dict(a=Discrete(2))
+    with pytest.raises(
+        UsageError, match="for the parts of a Dict action space, which cannot be masked; use a Discrete"
+    ):
+        check_envs(envs)
+
+
+def test_an_int8_column_with_other_entries_names_its_environment():
+    infos = {"action_mask": np.array([[0, 1, 0], [-1, 1, 1]], np.int8)}
+    with pytest.raises(UsageError, match="the action mask of environment 1 has the entry -1"):
+        check_envs(Silent({"autoreset_mode": "NextStep"}, infos))
 
 
 def test_the_mask_of_a_single_environment_gives_the_width():

@@ -132,10 +132,13 @@ def test_an_environment_that_its_seed_does_not_determine_is_told(blinking, what)
 @pytest.mark.parametrize(
     ("options", "where"),
     [
-        ({"shows": lambda time: np.nan if time == 3 else 0.0}, "obs is not finite (nan) in environment 0 at step 3"),
+        (
+            {"shows": lambda time: np.nan if time == 3 else 0.0},
+            "an observation of environment 0 at step 3 since the environments were reset is nan",
+        ),
         (
             {"gives": lambda time: np.inf if time == 2 else 0.0},
-            "rewards is not finite (inf) in environment 0 at step 1",
+            "the reward of environment 0 at step 1 since the environments were reset is inf, which is not finite",
         ),
     ],
 )
@@ -172,7 +175,7 @@ def test_images_that_are_not_convolved_are_told(monkeypatch):
 def test_a_mask_that_comes_only_with_a_step_is_refused(blinking, monkeypatch):
     step = Blinking.step
     monkeypatch.setattr(Blinking, "step", lambda self, action: (*step(self, action)[:4], {"action_mask": np.ones(2)}))
-    with pytest.raises(UsageError, match=r"environment 0 gives info\['action_mask'\] in step but not in reset"):
+    with pytest.raises(UsageError, match=r"environment 0 gives info\['action_mask'\] but gave none at first"):
         blinking()
 
 

@@ -5,6 +5,7 @@ import signal
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -149,6 +150,67 @@ def test_a_method_action_masks_gives_the_mask_where_the_info_has_none(wrapped):
     assert copy.step(0)[-1]["action_mask"].tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize("answer", [None, {"a": np.ones(3)}, "left"])
+def test_a_method_action_masks_that_returns_no_array_is_refused(answer):
+    class Methodical(Talkative):
+        def action_masks(self):
+            return answer
+
+    with pytest.raises(UsageError, match=r"environment 4 returned .* from action_masks\(\); it must return an array"):
+        Copy(Methodical(answer={"info": {"action_mask": None}}), 4).reset()
+
+
+def test_an_error_of_a_method_action_masks_stays_what_it_is():
+    class Methodical(Talkative):
+        def action_masks(self):
+            raise IndexError("my own")
+
+    envs = SyncCopies([lambda: Copy(Methodical(answer={"info": {"action_mask": None}}), 0, checks_obs=False)])
+    with pytest.raises(IndexError, match="my own") as caught:
+        envs.reset()
+    assert caught.value.__notes__ == ["(raised by environment 0)"]
+
+
+class Old(Talkative):
+    """Answers as Gym's environments did, or with an info that is not a dict."""
+
+    def __init__(self, reset, step):
+        super().__init__()
+        self.answers = reset, step
+
+    def reset(self, *, seed=None, options=None):
+        return self.answers[0]
+
+    def step(self, action):
+        return self.answers[1]
+
+
+STEP = "must return the 5 values obs, reward, terminated, truncated, info"
+
+
+@pytest.mark.parametrize(
+    ("reset", "step", "words"),
+    [
+        (0, None, "environment 0 returned 0; reset() must return (obs, info)"),
+        (np.zeros(2), None, "environment 0 returned array([0., 0.]); reset() must return (obs, info), info a dict"),
+        ({"a": 0}, None, "environment 0 returned {'a': 0}; reset() must return (obs, info)"),
+        ((0, None), None, "environment 0 returned (0, None); reset() must return (obs, info), info a dict"),
+        ((0, {}), (0, 1.0, False, {}), f"environment 0 returned (0, 1.0, False, {{}}); step() {STEP}"),
+        ((0, {}), None, f"environment 0 returned None; step() {STEP}"),
+        (
+            (0, {}),
+            (0, 1.0, False, False, []),
+            "environment 0 returned []; step() must return a dict as its fifth value",
+        ),
+    ],
+)
+def test_answers_of_another_form_are_one_sentence(reset, step, words):
+    envs = SyncCopies([lambda: Copy(Old(reset, step), 0, checks_obs=False)])
+    with pytest.raises(UsageError) as caught:
+        [envs.reset(), envs.step(np.zeros(1, int))]
+    assert str(caught.value).startswith(words)
+
+
 def test_attributes_of_the_environment_are_those_of_the_copy():
     copy = Copy(gymnasium.Wrapper(Talkative(length=4)), 0)
     assert copy.get_wrapper_attr("length") == 4
@@ -164,6 +226,11 @@ def test_a_copied_observation_shares_no_array():
     array[:] = 1
     assert kept["a"][0].tolist() == kept["b"].tolist() == [0, 0]
     assert kept["a"][1] == 3
+    tensor, buffer = torch.zeros(2), np.zeros(2)
+    kept = copied((tensor, memoryview(buffer), [0.0], "text"))
+    tensor[:], buffer[:] = 1, 1
+    assert [x.tolist() for x in kept[:2]] == [[0, 0], [0, 0]]
+    assert kept[2:] == ((0.0,), "text")
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX")

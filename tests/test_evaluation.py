@@ -113,7 +113,7 @@ def test_a_run_is_evaluated_by_its_path_as_text(cartpole):
 def test_an_environment_that_cannot_be_filmed_says_so(tmp_path):
     pytest.importorskip("imageio")
     run = trained(tmp_path, "probes:Bandit-v0")
-    with pytest.raises(UsageError, match="probes:Bandit-v0"):
+    with pytest.raises(UsageError, match="probes:Bandit-v0 cannot be filmed: it has no render modes"):
         film(run)
     assert not list(run.glob("videos/*"))
 

@@ -28,6 +28,7 @@ BITS = np.array([0, 1], np.int8)
         (Discrete(5, start=-2), -3, "-3 is not one of -2 … 2"),
         (Discrete(5), 2.0, "2.0 has the dtype float64, the space int64"),
         (Discrete(5), np.array([3]), "array([3]) has the shape (1,), the space ()"),
+        (MultiBinary(2), np.array([2, -1]), "array([ 2, -1]) must be zeros and ones"),
         (NESTED, {"a": [0, 0]}, "lacks the parts ['b'] of a Dict"),
         (NESTED, [0, 1], "[0, 1] lacks the parts ['a', 'b'] of a Dict"),
         (NESTED, {"a": [0, 0], "b": (3, BITS)}, "3 at 'b.0' is not one of 0 … 2"),
@@ -57,7 +58,19 @@ def test_what_gymnasium_can_stack_fits(space, obs):
 def test_flat_mask_joins_the_masks_of_the_parts():
     assert flat_mask((np.array([1, 0]), np.array([0, 1, 1]))).tolist() == [1, 0, 0, 1, 1]
     assert flat_mask(np.array([[True, False], [False, True]])).tolist() == [1, 0, 0, 1]
-    assert flat_mask([1, 0]).dtype == np.int8
+    assert sized_mask([True, False], 2, 0).dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    ("mask", "entry"),
+    [([256, 1, 1], "256"), (np.array([1, 255, 1], np.uint8), "255"), (np.array([1, -1], np.int8), "-1"),
+     ([1, 0.5], "0.5"), ([np.nan, 1], "nan"), ([0.0, -1e9], "-1000000000.0")],
+)  # fmt: skip
+def test_an_entry_of_a_mask_that_is_neither_0_nor_1_is_refused(mask, entry):
+    with pytest.raises(
+        UsageError, match=f"environment 3 has the entry {entry}; use 1 for allowed actions, 0 for others"
+    ):
+        sized_mask(mask, len(mask), 3)
 
 
 @pytest.mark.parametrize("other", ["none", {"a": 1}, 1, None, ["a"], [], [{}, {}], np.array(1)])

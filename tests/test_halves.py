@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
@@ -21,9 +21,18 @@ def test_half_rows_become_columns_by_name():
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("obs", "the observation of environment 1 at step 12 is 7, which is not in Discrete(5, start=2)"),
-        ("next_obs", "the observation of environment 0 at step 13 is 1, which is not in Discrete(5, start=2)"),
-        ("final_obs", "the observation of environment 1 at step 11 is 7, which is not in Discrete(5, start=2)"),
+        (
+            "obs",
+            "the observation of environment 1 at step 12 since the environments were reset is 7, which is not in Discrete(5, start=2)",
+        ),
+        (
+            "next_obs",
+            "the observation of environment 0 at step 13 since the environments were reset is 1, which is not in Discrete(5, start=2)",
+        ),
+        (
+            "final_obs",
+            "the observation of environment 1 at step 11 since the environments were reset is 7, which is not in Discrete(5, start=2)",
+        ),
     ],
 )
 def test_the_earliest_choice_that_the_space_does_not_have_is_named(where, words):
@@ -40,11 +49,19 @@ def test_the_earliest_choice_that_the_space_does_not_have_is_named(where, words)
     assert str(caught.value) == words
 
 
+def test_a_bit_that_is_neither_0_nor_1_is_named():
+    packer = Packer(MultiBinary(2))
+    obs = packer(np.array([[0, 1], [2, -1]], np.int8))[None]
+    with pytest.raises(UsageError, match=r"environment 1 at step 3 .* is \[2, -1\], which is not in MultiBinary"):
+        check_choices(packer, obs, obs[0], [], 3)
+
+
 def test_the_part_of_a_nested_observation_is_named():
     packer = Packer(Dict(a=Box(-9, 9, (1,)), b=MultiDiscrete([[2, 3]])))
     obs = torch.tensor([[[9.5, 1.0, 2.0]], [[9.5, 2.0, 0.0]]])
     check_choices(packer, obs[:1], obs[0], [], 0)
     with pytest.raises(
-        UsageError, match=r"environment 0 at step 1 is \[\[2, 0\]\] at 'b', which is not in MultiDiscrete"
+        UsageError,
+        match=r"environment 0 at step 1 since the environments were reset is \[\[2, 0\]\] at 'b', which is not in MultiDiscrete",
     ):
         check_choices(packer, obs, obs[0], [], 0)

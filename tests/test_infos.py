@@ -10,6 +10,7 @@ from probes import Reusing  # noqa: F401 (registers it)
 
 from ppo import Config, Trainer, UsageError, evaluate
 from ppo.envs import make_envs
+from ppo.envs.infos import answers, valid
 from ppo.loop.collector import Collector
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
@@ -67,9 +68,64 @@ def test_a_metric_that_is_missing_or_not_a_number_is_named_with_its_environment(
     monkeypatch.setattr(Halting, "step", lambda self, action: (*(answer := step(self, action))[:4], answer[4] | value))
     envs = SyncVectorEnv([Halting] * 2, autoreset_mode="NextStep") if own else make_envs("Halting-v0", 2, "sync")
     with pytest.raises(
-        UsageError, match=rf"info\['style'\] of environment 0 {actual}.* at the end of .* \(at step 2\)"
+        UsageError, match=rf"info\['style'\] of environment 0 {actual}.* at the end of .* \(at step 2 since"
     ):
         collect(envs)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (([None, 1], [False] * 2, [False] * 2), "environment 0 returned reward = None; it must be one number"),
+        (
+            (np.array(["1", "2"]), [False] * 2, [False] * 2),
+            "environment 0 returned reward = .*'1'.*; it must be one number",
+        ),
+        (
+            ([1, 1], np.array(["no", "no"]), [False] * 2),
+            "environment 0 returned terminated = .*'no'.*; it must be True or",
+        ),
+        (([1, 1], [False] * 2, [False, "no"]), "environment 1 returned truncated = 'no'; it must be True or False"),
+    ],
+)
+def test_answers_that_are_not_numbers_are_named_with_their_environment(values, words):
+    with pytest.raises(UsageError, match=words):
+        answers(values, 2)
+
+
+def test_answers_that_are_too_few_are_one_sentence():
+    with pytest.raises(UsageError, match=r"step\(\) returned 4 values; it must return 5: observations, rewards"):
+        answers(([1, 1], [False] * 2), 2)
+
+
+class Widening(Halting):
+    """Shows another shape after the first step."""
+
+    def step(self, action):
+        obs, *answer = super().step(action)
+        return obs if obs < 2 else np.zeros(2), *answer
+
+
+def test_an_observation_that_gymnasiums_own_environments_cannot_stack_is_one_sentence():
+    with pytest.raises(UsageError) as caught:
+        collect(SyncVectorEnv([Widening] * 2))
+    assert str(caught.value) == (
+        "environment 0 returned an observation that does not fit its space: array([0., 0.]) has the shape (2,), the space () "
+        "(at step 1 since the environments were reset)"
+    )
+
+
+def test_answers_may_be_lists_or_arrays_of_objects():
+    rewards, *flags = answers(([1, 2.5], np.array([True, False], object), torch.tensor([False, True])), 2)
+    assert rewards.tolist() == [1.0, 2.5]
+    assert [flag.tolist() for flag in flags] == [[True, False], [False, True]]
+
+
+def test_valid_of_a_vector_environment_must_be_flags():
+    assert valid({"valid": np.array([True, False])}, 2).tolist() == [True, False]
+    assert valid({"valid": np.array([None, False]), "_valid": np.array([False, True])}, 2).tolist() == [True, False]
+    with pytest.raises(UsageError, match="environment 1 returned valid = 'no'; it must be True or False"):
+        valid({"valid": np.array([True, "no"], object)}, 2)
 
 
 def test_without_the_key_every_row_is_a_decision():

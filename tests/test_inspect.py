@@ -41,7 +41,7 @@ def test_a_check_says_what_would_be_trained(capsys):
         ),
         ("check Absent-v0", "env_id = 'Absent-v0' is unknown"),
         ("check probes:Wordy-v0", "observation space at 'word' is Text"),
-        ("check probes:Faulty-v0", "returns numbers that cannot be trained on: rewards is not finite (nan)"),
+        ("check probes:Faulty-v0", "returns numbers that cannot be trained on: the reward of environment"),
     ],
 )
 def test_checking_what_cannot_be_checked_is_one_sentence(capsys, args, sentence):

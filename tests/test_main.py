@@ -157,8 +157,8 @@ def test_numbers_that_are_not_finite_stop_with_exit_code_1(capsys):
         cli.main(["train", "probes:Faulty-v0", *SHORT, "--eval-episodes", "0"])
     assert caught.value.code == 1
     assert capsys.readouterr().err == (
-        "stopped: rewards is not finite (nan) in environment 0 at step 4; the numbers around it are in "
-        "runs/Faulty-v0__ppo__s1/nonfinite.safetensors\n"
+        "stopped: the reward of environment 0 at step 4 since the environments were reset is nan, which is not finite; the "
+        "numbers around it are in runs/Faulty-v0__ppo__s1/nonfinite.safetensors\n"
     )
 
 

@@ -59,16 +59,18 @@ def test_fold_is_a_bijection_of_rows_that_keeps_time_order(length, pieces, envs)
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        (math.nan, r"not finite \(nan\)"), (-math.inf, r"not finite \(-inf\)"),
-        (1e20, r"too large \(1e\+20, its square overflows float32\)"), (-2e19, r"too large \(-2e\+19"),
+        (math.nan, "nan in entry [1], which is not finite"), (-math.inf, "-inf in entry [1], which is not finite"),
+        (1e20, "1e+20 in entry [1], which is too large: its square overflows float32"), (-2e19, "-2e+19 in entry [1], which is"),
     ],
 )  # fmt: skip
 def test_a_number_whose_square_is_not_finite_is_named_with_its_place(value, fault):
     obs, rewards = torch.zeros(6, 2), torch.full((6,), 1.8e19)  # of 3 environments at steps 40 and 41
     obs[4, 1] = value
     columns = {"obs": (torch.arange(6), obs), "rewards": (torch.arange(6), rewards)}
-    with pytest.raises(NonFiniteError, match=rf"obs is {fault}.* in environment 1 at step 41, entry \[1\]"):
+    with pytest.raises(NonFiniteError) as caught:
         check_finite(columns, 3, 40, {})
+    sentence = f"an observation of environment 1 at step 41 since the environments were reset is {fault}"
+    assert str(caught.value).startswith(sentence)
     check_finite({"rewards": columns["rewards"], "none": (torch.arange(0), torch.zeros(0, 2))}, 3, 40, {})
 
 

@@ -182,3 +182,7 @@ def test_a_batch_of_another_structure_shape_or_dtype_is_refused_with_its_place(o
 def test_an_unsupported_observation_is_a_usage_error_that_names_the_part(space, message):
     with pytest.raises(UsageError, match=message):
         check_space(space, "observation")
+
+
+def test_a_number_beyond_float32_is_packed_as_infinite_without_a_warning():
+    assert Packer(Box(-np.inf, np.inf, (1,), np.float64))(np.array([[1e300]])).tolist() == [[np.inf]]

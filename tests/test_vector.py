@@ -1,8 +1,9 @@
 """Any VectorEnv is checked before the first step: attributes, autoreset mode, metadata; its time limit is the actual one."""
 
 import pytest
+import torch
 from gymnasium.spaces import Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from gymnasium.wrappers import TimeLimit
 from probes import Endless
 from silent import Silent
@@ -11,6 +12,9 @@ from ppo.config import Config
 from ppo.envs import autoreset_mode, check_envs, make_envs, time_limit
 from ppo.errors import UsageError
 from ppo.loop.assemble import assemble
+from ppo.loop.collector import Collector
+from ppo.machine.flat import FlatPolicy
+from ppo.policies import build_policy
 
 NEXT = {"autoreset_mode": "NextStep"}
 
@@ -21,7 +25,7 @@ def test_an_environment_that_does_not_say_how_it_resets_is_refused(metadata):
         check_envs(Silent(metadata))
     assert str(caught.value) == (
         f"Silent.metadata['autoreset_mode'] is {metadata.get('autoreset_mode')!r}; set it to the "
-        "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
+        "gymnasium.vector.AutoresetMode that its step() follows"
     )
 
 
@@ -66,9 +70,49 @@ def test_a_name_that_means_something_else_cannot_be_logged(name):
         check_envs(Silent(NEXT), log_info=(name,))
 
 
+def test_a_vector_environment_without_environments_is_refused():
+    with pytest.raises(UsageError, match=r"Silent.num_envs = 0 is too small; it must have at least 1 environment"):
+        check_envs(Silent(NEXT, num_envs=0))
+
+
+class Costly(Endless):
+    """Has a cost in its info; cut after 3 steps."""
+
+    def step(self, action):
+        *answer, _ = super().step(action)
+        return *answer, {"cost": 5.0, "fuel": 2.0}
+
+
+class Penalty(VectorWrapper):
+    """Subtracts the cost, which the copies of an environment give."""
+
+    def step(self, actions):
+        obs, rewards, *flags, infos = self.env.step(actions)
+        costs = infos["cost"] if "cost" in infos else infos["final_info"]["cost"]
+        return obs, rewards - costs, *flags, infos
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_wrapper_of_the_callers_own_reads_the_infos_of_its_environments_which_stay_as_they_are(mode):
+    inner = SyncVectorEnv([lambda: TimeLimit(Costly(), 3)] * 2, autoreset_mode=mode)
+    envs, own, metadata = Penalty(inner), list(inner.envs), inner.metadata
+    checked = check_envs(envs, log_info=("fuel",))
+    torch.manual_seed(0)
+    policy = build_policy("mlp", checked.single_observation_space, checked.single_action_space, {})
+    collector = Collector(checked, FlatPolicy(policy))
+    collector.reset(0)
+    rollout, episodes = collector.collect(3)
+    assert rollout.rewards.tolist() == [[-4.0, -4.0]] * 3
+    assert [(episode.episode_return, episode.metrics) for episode in episodes] == [(-12.0, {"fuel": 2.0})] * 2
+    assert all(now is before for now, before in zip(inner.envs, own, strict=True))
+    assert inner.metadata is metadata
+    assert envs.metadata is metadata
+
+
 def test_names_to_log_join_those_of_the_metadata_once_and_the_environments_own_metadata_stays():
     envs = Silent(NEXT | {"ppo": {"metrics": ("fuel",)}})
     own = envs.metadata
     checked = check_envs(envs, log_info=("distance", "fuel"))
     assert checked.metadata["ppo"] == {"valid": False, "metrics": ("fuel", "distance")}
+    assert envs.metadata is own
     assert own == NEXT | {"ppo": {"metrics": ("fuel",)}}

@@ -13,11 +13,23 @@ from gymnasium.spaces import Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
-from ppo.envs.fits import MASK_KEY, choices, is_number, misfit, number, opt_in, refuse, short, sized_mask
+from ppo.envs.fits import (
+    MASK_KEY,
+    check_number,
+    choices,
+    misfit,
+    number,
+    opt_in,
+    refuse,
+    refuse_dict_mask,
+    short,
+    sized_mask,
+)
 from ppo.machine.worker import signal_mask
 
 NUMBERS = frozenset({float, int, np.float64, np.float32, np.int64})
 FLAGS = frozenset({bool, np.bool_})
+IMMUTABLE = (bool, int, float, complex, str, bytes, np.generic, type(None))
 UNSTACKABLE = (IndexError, KeyError, TypeError, ValueError)  # what NumPy raises for observations that differ
 
 
@@ -54,21 +66,21 @@ class Copy(gymnasium.Wrapper):
     @property
     def max_episode_steps(self) -> int:
         """Steps after which Gymnasium truncates an episode; 0 without a limit."""
-        env, limits = self.env, list[int]()
-        while isinstance(env, gymnasium.Wrapper):
-            limits += [env._max_episode_steps] if isinstance(env, TimeLimit) else []
-            env = env.env
-        return min(limits, default=0)
+        return max_episode_steps(self.env)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         try:
-            obs, info = self.env.reset(seed=seed, options=options)
-        except SystemExit as error:
-            self._refuse_exit(error)
-        except Exception as error:
-            error.add_note(f"(raised by environment {self._index})")
+            answer = self.env.reset(seed=seed, options=options)
+        except (Exception, SystemExit) as error:
+            self._name(error)
             raise
+        try:
+            obs, info = answer
+        except (TypeError, ValueError):
+            self._refuse_form("reset() must return (obs, info)", answer)
+        if not isinstance(info, dict):
+            self._refuse_form("reset() must return (obs, info), info a dict", answer)
         if self._checks_obs:
             self.check_obs(obs)
         return obs, self._read(info)
@@ -76,24 +88,38 @@ class Copy(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the environment."""
         try:
-            obs, reward, terminated, truncated, info = self.env.step(action)
-        except SystemExit as error:
-            self._refuse_exit(error)
-        except Exception as error:
-            error.add_note(f"(raised by environment {self._index})")
+            answer = self.env.step(action)
+        except (Exception, SystemExit) as error:
+            self._name(error)
             raise
+        try:
+            obs, reward, terminated, truncated, info = answer
+        except (TypeError, ValueError):
+            self._refuse_form("step() must return the 5 values obs, reward, terminated, truncated, info", answer)
+        if not isinstance(info, dict):
+            self._refuse_form("step() must return a dict as its fifth value, the info", info)
         if type(reward) not in NUMBERS:
-            self._check_numbers(reward=reward)
+            check_number(self._index, "reward", reward)
         if self._checks_obs:
             self.check_obs(obs)
         if terminated is False and truncated is False and self._says_nothing and MASK_KEY not in info:
             return obs, reward, False, False, {}
         if not (type(terminated) in FLAGS and type(truncated) in FLAGS):
-            self._check_numbers(terminated=terminated, truncated=truncated)
+            check_number(self._index, "terminated", terminated)
+            check_number(self._index, "truncated", truncated)
         if terminated or truncated:
             measured = {name: number(info, name, self._index) for name in self.metrics}
             return copied(obs), reward, terminated, truncated, self._read(info) | measured
         return obs, reward, terminated, truncated, self._read(info)
+
+    def _name(self, error: BaseException) -> None:
+        """Note on an error of the environment's own code which copy it is; refuse an exit."""
+        if isinstance(error, SystemExit):
+            self._refuse_exit(error)
+        error.add_note(f"(raised by environment {self._index})")
+
+    def _refuse_form(self, form: str, value: Any) -> NoReturn:
+        refuse(f"environment {self._index} returned {short(value)}; {form}")
 
     def _refuse_exit(self, error: SystemExit) -> NoReturn:
         name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
@@ -107,21 +133,35 @@ class Copy(gymnasium.Wrapper):
         if self._says_nothing and MASK_KEY not in info:
             return {}
         read: dict[str, Any] = {}
-        mask = sized_mask(info[MASK_KEY], self._choices, self._index) if MASK_KEY in info else None
-        if mask is None and self._action_masks is not None:
-            mask = sized_mask(self._action_masks(), self._choices, self._index)
+        mask = self._mask(info)
         if mask is not None:
             read[MASK_KEY] = mask
         if self._reads_valid and "valid" in info:
-            self._check_numbers(valid=info["valid"])
+            check_number(self._index, "valid", info["valid"])
             read["valid"] = bool(info["valid"])
         return read
 
-    def _check_numbers(self, **values: Any) -> None:
-        for name, value in values.items():
-            if not is_number(value):
-                kind = "one number" if name == "reward" else "True or False"
-                refuse(f"environment {self._index} returned {name} = {short(value)}; it must be {kind}")
+    def _mask(self, info: dict[str, Any]) -> np.ndarray | None:
+        """Return the mask of the info, or of the method `action_masks()`, whose name nobody uses by chance."""
+        mask = info.get(MASK_KEY)
+        if type(mask) is np.ndarray and mask.dtype == np.int8 and mask.shape == (self._choices,):
+            return mask  # its entries are checked with those of the other copies
+        if mask is not None:
+            refuse_dict_mask(mask, self.env.action_space, self._index)
+            mask = sized_mask(mask, self._choices, self._index)
+        if mask is None and self._action_masks is not None:
+            try:
+                own = self._action_masks()
+            except (Exception, SystemExit) as error:
+                self._name(error)
+                raise
+            mask = sized_mask(own, self._choices, self._index)
+            if mask is None:
+                refuse(
+                    f"environment {self._index} returned {short(own)} from action_masks(); it must return an array with one "
+                    "entry per action, 1 where it is allowed and 0 elsewhere"
+                )
+        return mask
 
     def check_obs(self, obs: Any) -> None:
         """Refuse an observation that does not fit the space.
@@ -133,13 +173,22 @@ class Copy(gymnasium.Wrapper):
             refuse(f"environment {self._index} returned an observation that does not fit its space: {problem}")
 
 
+def max_episode_steps(env: gymnasium.Env) -> int:
+    """Return the steps after which Gymnasium's wrappers truncate an episode; 0 without a limit."""
+    limits = list[int]()
+    while isinstance(env, gymnasium.Wrapper):
+        limits += [env._max_episode_steps] if isinstance(env, TimeLimit) else []
+        env = env.env
+    return min(limits, default=0)
+
+
 def copied(obs: Any) -> Any:
-    """Return an observation that shares no array with the original."""
+    """Return an observation that shares no memory with the original; tensors and buffers as arrays."""
     if isinstance(obs, dict):
         return {key: copied(part) for key, part in obs.items()}
     if isinstance(obs, tuple | list):
         return tuple(map(copied, obs))
-    return obs.copy() if isinstance(obs, np.ndarray) else obs
+    return obs if isinstance(obs, IMMUTABLE) else np.asarray(obs).copy()
 
 
 class SyncCopies(SyncVectorEnv):

@@ -62,24 +62,27 @@ def choices(space: Space[Any]) -> int:
 
 
 def flat_mask(mask: Any) -> np.ndarray | None:
-    """Return an action mask as one array of int8; None for something that is not an array of numbers.
+    """Return an action mask as one array of numbers; None for something that is not an array of numbers.
 
     Args:
         mask: an array, or a tuple or list with one array per part of the action.
     """
-    if type(mask) is np.ndarray and mask.dtype == np.int8 and mask.ndim == 1:
-        return mask
     try:
         joined = (
             np.concatenate([np.ravel(part) for part in mask]) if isinstance(mask, tuple | list) else np.asarray(mask)
         )
-    except ValueError:
+    except (TypeError, ValueError):
         return None
-    return joined.ravel().astype(np.int8, copy=False) if joined.ndim and joined.dtype.kind in KINDS else None
+    return joined.ravel() if joined.ndim and joined.dtype.kind in KINDS else None
+
+
+def is_binary(mask: np.ndarray) -> np.ndarray:
+    """Return which entries are 0 or 1."""
+    return (mask == 0) | (mask == 1)
 
 
 def sized_mask(mask: Any, size: int, index: int) -> np.ndarray | None:
-    """Return `flat_mask`.
+    """Return `flat_mask` as int8.
 
     Args:
         mask: as in `flat_mask`.
@@ -87,15 +90,34 @@ def sized_mask(mask: Any, size: int, index: int) -> np.ndarray | None:
         index: of the environment, for the error.
 
     Raises:
-        UsageError: the mask has another number of entries.
+        UsageError: the mask has another number of entries, or one that is neither 0 nor 1.
     """
     flat = flat_mask(mask)
-    if flat is not None and len(flat) != size:
+    if flat is None:
+        return None
+    if len(flat) != size:
         refuse(
             f"the action mask of environment {index} has {len(flat)} entries, but its action space has {size or 'no'} "
             "choices to mask; give one entry per choice of a Discrete or MultiDiscrete space"
         )
-    return flat
+    if len(other := flat[~is_binary(flat)]):
+        refuse(
+            f"the action mask of environment {index} has the entry {other[0]}; use 1 for allowed actions, 0 for others"
+        )
+    return flat.astype(np.int8, copy=False)
+
+
+def refuse_dict_mask(mask: Any, space: Space[Any], index: int) -> None:
+    """Refuse a mask with the parts of a Dict action space; with another action space, a dict is something else.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if isinstance(mask, dict) and isinstance(space, Dict):
+        refuse(
+            f"environment {index} returned info[{MASK_KEY!r}] = {short(mask)} for the parts of a Dict action space, which "
+            "cannot be masked; use a Discrete or MultiDiscrete action space"
+        )
 
 
 def misfit(space: Space[Any], obs: Any, where: str = "") -> str:
@@ -113,7 +135,7 @@ def misfit(space: Space[Any], obs: Any, where: str = "") -> str:
         return ""
     try:
         array = np.asarray(obs)
-    except ValueError:  # lists of different lengths
+    except (TypeError, ValueError):  # lists of different lengths, for example
         return f"{short(obs)}{at} is not an array of shape {space.shape}"
     if array.dtype.kind not in KINDS:
         return f"{short(obs)}{at} is not made of numbers"
@@ -123,6 +145,8 @@ def misfit(space: Space[Any], obs: Any, where: str = "") -> str:
         return f"{short(obs)}{at} has the dtype {array.dtype}, the space {space.dtype}; convert it or change the space"
     if isinstance(space, Discrete) and not space.start <= array < space.start + space.n:
         return f"{short(obs)}{at} is not one of {space.start} … {space.start + space.n - 1}"
+    if isinstance(space, MultiBinary) and not is_binary(array).all():
+        return f"{short(obs)}{at} must be zeros and ones"
     return ""
 
 
@@ -138,6 +162,22 @@ def is_number(value: Any) -> bool:
     except (TypeError, ValueError):  # lists of different lengths
         return False
     return array.ndim == 0 and array.dtype.kind in KINDS
+
+
+def check_number(index: int, name: str, value: Any) -> None:
+    """Refuse a reward or a flag that is not one number.
+
+    Args:
+        index: of the environment.
+        name: "reward", or the flag's name.
+        value: what the environment returned.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not is_number(value):
+        kind = "one number" if name == "reward" else "True or False"
+        refuse(f"environment {index} returned {name} = {short(value)}; it must be {kind}")
 
 
 def short(value: Any) -> str:

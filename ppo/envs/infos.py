@@ -1,13 +1,15 @@
 """What step() of a VectorEnv returns besides observations, checked and as arrays over the environments."""
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Space
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from torch import Tensor
 
-from ppo.envs.fits import number, short
+from ppo.envs.fits import KINDS, check_number, misfit, number, short
 from ppo.envs.spaces import gather
 from ppo.errors import UsageError
 
@@ -16,22 +18,43 @@ def answers(values: Sequence[Any], num_envs: int) -> list[np.ndarray]:
     """Return copies of rewards, float64, and of terminated and truncated, bool, (N,) each.
 
     Raises:
-        UsageError: one has another shape.
+        UsageError: one is missing or has another shape, or an entry that is not a number.
     """
+    if len(values) != 3:
+        raise UsageError(
+            f"step() returned {len(values) + 2} values; it must return 5: observations, rewards, terminated, truncated, infos"
+        )
     copies = []
-    for name, value, dtype in zip(("rewards", "terminated", "truncated"), values, (float, bool, bool), strict=True):
+    for name, value, dtype in zip(("reward", "terminated", "truncated"), values, (float, bool, bool), strict=True):
         value = value.cpu().numpy() if isinstance(value, Tensor) else value
         if np.shape(value) != (num_envs,):
             raise UsageError(
-                f"step() returned {name} = {short(value)} with the shape {np.shape(value)}; it must be (N,) = ({num_envs},)"
+                f"step() returned {'rewards' if name == 'reward' else name} = {short(value)} with the shape {np.shape(value)}; it must be (N,) = ({num_envs},)"
             )
+        if getattr(value, "dtype", np.dtype(object)).kind not in KINDS:
+            for index, entry in enumerate(value):
+                check_number(index, name, entry)
         copies.append(np.array(value, dtype))
     return copies
+
+
+def stacking_fault(envs: VectorEnv, error: Exception) -> str:
+    """Return which observation Gymnasium's SyncVectorEnv could not stack, if that is what raised the error; else ""."""
+    base: Any = envs.unwrapped
+    modules = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if isinstance(base, SyncVectorEnv) and "gymnasium.vector.utils.space_utils" in modules:
+        for n, (env, obs) in enumerate(zip(base.envs, base._env_obs, strict=True)):
+            if problem := misfit(env.observation_space, obs):
+                return f"environment {n} returned an observation that does not fit its space: {problem}"
+    return ""
 
 
 def valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:
     """Return (N,) bool: whether the next action is a decision; True where the environment does not report it."""
     reported = infos.get("_valid", np.full(num_envs, "valid" in infos))  # (N,)
+    if getattr(infos.get("valid", reported), "dtype", np.dtype(object)).kind not in KINDS:
+        for n in np.flatnonzero(reported):
+            check_number(int(n), "valid", infos["valid"][n])
     return np.where(reported, infos.get("valid", True), True).astype(bool)
 
 

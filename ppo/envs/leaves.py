@@ -167,6 +167,7 @@ class MultiBinaryLeaf(Leaf):
     """Bits, each a feature and a Bernoulli variable."""
 
     packed_dtype = torch.uint8
+    last = 1
 
     def __init__(self, space: MultiBinary) -> None:
         super().__init__(space)

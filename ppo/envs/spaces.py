@@ -135,7 +135,8 @@ class Packer:
         # Copies, because an environment may write its next observation into the same array.
         if isinstance(values, Tensor):
             return values.to(self.device or values.device, self.dtype, copy=True)
-        packed = torch.from_numpy(np.array(values, dtype=NUMPY_DTYPES[self.dtype], order="C"))
+        with np.errstate(over="ignore"):  # what becomes infinite is refused in a sentence
+            packed = torch.from_numpy(np.array(values, dtype=NUMPY_DTYPES[self.dtype], order="C"))
         return packed.to(self.device) if self.device is not None and self.device.type != "cpu" else packed
 
     def unpack(self, packed: Tensor) -> list[Tensor]:

@@ -4,11 +4,12 @@ from typing import Any
 
 import gymnasium
 from gymnasium.spaces import Space
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from ppo.envs.action_mask import expose_mask
-from ppo.envs.copies import Copy
+from ppo.envs.copies import SyncCopies, max_episode_steps
 from ppo.envs.fits import MASK_KEY, opt_in
+from ppo.envs.reuse import check_reuse
 from ppo.envs.text_env import text_env
 from ppo.envs.workers import Workers
 from ppo.errors import UsageError
@@ -18,6 +19,8 @@ RESERVED = {"valid", MASK_KEY, "final_obs", "final_info", "episodic_return", "ep
 
 def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] = ()) -> VectorEnv:
     """Check environments, and put their action mask, if there is one, into the observation.
+
+    The caller's object stays as it is, but for a reset; what is added is in wrappers around it.
 
     Args:
         envs: from `make_envs`, or the user's own.
@@ -35,15 +38,14 @@ def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] =
         raise UsageError(
             f"group_size = {group_size}, but the environments were made with group_size = {actual}; use the same value"
         )
-    _declare_metrics(envs, log_info)
-    return expose_mask(envs)
+    return expose_mask(check_reuse(_declare_metrics(envs, log_info)))
 
 
 def check_vector_env(envs: Any) -> None:
     """Check that something is a VectorEnv with its attributes.
 
     Raises:
-        UsageError: it is a single environment, something else, or an attribute is missing.
+        UsageError: it is a single environment, something else, an attribute is missing, or it has no environments.
     """
     name = type(envs).__name__
     if isinstance(envs, gymnasium.Env):
@@ -52,24 +54,27 @@ def check_vector_env(envs: Any) -> None:
         raise UsageError(f"{name} is not a gymnasium.vector.VectorEnv; make it a subclass")
     if not isinstance(getattr(envs, "num_envs", None), int):
         raise UsageError(f"{name} has no num_envs; set it to the number of its environments")
+    if envs.num_envs < 1:
+        raise UsageError(f"{name}.num_envs = {envs.num_envs} is too small; it must have at least 1 environment")
     for attribute in ("single_observation_space", "single_action_space"):
         if not isinstance(getattr(envs, attribute, None), Space):
             raise UsageError(f"{name} has no {attribute}; set it to the space of one of its environments")
 
 
-def _declare_metrics(envs: VectorEnv, log_info: tuple[str, ...]) -> None:
-    """Add `log_info` to the names in the metadata, and tell the copies, which return nothing else of an info."""
+def _declare_metrics(envs: VectorEnv, log_info: tuple[str, ...]) -> VectorEnv:
+    """Return envs with `log_info` among the names in the metadata; our own copies return nothing else of an info."""
     declared, base = opt_in(envs.metadata), envs.unwrapped
     names = tuple(dict.fromkeys((*declared["metrics"], *log_info)))
     for name in names:
         if name in RESERVED or not name.strip():
             raise UsageError(f"{name!r} cannot be logged from the info, because it means something else; rename it")
-    if log_info:
-        envs.metadata = envs.metadata | {"ppo": declared | {"metrics": names}}
-    if isinstance(base, SyncVectorEnv):
-        base.envs = [env if isinstance(env, Copy) else Copy(env, n) for n, env in enumerate(base.envs)]
-    if isinstance(base, SyncVectorEnv | Workers):
+    if isinstance(base, SyncCopies | Workers):
         base.set_attr("metrics", [names] * base.num_envs)
+    if log_info:
+        metadata = envs.metadata | {"ppo": declared | {"metrics": names}}
+        envs = VectorWrapper(envs)
+        envs.metadata = metadata
+    return envs
 
 
 def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
@@ -82,17 +87,20 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
     try:
         return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
     except ValueError as error:
+        other = (
+            "" if envs.unwrapped.spec is None else ", or use --vectorization sync"
+        )  # not for an object of the caller's
         raise UsageError(
             f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
-            "gymnasium.vector.AutoresetMode that its step() follows, or use --vectorization sync"
+            f"gymnasium.vector.AutoresetMode that its step() follows{other}"
         ) from error
 
 
 def time_limit(envs: VectorEnv) -> int:
     """Return the number of steps after which an environment truncates an episode, 0 if it has no limit."""
     base = envs.unwrapped
-    if isinstance(base, SyncVectorEnv) and isinstance(base.envs[0], Copy):
-        return base.envs[0].max_episode_steps
+    if isinstance(base, SyncVectorEnv):
+        return max_episode_steps(base.envs[0])
     return max(0, (base.spec.max_episode_steps if base.spec is not None else None) or 0)
 
 

@@ -9,14 +9,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from ppo.envs import autoreset_mode
-from ppo.envs.action_mask import refuse_late_mask
+from ppo.envs.action_mask import masks, refuse_change
 from ppo.envs.fits import MASK_KEY, opt_in
-from ppo.envs.infos import answers, episode_metrics, final_obs, valid
+from ppo.envs.infos import answers, episode_metrics, final_obs, stacking_fault, valid
 from ppo.envs.spaces import Packer, leaf_values, mask_columns, to_torch
 from ppo.errors import UsageError
 from ppo.loop.episodes import Episode, Tally
 from ppo.loop.halves import Cut, Decision, Now, Outcome, check_choices, check_numbers, columns_of
-from ppo.loop.rollout import Rollout, Successors
+from ppo.loop.rollout import SINCE, Rollout, Successors
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import Stop, Stopped, never
@@ -132,9 +132,10 @@ class Collector:
         columns = self._on_device(columns)
         check_numbers(columns, self.envs.num_envs, first_step)
         check_choices(self.packer, columns.get("obs", self.now.obs[None]), self.now.obs, cuts, first_step)
-        if isinstance(error, UsageError):
-            raise UsageError(f"{error} (at step {self.step})") from error
-        error.add_note(f"(raised at vector step {self.step} since the environments were last reset)")
+        sentence = str(error) if isinstance(error, UsageError) else stacking_fault(self.envs, error)
+        if sentence:
+            raise UsageError(f"{sentence} (at step {self.step} {SINCE})") from error
+        error.add_note(f"(raised at vector step {self.step} {SINCE})")
 
     def _tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(x).to(self.device)
@@ -169,7 +170,8 @@ class Collector:
                 column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
         done = terminated | truncated
         if self.mask is None and MASK_KEY in infos:
-            refuse_late_mask(self.envs, infos)
+            for env in masks(self.envs, infos):
+                refuse_change(env, False, True)
         metrics = episode_metrics(infos, self.metrics, done) if self.metrics and done.any() else self.no_metrics
         outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), self._valid(infos), self._pack(obs)
         if self.mode is AutoresetMode.NEXT_STEP:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppo.envs.spaces import Packer
 from ppo.errors import UsageError
-from ppo.loop.rollout import Successors, check_finite
+from ppo.loop.rollout import SINCE, Successors, check_finite
 
 
 class Now(NamedTuple):
@@ -95,10 +95,10 @@ def check_choices(
                 place = int((wrong.any(1) if leaf.shape else wrong).nonzero()[0])
                 step, env = divmod(int(rows[place]), envs)
                 value, where = (
-                    (values[place].cpu().numpy().astype(int) + leaf.start).tolist(),
+                    (values[place].cpu().numpy().astype(leaf.dtype).astype(int) + leaf.start).tolist(),
                     f" at {path!r}" if path else "",
                 )
                 raise UsageError(
-                    f"the observation of environment {env} at step {first_step + step} is {value}{where}, which is not in "
-                    f"{leaf.space}"
+                    f"the observation of environment {env} at step {first_step + step} {SINCE} is {value}{where}, which is "
+                    f"not in {leaf.space}"
                 )

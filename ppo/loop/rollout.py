@@ -11,6 +11,11 @@ from torch import Tensor
 from ppo.errors import NonFiniteError
 
 LARGEST = math.sqrt(torch.finfo(torch.float32).max)  # 1.8e19: losses and statistics square what they get
+SINCE = "since the environments were reset"  # steps in messages are counted from there
+NOUNS = {
+    "obs": "an observation", "rewards": "the reward", "values": "the value", "log_probs": "the log-probability",
+    "final_obs": "the last observation of an episode", "next_values": "the value of the next observation",
+}  # fmt: skip
 
 
 def fold(x: Tensor, length: int) -> Tensor:
@@ -150,7 +155,7 @@ def check_finite(
     rows, x = numbers[name]
     step, env = divmod(int(rows[first[name]]), num_envs)
     entry = (~_usable(x[first[name]])).nonzero()[0].tolist()
-    value, where = x[first[name]][tuple(entry)].item(), f", entry {entry}" if entry else ""
-    fault = f"too large ({value:g}, its square overflows float32)" if math.isfinite(value) else f"not finite ({value})"
-    message = f"{name} is {fault} in environment {env} at step {first_step + step}{where}"
-    raise NonFiniteError(message, rollout)
+    value, where = x[first[name]][tuple(entry)].item(), f" in entry {entry}" if entry else ""
+    fault = "too large: its square overflows float32" if math.isfinite(value) else "not finite"
+    noun = f"{NOUNS.get(name, name)} of environment {env} at step {first_step + step} {SINCE}"
+    raise NonFiniteError(f"{noun} is {value:g}{where}, which is {fault}", rollout)
