@@ -32,22 +32,14 @@ def check_memory(config: Any, obs_space: Space[Any] | None = None) -> None:
         obs_bytes = packed_size(obs_space) * Packer(obs_space).dtype.itemsize
     environments, layers = config.num_envs * ENVIRONMENT, config.num_layers
     rollout = config.num_envs * config.num_steps * (ROW + obs_bytes)
+    states = 6 * layers * config.state_size**2 if config.policy == "gru" else 0  # weights of a layer's three gates
+    window = 2 * config.num_envs * layers * config.context if config.policy == "transformer" else 0  # one number a step
     parts = {
         f"num_envs = {config.num_envs}": environments,
         f"num_envs * num_steps = {config.batch_size}": rollout,
         f"hidden_sizes = {config.hidden_sizes}": _weights(config) * COPIES * FLOAT,
-        f"state_size = {config.state_size}": (config.policy == "gru")
-        * 6
-        * layers
-        * config.state_size**2
-        * COPIES
-        * FLOAT,
-        f"context = {config.context}": (config.policy == "transformer")
-        * 2
-        * config.num_envs
-        * layers
-        * config.context
-        * FLOAT,
+        f"state_size = {config.state_size}": states * COPIES * FLOAT,
+        f"context = {config.context}": window * FLOAT,
     }
     largest, total = max(parts, key=lambda name: parts[name]), memory()
     if sum(parts.values()) > total:

@@ -17,14 +17,14 @@ from ppo.envs.fits import (
     MASK_KEY,
     check_number,
     choices,
+    info_number,
     misfit,
-    number,
     opt_in,
-    refuse,
     refuse_dict_mask,
     short,
     sized_mask,
 )
+from ppo.errors import UsageError
 from ppo.machine.worker import signal_mask
 
 NUMBERS = frozenset({float, int, np.float64, np.float32, np.int64})
@@ -50,7 +50,7 @@ class Copy(gymnasium.Wrapper):
         self._index = index
         for name in ("observation_space", "action_space"):
             if not isinstance(getattr(env, name, None), Space):
-                refuse(f"{type(env.unwrapped).__name__} has no {name}; set it to a gymnasium.spaces.Space")
+                raise UsageError(f"{type(env.unwrapped).__name__} has no {name}; set it to a gymnasium.spaces.Space")
         self._checks_obs, self._choices = checks_obs, choices(env.action_space)
         declared = opt_in(env.metadata)
         self._reads_valid, self.metrics = declared["valid"], declared["metrics"]
@@ -108,7 +108,7 @@ class Copy(gymnasium.Wrapper):
             check_number(self._index, "terminated", terminated)
             check_number(self._index, "truncated", truncated)
         if terminated or truncated:
-            measured = {name: number(info, name, self._index) for name in self.metrics}
+            measured = {name: info_number(info, name, self._index) for name in self.metrics}
             return copied(obs), reward, terminated, truncated, self._read(info) | measured
         return obs, reward, terminated, truncated, self._read(info)
 
@@ -119,11 +119,11 @@ class Copy(gymnasium.Wrapper):
         error.add_note(f"(raised by environment {self._index})")
 
     def _refuse_form(self, form: str, value: Any) -> NoReturn:
-        refuse(f"environment {self._index} returned {short(value)}; {form}")
+        raise UsageError(f"environment {self._index} returned {short(value)}; {form}")
 
     def _refuse_exit(self, error: SystemExit) -> NoReturn:
         name = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
-        refuse(
+        raise UsageError(
             f"environment {self._index} of {name} called sys.exit({error.code!r}); its code must raise an exception or end "
             "the episode instead"
         )
@@ -157,7 +157,7 @@ class Copy(gymnasium.Wrapper):
                 raise
             mask = sized_mask(own, self._choices, self._index)
             if mask is None:
-                refuse(
+                raise UsageError(
                     f"environment {self._index} returned {short(own)} from action_masks(); it must return an array with one "
                     "entry per action, 1 where it is allowed and 0 elsewhere"
                 )
@@ -170,7 +170,9 @@ class Copy(gymnasium.Wrapper):
             UsageError: names the environment and what is wrong.
         """
         if problem := misfit(self.env.observation_space, obs):
-            refuse(f"environment {self._index} returned an observation that does not fit its space: {problem}")
+            raise UsageError(
+                f"environment {self._index} returned an observation that does not fit its space: {problem}"
+            )
 
 
 def max_episode_steps(env: gymnasium.Env) -> int:

@@ -3,7 +3,7 @@
 Worker processes get this file by value; so it does not import torch.
 """
 
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
@@ -25,13 +25,13 @@ def opt_in(metadata: dict[str, Any]) -> dict[str, Any]:
     names = entries.get("metrics")
     right = set(entries) == {"valid", "metrics"} and isinstance(entries["valid"], bool)
     if not (right and isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)):
-        refuse(
+        raise UsageError(
             f"metadata['ppo'] = {declared!r} must be a dict with valid (True or False) and metrics (a tuple of names)"
         )
     return {"valid": entries["valid"], "metrics": tuple(names)}
 
 
-def number(info: dict[str, Any], name: str, index: int) -> float:
+def info_number(info: dict[str, Any], name: str, index: int) -> float:
     """Return a number of the last info of an episode.
 
     Raises:
@@ -43,7 +43,7 @@ def number(info: dict[str, Any], name: str, index: int) -> float:
             if name in info
             else f"is missing (there is {', '.join(map(str, info)) or 'nothing'})"
         )
-        refuse(
+        raise UsageError(
             f"info[{name!r}] of environment {index} {actual} at the end of an episode; it must be a number there, because "
             "metadata['ppo']['metrics'] or log_info names it"
         )
@@ -96,12 +96,12 @@ def sized_mask(mask: Any, size: int, index: int) -> np.ndarray | None:
     if flat is None:
         return None
     if len(flat) != size:
-        refuse(
+        raise UsageError(
             f"the action mask of environment {index} has {len(flat)} entries, but its action space has {size or 'no'} "
             "choices to mask; give one entry per choice of a Discrete or MultiDiscrete space"
         )
     if len(other := flat[~is_binary(flat)]):
-        refuse(
+        raise UsageError(
             f"the action mask of environment {index} has the entry {other[0]}; use 1 for allowed actions, 0 for others"
         )
     return flat.astype(np.int8, copy=False)
@@ -114,7 +114,7 @@ def refuse_dict_mask(mask: Any, space: Space[Any], index: int) -> None:
         UsageError: it is one.
     """
     if isinstance(mask, dict) and isinstance(space, Dict):
-        refuse(
+        raise UsageError(
             f"environment {index} returned info[{MASK_KEY!r}] = {short(mask)} for the parts of a Dict action space, which "
             "cannot be masked; use a Discrete or MultiDiscrete action space"
         )
@@ -177,15 +177,10 @@ def check_number(index: int, name: str, value: Any) -> None:
     """
     if not is_number(value):
         kind = "one number" if name == "reward" else "True or False"
-        refuse(f"environment {index} returned {name} = {short(value)}; it must be {kind}")
+        raise UsageError(f"environment {index} returned {name} = {short(value)}; it must be {kind}")
 
 
 def short(value: Any) -> str:
     """Return a value's text on one line, cut to 60 characters."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def refuse(sentence: str) -> NoReturn:
-    """Raise a UsageError."""
-    raise UsageError(sentence)

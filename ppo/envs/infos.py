@@ -9,7 +9,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from torch import Tensor
 
-from ppo.envs.fits import KINDS, check_number, misfit, number, short
+from ppo.envs.fits import KINDS, check_number, info_number, misfit, short
 from ppo.envs.spaces import gather
 from ppo.errors import UsageError
 
@@ -93,5 +93,5 @@ def episode_metrics(infos: dict[str, Any], names: tuple[str, ...], done: np.ndar
         own = {
             name: column[n] for name, column in columns.items() if name[:1] != "_" and columns.get(f"_{name}", done)[n]
         }
-        table[n] = [number(own, name, int(n)) for name in names]
+        table[n] = [info_number(own, name, int(n)) for name in names]
     return table
