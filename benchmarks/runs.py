@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,25 @@ def today() -> str:
     return datetime.date.today().isoformat()
 
 
-def versions(*packages: str) -> str:
-    """Return the installed versions of torch, Gymnasium and MuJoCo or of other packages, as in `torch 2.13.0, …`."""
-    return ", ".join(f"{name} {version(name)}" for name in packages or ("torch", "gymnasium", "mujoco"))
+def installed(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def text_of(versions: dict[str, str]) -> str:
+    """Return versions as a text, as in `torch 2.13.0, gymnasium 1.4.0`."""
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def versions() -> str:
+    """Return the versions of the packages on which most results depend."""
+    return text_of(installed("torch", "gymnasium", "mujoco"))
 
 
 def save(path: Path, command: str, results: list[dict[str, Any]], **more: Any) -> None:

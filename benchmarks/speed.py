@@ -20,7 +20,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ import tyro
 
 from benchmarks import pages
 from benchmarks.pages import PAGES
-from benchmarks.runs import RESULTS, today
+from benchmarks.runs import RESULTS, installed, text_of, today
 from benchmarks.speed_loops import Row, measure_bound, measure_ours
 from benchmarks.speed_peer import measure_peer
 from benchmarks.speed_report import chart, small_chart
@@ -117,7 +116,7 @@ def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
         only: measure only the rows whose name contains this; "times", "scale" and "text" are names too. Empty: everything.
         again: measure every part again.
     """
-    versions = installed()
+    versions = installed(*PACKAGES) | {"python": platform.python_version()}
     peers = versions.keys() >= PEERS
     if not peers:
         print('The peers are not installed, so only ours is measured; pip install -e ".[peers]" adds them.')
@@ -134,7 +133,7 @@ def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
         results["measured"][name] = stamp
         results |= {
             "date": today(), "machine": machine,
-            "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+            "versions": text_of(versions),
             "command": f"python -m benchmarks.speed run --rounds {rounds}",
         }  # fmt: skip
         write_atomically(path, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
@@ -156,17 +155,6 @@ def fingerprint(rounds: int, machine: str, versions: dict[str, str]) -> str:
     code = [path.read_bytes() for path in files]
     settings = json.dumps([rounds, machine, versions], sort_keys=True).encode()
     return hashlib.sha256(b"".join([settings, *code])).hexdigest()[:8]
-
-
-def installed() -> dict[str, str]:
-    """Return the versions of Python and of the packages that are installed."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def machine_name() -> str:

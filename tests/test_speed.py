@@ -25,7 +25,7 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "ROWS", {"tiny": TINY})
     monkeypatch.setattr(speed_loops, "BOUND_SECONDS", 0.01)
     monkeypatch.setattr(speed, "spawn", lambda side, row: speed.MEASURES[side](row))
-    monkeypatch.setattr(speed, "installed", lambda: {"torch": "2.0"})
+    monkeypatch.setattr(speed, "installed", lambda *packages: {"torch": "2.0"})
     return tmp_path
 
 
@@ -72,7 +72,7 @@ def test_each_row_is_written_as_it_is_measured_and_not_measured_again(results, m
 
 
 def test_the_peers_are_measured_where_they_are_installed(results, monkeypatch):
-    monkeypatch.setattr(speed, "installed", lambda: VERSIONS)
+    monkeypatch.setattr(speed, "installed", lambda *packages: VERSIONS)
     monkeypatch.setitem(speed.MEASURES, "peer", lambda row: PEER)
     speed.run(rounds=1, only="tiny")
     row = json.loads((results / "speed.json").read_text())["rows"]["tiny"]

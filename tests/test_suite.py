@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from benchmarks import suite
+from benchmarks import runs, suite
 from benchmarks.runs import finish, newest_run
 from benchmarks.suites import SUITES, Task
 from ppo import Trainer, preset
@@ -158,6 +158,17 @@ def test_an_interrupted_run_is_finished_and_a_finished_one_is_taken(tmp_path, mo
     clone = finish(short.replace({"exp_name": "clone"}), pretrain)
     assert read_checkpoint(clone / "checkpoints" / "latest.safetensors")[1]["made_by"] == "pretrain"
     assert finish(short.replace({"exp_name": "clone"}), None) == clone
+
+
+def test_results_are_saved_with_what_made_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "today", lambda: "2026-01-31")
+    monkeypatch.setattr(runs, "version", {"torch": "2.0", "gymnasium": "1.0"}.__getitem__)
+    monkeypatch.setattr(runs, "PackageNotFoundError", KeyError)  # MuJoCo is not installed
+    runs.save(tmp_path / "results" / "x.json", "python -m x", [{"β": 1.5}], steps=7)
+    header = {"command": "python -m x", "date": "2026-01-31", "versions": "torch 2.0, gymnasium 1.0", "steps": 7}
+    assert json.loads((tmp_path / "results" / "x.json").read_text(encoding="utf-8")) == header | {
+        "results": [{"β": 1.5}]
+    }
 
 
 def test_a_run_is_found_by_its_whole_name_and_seed(tmp_path):
