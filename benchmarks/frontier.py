@@ -6,7 +6,6 @@ A reference policy is pretrained on the task's demonstrations. PPO starts from i
 can be enumerated, so that reward, divergence and the distance from the optimal policy are computed, not sampled.
 """
 
-import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -16,7 +15,9 @@ import matplotlib.pyplot as plt
 import torch
 import tyro
 
-from benchmarks.runs import RESULTS, finish, settings, spread, write_result
+from benchmarks import pages
+from benchmarks.pages import PAGES
+from benchmarks.runs import RESULTS, finish, save, settings
 from ppo.run.load import load
 from ppo.supervised.pretrain import pretrain
 from ppo.text.tasks.frontier import log_probs, optimum, reward_and_kl
@@ -74,20 +75,6 @@ def sequence_log_probs(run: Path) -> torch.Tensor:
     return log_probs(policy, policy.initial_state).double()
 
 
-def table(points: list[Point]) -> list[tuple[str, ...]]:
-    """Return a row for each β: means over seeds, the exact values, and the distance of each seed."""
-    head = ("β", "E[r]", "exact", "KL, nats", "exact", "total variation, by seed")
-    rows: list[tuple[str, ...]] = [head]
-    for beta in sorted(BETAS):
-        seeds = [p for p in points if p.beta == beta]
-        reward, kl = ([getattr(p, name) for p in seeds] for name in ("reward", "kl"))
-        rows.append((
-            f"{beta}", spread(reward, 3), f"{seeds[0].best_reward:.3f}", spread(kl, 3), f"{seeds[0].best_kl:.3f}",
-            ", ".join(f"{p.total_variation:.4f}" for p in seeds),
-        ))  # fmt: skip
-    return rows
-
-
 def draw(points: list[Point], start: Path) -> None:
     """Draw the exact frontier and the points on it."""
     reference = sequence_log_probs(start)
@@ -99,21 +86,20 @@ def draw(points: list[Point], start: Path) -> None:
         axes.plot([p.kl for p in seeds], [p.reward for p in seeds], "o", markersize=5, label=f"PPO, β = {beta}")
     axes.set(xlabel="KL(π ‖ π_ref), nats per sequence", ylabel="E[r]", title=ENV)
     axes.legend()
-    figure.savefig(RESULTS / "frontier.png", dpi=110)
+    figure.savefig(PAGES / "frontier.png", dpi=110)
 
 
 def main(jobs: int = 2) -> None:
-    """Train the missing runs, and write table, figures and picture."""
+    """Train the missing runs, and write figures, picture and page."""
     torch.set_num_threads(1)
     start = finish(settings(ENV, RUNS, "reference", 1, total_timesteps=1_000_000, eval_episodes=0), pretrain)
     points: list[Point] = []
     with ProcessPoolExecutor(jobs) as pool:
         for beta in BETAS:  # from large to small: a small β starts from the run at a larger one
             points += pool.map(train, *zip(*product([beta], SEEDS, [start]), strict=True))
-    (RESULTS / "frontier.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
+    save(RESULTS / "frontier.json", "python -m benchmarks.frontier", [asdict(p) for p in points], tokens=STEPS)
     draw(points, start)
-    protocol = f"{STEPS:,} tokens at each β (the runs at 0.25 continue those at 0.5), {len(SEEDS)} seeds, mean ± standard deviation; exact values over all sequences."
-    write_result("frontier", "Frontier", protocol, table(points))
+    pages.write()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 import tyro
 
-from benchmarks.runs import finish, settings, spread, write_result
+from benchmarks import pages
+from benchmarks.runs import RESULTS, finish, save, settings
 from ppo.evaluation import evaluate
 from ppo.supervised.pretrain import pretrain
 from ppo.text.ratings import fetch
@@ -49,23 +50,18 @@ def train(method: str, seed: int) -> tuple[float, float]:
 
 
 def main(jobs: int = 2) -> None:
-    """Train the missing runs, and write the table."""
+    """Train the missing runs, and write figures and page."""
     torch.set_num_threads(1)
     fetch(CORPUS)
     grid = list(product(METHODS, SEEDS))
     with ProcessPoolExecutor(jobs) as pool:
-        accuracies = dict(zip(grid, pool.map(train, *zip(*grid, strict=True)), strict=True))
-    rows: list[tuple[str, ...]] = [("method", "accuracy, training lines", "by seed", "held-out lines", "by seed")]
-    for method in METHODS:
-        parts = [[100 * accuracies[method, seed][part] for seed in SEEDS] for part in (0, 1)]
-        cells = ((spread(values, 1), ", ".join(f"{x:.1f}" for x in values)) for values in parts)
-        rows.append((method, *next(cells), *next(cells)))
-    protocol = (
-        f"Top-1 accuracy in % of the next character of {CORPUS}, mean over {LINES:,} lines; GRU of 64 units, mean ± standard "
-        "deviation over seeds; 4M tokens for four epochs, for maximum likelihood 8M tokens once. The settings were chosen for "
-        "the first and the last row."
-    )
-    write_result("next_token", "Next token", protocol, rows)
+        accuracies = list(pool.map(train, *zip(*grid, strict=True)))
+    rows = [
+        {"method": method, "seed": seed, "training": 100 * training, "held_out": 100 * held_out}
+        for (method, seed), (training, held_out) in zip(grid, accuracies, strict=True)
+    ]
+    save(RESULTS / "next_token.json", "python -m benchmarks.next_token", rows, corpus=CORPUS, lines=LINES)
+    pages.write()
 
 
 if __name__ == "__main__":

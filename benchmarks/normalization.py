@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import NormalizeObservation, TransformObservation
 
-from benchmarks.runs import spread, write_result
+from benchmarks import pages
+from benchmarks.runs import RESULTS, save
 from ppo import Trainer, preset
 from ppo.policies.normalizer import CLIP
 
@@ -42,17 +43,14 @@ def train(method: str, seed: int) -> float:
 
 
 def main() -> None:
-    """Run both methods on all seeds and write the table."""
+    """Run both methods on all seeds and write figures and page."""
     methods = ("each rollout", "every step")
     grid = [(method, seed) for method in methods for seed in SEEDS]
     with ProcessPoolExecutor(2) as pool:
-        returns = dict(zip(grid, pool.map(train, *zip(*grid, strict=True)), strict=True))
-    rows: list[tuple[str, ...]] = [("statistics updated", *(f"seed {seed}" for seed in SEEDS), "mean ± std")]
-    for method in methods:
-        values = [returns[method, seed] for seed in SEEDS]
-        rows.append((method, *(f"{x:.0f}" for x in values), spread(values, 0)))
-    protocol = f"HalfCheetah-v5, {STEPS:,} steps, returns at the end of training."
-    write_result("normalization", "When observation statistics are updated", protocol, rows)
+        returns = pool.map(train, *zip(*grid, strict=True))
+        rows = [{"method": m, "seed": seed, "return": x} for (m, seed), x in zip(grid, returns, strict=True)]
+    save(RESULTS / "normalization.json", "python -m benchmarks.normalization", rows, steps=STEPS)
+    pages.write()
 
 
 if __name__ == "__main__":

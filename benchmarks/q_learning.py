@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from benchmarks.runs import finish, settings, spread, write_result
+from benchmarks import pages
+from benchmarks.runs import RESULTS, finish, save, settings
 from ppo import load_policy, preset
 from ppo.envs.traffic_light import ACTIONS, STATES, best_values
 
@@ -43,18 +44,14 @@ def actor_critic(seed: int) -> tuple[list[int], list[float]]:
 
 
 def main() -> None:
-    """Learn by both methods and write the table."""
-    gamma = preset("TrafficLight-v0")[1].gamma
-    exact, learnt = best_values(gamma), [learn(seed, gamma) for seed in SEEDS]
-    policies = [actor_critic(seed) for seed in SEEDS]
-    rows: list[tuple[str, ...]] = [("state", "action", "Q*", "Q-learning", "V of PPO", "chosen by PPO")]
-    for s, state in enumerate(STATES):
-        for a, action in enumerate(ACTIONS):
-            value = spread([values[s] for _, values in policies], 3) if exact[s, a] == exact[s].max() else ""
-            chosen = f"{sum(actions[s] == a for actions, _ in policies)} of {len(SEEDS)}"
-            rows.append((state, action, f"{exact[s, a]:.3f}", spread([q[s, a] for q in learnt], 3), value, chosen))
-    protocol = f"γ {gamma}, {len(SEEDS)} seeds, mean ± standard deviation; Q-learning {STEPS:,} steps."
-    write_result("q_learning", "The traffic light", protocol, rows)
+    """Learn by both methods and write figures and page."""
+    gamma, rows = preset("TrafficLight-v0")[1].gamma, []
+    for seed in SEEDS:
+        actions, values = actor_critic(seed)
+        rows.append({"seed": seed, "q_values": learn(seed, gamma).tolist(), "values": values, "actions": actions})
+    exact = {"states": STATES, "actions": ACTIONS, "exact": best_values(gamma).tolist()}
+    save(RESULTS / "q_learning.json", "python -m benchmarks.q_learning", rows, steps=STEPS, gamma=gamma, **exact)
+    pages.write()
 
 
 if __name__ == "__main__":

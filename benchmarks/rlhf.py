@@ -23,9 +23,11 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks import pages
 from benchmarks.judges import vader
-from benchmarks.rlhf_report import Point, draw, gain, peaks, quality_line, table, within
-from benchmarks.runs import RESULTS, finish, markdown, settings
+from benchmarks.pages import PAGES
+from benchmarks.rlhf_report import Point, draw, within
+from benchmarks.runs import RESULTS, finish, save, settings
 from ppo.loop.reference import divergence
 from ppo.run.files import write_atomically
 from ppo.run.load import load
@@ -46,7 +48,6 @@ FEW, FEW_STEPS = 500, 200_000  # texts of a poor reward model, tokens of PPO on 
 SAMPLES = 500  # of each checkpoint
 NEAR = 10.0  # nats per sequence from the language model: the report quotes samples of the smallest β within it
 EXAMPLES = 6
-JUDGES = ("others", "vader")
 RUNS = Path("runs/rlhf")
 
 
@@ -202,45 +203,33 @@ def train_all(jobs: int) -> tuple[Models, Path, list[Point], list[Point]]:
         return models, transformer.result(), points, few
 
 
-def report(models: Models, transformer: Path, points: list[Point], few: list[Point]) -> str:
-    """Return the page."""
+def report(models: Models, transformer: Path, points: list[Point]) -> dict[str, Any]:
+    """Return what the page shows besides the points: perplexities, the quality of the reward models, and samples."""
     beta = within(points, NEAR)
     pairs = zip(examples(models.language), examples(tune_at(beta, SEEDS[0], models)), strict=True)
-    text = [
-        "# From human ratings to a tuned text policy\n",
-        f"{DATA}: PPO for {STEPS:,} tokens, {len(SEEDS)} seeds of PPO, one of the language model and of each reward "
-        f"model; {SAMPLES} samples of each checkpoint, mean ± standard deviation over seeds (in the first row, over samples). Both reward "
-        "models learnt from the same texts, each from half of the raters. Made by `python -m benchmarks.rlhf`.\n",
-        markdown(table(points)),
-        "![reward and judges by divergence](rlhf.png)\n",
-        gain(points, beta) + ".\n",
-        f"Perplexity on held-out reviews: GRU {perplexity(models.language):.1f}, the language model used here; transformer "
-        f"{perplexity(transformer):.1f}.\n",
-        "## How far a reward can be trusted\n",
-        f"With the model of all texts and β {min(BETAS)}:\n", *(f"- {peaks(points, judge)}" for judge in JUDGES),
-        f"\nWith models of {FEW} texts, others for each seed, and PPO for {FEW_STEPS:,} tokens:\n", markdown(table(few)),
-        *(f"- {peaks(few, judge)}" for judge in JUDGES),
-        "\n## Reward models\n",
-        quality_line("even raters, trained on", model_quality(models.reward)),
-        quality_line("odd raters, a judge", model_quality(models.others)),
-        *(quality_line(f"{FEW} texts, seed {seed}", model_quality(few_ratings_model(seed))) for seed in SEEDS),
-        quality_line("a ridge regression on words, for comparison", ridge_quality()),
-        "\n## Samples\n",
-        markdown([("language model", f"β {beta}, seed {SEEDS[0]}"), *pairs]),
-    ]  # fmt: skip
-    return "\n".join(text)
+    quality = {
+        "even raters, trained on": model_quality(models.reward),
+        "odd raters, a judge": model_quality(models.others),
+    }
+    quality |= {f"{FEW} texts, seed {seed}": model_quality(few_ratings_model(seed)) for seed in SEEDS}
+    quality["a ridge regression on words, for comparison"] = ridge_quality()
+    return {
+        "perplexity": {"GRU": perplexity(models.language), "transformer": perplexity(transformer)},
+        "quality": [{"name": name} | figures for name, figures in quality.items()],
+        "samples": {"beta": beta, "seed": SEEDS[0], "pairs": list(pairs)},
+    }
 
 
 def main(jobs: int = 2) -> None:
-    """Train the missing runs, measure them, and write the report."""
+    """Train the missing runs, measure them, and write figures, picture and page."""
     torch.set_num_threads(1)
     ratings.fetch(DATA)
     models, transformer, points, few = train_all(jobs)
-    (RESULTS / "rlhf.json").write_text(json.dumps([asdict(p) for p in points + few], indent=1) + "\n")
-    draw({"a model of all texts": points, f"models of {FEW} texts": few}, RESULTS / "rlhf.png")
-    text = report(models, transformer, points, few)
-    (RESULTS / "rlhf.md").write_text(text)
-    print(text)
+    sizes = {"data": DATA, "tokens": STEPS, "few_texts": FEW, "few_tokens": FEW_STEPS, "sampled": SAMPLES}
+    rows = [asdict(p) for p in points + few]
+    save(RESULTS / "rlhf.json", "python -m benchmarks.rlhf", rows, **sizes, **report(models, transformer, points))
+    draw({"a model of all texts": points, f"models of {FEW} texts": few}, PAGES / "rlhf.png")
+    pages.write()
 
 
 if __name__ == "__main__":

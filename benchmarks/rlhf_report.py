@@ -1,13 +1,10 @@
-"""The results of `benchmarks.rlhf` as a table, sentences and a picture."""
+"""The results of `benchmarks.rlhf` as points and a picture."""
 
 import statistics
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
-
-from benchmarks.runs import spread
 
 
 @dataclass(frozen=True)
@@ -34,47 +31,11 @@ def runs_at(points: list[Point], beta: float) -> list[list[Point]]:
     return [[p for p in points if (p.beta, p.seed) == (beta, seed)] for seed in seeds]
 
 
-def table(points: list[Point]) -> list[tuple[str, ...]]:
-    """Return a row for the language model and one for each β, at the end of its training."""
-    names = [field.name for field in fields(Point)][4:]
-    rows: list[tuple[str, ...]] = [("", *names)]
-    free, *_ = betas = sorted({p.beta for p in points})
-    seeds = {"language model": [run[0] for run in runs_at(points, free)]}
-    seeds |= {f"β {beta}": [run[-1] for run in runs_at(points, beta)] for beta in betas}
-    for name, values in seeds.items():
-        columns = list(zip(*map(astuple, values), strict=True))[4:]
-        rows.append((name, *(spread(list(column), 2) for column in columns)))
-    return rows
-
-
 def within(points: list[Point], nats: float) -> float:
     """Return the smallest β whose runs end on average within `nats` of the language model, or the largest β."""
     betas = sorted({p.beta for p in points})
     near = (beta for beta in betas if statistics.fmean(run[-1].kl for run in runs_at(points, beta)) <= nats)
     return next(near, betas[-1])
-
-
-def gain(points: list[Point], beta: float) -> str:
-    """Return a sentence on VADER's gain at a β by the end of its training, and on its distinct pairs of words."""
-    runs = runs_at(points, beta)
-    gains = [run[-1].vader - run[0].vader for run in runs]
-    ratios = [run[-1].distinct / run[0].distinct for run in runs]
-    return (
-        f"β {beta} ends {statistics.fmean(run[-1].kl for run in runs):.1f} nats per sequence from the language model: VADER "
-        f"rises by {spread(gains, 2)}, distinct-2 is {spread(ratios, 2)} times the language model's"
-    )
-
-
-def peaks(points: list[Point], judge: str) -> str:
-    """Return a sentence on the smallest β: for each seed, a judge's highest score and its score at the end of training."""
-    seeds = []
-    for run in runs_at(points, min(p.beta for p in points)):
-        best, end = max(run, key=lambda p: getattr(p, judge)), run[-1]
-        seeds.append(
-            f"seed {end.seed} {getattr(best, judge):.2f} at {best.kl:.0f} nats (reward {best.reward:.2f}), "
-            f"{getattr(end, judge):.2f} at {end.kl:.0f} ({end.reward:.2f})"
-        )
-    return f"`{judge}`, highest and at the end: {'; '.join(seeds)}"
 
 
 def draw(rows: dict[str, list[Point]], path: Path) -> None:
@@ -92,13 +53,3 @@ def draw(rows: dict[str, list[Point]], path: Path) -> None:
         axes[0].set_ylabel(kind)
         axes[0].legend()
     figure.savefig(path, dpi=110)
-
-
-def quality_line(name: str, figures: dict[str, Any]) -> str:
-    """Return a line on how well something predicts held-out comparisons."""
-    lengths = ", ".join(f"{x:.3f}" for x in figures["by_length"])
-    return (
-        f"- {name}: predicts {figures['accuracy']:.3f} of held-out comparisons (a second rater {figures['agreement']:.3f}, the mean of "
-        f"all other raters {figures['ceiling']:.3f}); short, middle, long texts {lengths}; "
-        f"calibration error {figures['calibration']:.3f}"
-    )

@@ -1,16 +1,18 @@
-"""Runs of the programs in benchmarks/: identified by their settings, and resumed after an interruption."""
+"""Runs of the programs in benchmarks/: identified by their settings, resumed after an interruption, their results saved."""
 
+import datetime
 import hashlib
 import json
 import re
 import shutil
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ppo import Config, Trainer, preset
 from ppo.run.checkpoint import read_checkpoint
+from ppo.run.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,23 +30,45 @@ def settings(env_id: str, runs: Path, name: str, seed: int, **more: Any) -> Conf
     return preset(env_id, policy=more.get("policy", "auto"))[1].replace(fixed | more)
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Return the mean over seeds, and ± the sample standard deviation if there are at least two."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else f"{mean}, one seed"
+def today() -> str:
+    """Return the date, as in 2026-11-25."""
+    return datetime.date.today().isoformat()
 
 
-def markdown(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return a Markdown table; the first row is its head."""
-    head, *rest = rows
-    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ("---",) * len(head), *rest])
+def installed(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
 
 
-def write_result(name: str, title: str, protocol: str, rows: list[tuple[str, ...]]) -> None:
-    """Write a table, its protocol and its command to benchmarks/results/NAME.md, and print it."""
-    text = f"# {title}\n\n{protocol} Made by `python -m benchmarks.{name}`.\n\n{markdown(rows)}"
-    (RESULTS / f"{name}.md").write_text(text)
-    print(text)
+def text_of(versions: dict[str, str]) -> str:
+    """Return versions as a text, as in `torch 2.13.0, gymnasium 1.4.0`."""
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def versions() -> str:
+    """Return the versions of the packages on which most results depend."""
+    return text_of(installed("torch", "gymnasium", "mujoco"))
+
+
+def save(path: Path, command: str, results: list[dict[str, Any]], **more: Any) -> None:
+    """Write results to a JSON file, together with the command that made them, the date and the versions.
+
+    Args:
+        path: the file.
+        command: the command.
+        results: one dictionary for each run or measurement.
+        more: further figures; a date or versions, if they are not those of now.
+    """
+    header = {"command": command, "date": today(), "versions": versions()}
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps(header | more | {"results": results}, indent=1, ensure_ascii=False)
+    write_atomically(path, f"{text}\n".encode())
 
 
 def newest_run(folder: Path, name: str, seed: int) -> Path | None:

@@ -2,7 +2,7 @@
 
     pip install -e ".[peers,compare,mujoco]"
     python -m benchmarks.speed run --rounds 5
-    python -m benchmarks.speed report      # write the page again from speed.json, without measuring
+    python -m benchmarks.speed report      # draw the charts again from speed.json, without measuring
 
 One process at a time, one thread, the same hyperparameters for both libraries, in turn: A B A B …; a figure is the median of
 the rounds, a ratio the quotient of two medians. Imports, compilation and the first rollouts do not count towards steps per
@@ -10,7 +10,6 @@ second; two rows of their own count them: the time from the command to the first
 Ours writes its logs as always, the peers write none.
 """
 
-import datetime
 import hashlib
 import json
 import os
@@ -21,18 +20,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from benchmarks.runs import RESULTS
+from benchmarks import pages
+from benchmarks.pages import PAGES
+from benchmarks.runs import RESULTS, installed, text_of, today
 from benchmarks.speed_loops import Row, measure_bound, measure_ours
 from benchmarks.speed_peer import measure_peer
-from benchmarks.speed_report import write
+from benchmarks.speed_report import chart, small_chart
 from benchmarks.speed_text import tokens_per_second
 from benchmarks.speed_times import times
+from benchmarks.suites import SPEED
 from ppo.run.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -46,12 +47,12 @@ CHEETAH = {
 ROWS = {
     row.name: row
     for row in (
-        Row("CartPole 4 × 128", CARTPOLE, 60, target="≥ 4"),
-        Row("HalfCheetah 1 × 2048", CHEETAH, 5, target="≥ 4"),
-        Row("HalfCheetah, preset 8 × 256", {"env_id": "HalfCheetah-v5"}, 5, target="≥ 5", preset=True),
+        Row("CartPole 4 × 128", CARTPOLE, 60),
+        Row("HalfCheetah 1 × 2048", CHEETAH, 5),
+        Row("HalfCheetah, preset 8 × 256", {"env_id": "HalfCheetah-v5"}, 5, preset=True),
         Row("CartPole, preset", {"env_id": "CartPole-v1"}, 60, preset=True),
         Row("CartPole 8 × 128, MLP", CARTPOLE | {"num_envs": 8}, 30),
-        Row("CartPole 8 × 128, GRU", CARTPOLE | {"num_envs": 8, "policy": "gru"}, 15, "RecurrentPPO", "≥ 10",
+        Row("CartPole 8 × 128, GRU", CARTPOLE | {"num_envs": 8, "policy": "gru"}, 15, "RecurrentPPO",
             policy={"lstm_hidden_size": 64}),
     )
 }  # fmt: skip
@@ -105,7 +106,7 @@ def scale() -> dict[str, dict[str, float]]:
 
 
 def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
-    """Measure everything and write the table, the numbers and the chart to benchmarks/results/.
+    """Measure everything, and write the numbers, the charts and the page.
 
     Each part is written to speed.json as soon as it is measured. A part is not measured again while the code, the
     packages, the machine and the number of rounds stay the same.
@@ -115,7 +116,7 @@ def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
         only: measure only the rows whose name contains this; "times", "scale" and "text" are names too. Empty: everything.
         again: measure every part again.
     """
-    versions = installed()
+    versions = installed(*PACKAGES) | {"python": platform.python_version()}
     peers = versions.keys() >= PEERS
     if not peers:
         print('The peers are not installed, so only ours is measured; pip install -e ".[peers]" adds them.')
@@ -131,17 +132,21 @@ def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
         (results["rows"] if name in ROWS else results)[name] = part()
         results["measured"][name] = stamp
         results |= {
-            "date": datetime.date.today().isoformat(), "machine": machine, "versions": versions,
+            "date": today(), "machine": machine,
+            "versions": text_of(versions),
             "command": f"python -m benchmarks.speed run --rounds {rounds}",
         }  # fmt: skip
-        write_atomically(path, (json.dumps(results, indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
     report()
 
 
 def report() -> None:
-    """Write the page and the chart from the numbers in speed.json, without measuring."""
-    results = json.loads((RESULTS / "speed.json").read_text())
-    write(results, {row.name: row.target for row in ROWS.values()}, RESULTS)
+    """Draw the charts from the numbers in speed.json and write the pages, without measuring."""
+    measured = json.loads((RESULTS / "speed.json").read_text())["rows"]
+    rows = {name: measured[name] for name in ROWS if name in measured}
+    chart(rows, PAGES / "speed.png")
+    small_chart({name: sides for name, sides in rows.items() if name in SPEED}, PAGES / "speed_bars.png")
+    pages.write()
 
 
 def fingerprint(rounds: int, machine: str, versions: dict[str, str]) -> str:
@@ -150,17 +155,6 @@ def fingerprint(rounds: int, machine: str, versions: dict[str, str]) -> str:
     code = [path.read_bytes() for path in files]
     settings = json.dumps([rounds, machine, versions], sort_keys=True).encode()
     return hashlib.sha256(b"".join([settings, *code])).hexdigest()[:8]
-
-
-def installed() -> dict[str, str]:
-    """Return the versions of Python and of the packages that are installed."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def machine_name() -> str:

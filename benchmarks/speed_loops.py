@@ -22,7 +22,6 @@ class Row:
     settings: dict[str, Any]
     rollouts: int
     peer: str = "PPO"
-    target: str = ""  # for the ratio
     preset: bool = False  # the settings are changes to the preset, not to the defaults
     policy: dict[str, Any] = field(default_factory=dict)  # of the peer
     compile: str = "on"

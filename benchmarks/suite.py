@@ -3,18 +3,15 @@
     python -m benchmarks.suite mujoco --seeds 5 --jobs 2
 
 An interrupted run is resumed. A run in the results is not repeated while its settings, with those of the preset, stay the
-same. NAME.csv holds the curves, thinned, as `ppo compare` reads them; NAME.json and NAME.md hold each seed's scores; NAME.png
-shows the curves and published ones.
+same. NAME.csv holds the curves, thinned, as `ppo compare` reads them; NAME.json holds each seed's scores; docs/results/NAME.png
+shows the curves and published ones; `benchmarks.pages` writes docs/results/NAME.md.
 """
 
 import json
-import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -23,7 +20,9 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from benchmarks.runs import RESULTS, digest, markdown, meta_of, newest_run, spread
+from benchmarks import pages
+from benchmarks.pages import PAGES
+from benchmarks.runs import RESULTS, digest, meta_of, newest_run, save, today, versions
 from benchmarks.suites import SUITES, Task
 from ppo.cli import main as cli
 from ppo.compare.command import compare_runs
@@ -49,6 +48,8 @@ class Result:
     sampled: float
     deterministic: float
     episodes: int
+    date: str
+    versions: str  # of the packages
     start: tuple[float, ...] = ()  # sampled and deterministic score of the run that it starts from
 
 
@@ -71,7 +72,8 @@ def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> 
         sampled, deterministic = _scores(path, task.metric, episodes)
         begin = _scores(start, task.metric, episodes) if start else ()
     steps = meta_of(path)["global_step"]
-    result = Result(task.name, task.arguments, settings, seed, steps, sampled, deterministic, episodes, begin)
+    made = (today(), versions())
+    result = Result(task.name, task.arguments, settings, seed, steps, sampled, deterministic, episodes, *made, begin)
     run = read_run(path)
     labels = {"task": task.name, "policy": dict(run.settings)["policy"]}  # they distinguish curves on one environment
     return result, replace(run, settings=tuple(labels.items()))
@@ -114,52 +116,18 @@ def _ppo(arguments: list[str], log: Path) -> None:
         subprocess.run([sys.executable, "-m", "ppo", *arguments], stdout=output, stderr=output, check=True)
 
 
-def table(suite: str, results: list[Result]) -> str:
-    """Return the results as a Markdown table: mean ± standard deviation over seeds of each seed's score."""
-    head = ("task", "`ppo train`", "steps", "sampled", "deterministic", "by seed, sampled", "deterministic", "target",
-            "published")  # fmt: skip
-    rows: list[tuple[str, ...]] = [head]
-    for task in SUITES[suite]:
-        seeds = sorted((r for r in results if r.task == task.name), key=lambda r: r.seed)
-        if not seeds:
-            continue
-        steps = f"{max(r.steps for r in seeds):,}"
-        if starts := [r.start for r in seeds if r.start]:
-            rows.append((f"{task.name}: its start", f"`ppo {task.start}`", "", *_columns(starts), "", ""))
-        ends = [(r.sampled, r.deterministic) for r in seeds]
-        rows.append((task.name, f"`{task.arguments}`", steps, *_columns(ends), task.target, task.published))
-    return markdown(rows)
-
-
-def _columns(scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
-    """Return the mean over seeds of the sampled and of the deterministic policy, then each seed's."""
-    policies = [list(values) for values in zip(*scores, strict=True)]
-    means = (spread(values, _digits(statistics.fmean(values))) for values in policies)
-    seeds = (", ".join(f"{score:.{_digits(score)}f}" for score in values) for values in policies)
-    return (*means, *seeds)
-
-
-def _digits(value: float) -> int:
-    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 20 else 2 if abs(value) > 1 else 3
-
-
 def write(suite: str, results: list[Result], command: str) -> None:
-    """Write the results as JSON and as a table."""
-    RESULTS.mkdir(exist_ok=True)
+    """Write the results as JSON, with the range of their dates."""
     ordered = sorted(results, key=lambda r: (r.task, r.seed))
-    (RESULTS / f"{suite}.json").write_text(json.dumps([asdict(r) for r in ordered], indent=1) + "\n")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "gymnasium", "mujoco"))
-    protocol = (
-        f"The last checkpoint over {results[0].episodes} episodes, sampled and deterministic policy. ± is the sample standard "
-        f"deviation over seeds of each seed's mean. Made by `{command}`; {versions}."
-    )
-    (RESULTS / f"{suite}.md").write_text(f"# {suite}\n\n{protocol}\n\n{table(suite, results)}")
+    dates, packages = ({getattr(r, name) for r in ordered} for name in ("date", "versions"))
+    made = {"date": " to ".join(sorted({min(dates), max(dates)})), "versions": "; ".join(sorted(packages))}
+    save(RESULTS / f"{suite}.json", command, [asdict(r) for r in ordered], **made)
 
 
 def draw(suite: str) -> None:
     """Draw all curves of a suite together with the published ones."""
     result = compare_runs([RESULTS / f"{suite}.csv"])
-    picture(list(result.panels.values()), "iqm").savefig(RESULTS / f"{suite}.png", dpi=110)
+    picture(list(result.panels.values()), "iqm").savefig(PAGES / f"{suite}.png", dpi=110)
 
 
 def main(
@@ -185,6 +153,7 @@ def main(
     todo = [
         (task, settings, seed) for task, seed, settings in grid if (task.name, settings, seed, episodes) not in known
     ]
+    command = f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}"
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -196,12 +165,13 @@ def main(
             )
             results = [r for r in results if (r.task, r.seed) != (new.task, new.seed)] + [new]
             runs[key_of(run)] = run
-            write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
+            write(suite, results, command)
             write_curves(RESULTS / f"{suite}.csv", [runs[key] for key in sorted(runs)], POINTS)
     finally:  # an interrupt reaches the runs too, and they write a checkpoint; no other run begins
         pool.shutdown(cancel_futures=True)
-    write(suite, results, f"python -m benchmarks.suite {suite} --seeds {seeds} --episodes {episodes}")
+    write(suite, results, command)
     draw(suite)
+    pages.write()
 
 
 def _known(suite: str, digests: dict[str, str]) -> tuple[list[Result], dict[tuple[str, str], Run]]:
@@ -210,7 +180,7 @@ def _known(suite: str, digests: dict[str, str]) -> tuple[list[Result], dict[tupl
     if not path.is_file():
         return [], {}
     tasks = {task.name for task in SUITES[suite]}
-    rows = (Result(**row) for row in json.loads(path.read_text()))
+    rows = (Result(**row) for row in json.loads(path.read_text())["results"])
     results = [r for r in rows if r.task in tasks and r.settings == digests.get(r.task, r.settings)]
     keys = {(r.task, str(r.seed)) for r in results}
     old = read_curves(curves) if curves.is_file() else []

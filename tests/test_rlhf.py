@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import frontier, rlhf
+from benchmarks import rlhf
 from benchmarks.judges import vader
-from benchmarks.runs import RESULTS, markdown, settings
+from benchmarks.runs import settings
 from ppo.text import Completion, Vocabulary
 
 GOOD, BAD, PLAIN = ("great", "lovely", "superb"), ("awful", "boring", "dull"), ("film", "plot", "cast", "scene")
@@ -48,7 +48,7 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     sizes = {
         "DATA": reviews, "WRITE": {"corpus": reviews, "size": 20, "max_tokens": 8}, "BETAS": (0.0, 1.0), "SEEDS": (1,),
         "LANGUAGE_TOKENS": 8192, "REWARD_TOKENS": 6000, "STEPS": 4096, "FEW": 40, "FEW_STEPS": 4096, "SAMPLES": 100,
-        "RESULTS": tmp_path / "results",
+        "RESULTS": tmp_path / "results", "PAGES": tmp_path / "results",
     }  # fmt: skip
     small = {
         "num_envs": 32, "num_steps": 32, "num_minibatches": 4, "update_epochs": 2, "learning_rate": 3e-3,
@@ -58,8 +58,9 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
         monkeypatch.setattr(rlhf, name, value)
     monkeypatch.setattr(rlhf, "settings", lambda *args, **more: settings(*args, **small | more))
     monkeypatch.setattr(rlhf.ratings, "fetch", lambda name: None)
+    monkeypatch.setattr(rlhf.pages, "write", lambda: None)
     rlhf.main(jobs=2)
-    rows = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())]
+    rows = [rlhf.Point(**row) for row in json.loads((tmp_path / "results" / "rlhf.json").read_text())["results"]]
     points, few = ([p for p in rows if p.model == kind] for kind in ("all", "few"))
     assert few[-1].reward > few[0].reward + 0.3
     assert few[-1].kl > 0
@@ -70,21 +71,10 @@ def test_it_ends_in_a_report(tmp_path, monkeypatch, reviews):
     assert free.reward > start.reward + 0.3
     assert free.vader > start.vader
     assert 0 < penalized.kl < free.kl
-    report = (tmp_path / "results" / "rlhf.md").read_text()
-    assert "| language model |" in report
-    assert "| β 1.0 |" in report
-    assert "β 0.0 ends" in report  # the smallest that stays within ten nats
+    page = rlhf.pages.render("rlhf", tmp_path / "results")
+    assert "| language model |" in page
+    assert "| β 1.0 |" in page
+    assert "penalty of weight β 0.0 a judge" in page  # the smallest that stays within ten nats
     assert rlhf.within(points, 0) == 1.0  # neither does
     assert rlhf.ridge_quality()["accuracy"] > 0.7  # in these texts, words are everything
     assert (tmp_path / "results" / "rlhf.png").stat().st_size > 10_000
-
-
-def test_the_committed_pages_are_made_from_the_committed_numbers():
-    rows = [rlhf.Point(**row) for row in json.loads((RESULTS / "rlhf.json").read_text())]
-    page = (RESULTS / "rlhf.md").read_text()
-    for kind in ("all", "few"):
-        points = [p for p in rows if p.model == kind]
-        assert markdown(rlhf.table(points)) in page
-        assert all(rlhf.peaks(points, judge) in page for judge in rlhf.JUDGES)
-    points = [frontier.Point(**row) for row in json.loads((RESULTS / "frontier.json").read_text())]
-    assert (RESULTS / "frontier.md").read_text().endswith(markdown(frontier.table(points)))

@@ -7,10 +7,10 @@ from dataclasses import asdict
 import pytest
 import tyro
 
-from benchmarks import speed, speed_loops, speed_report, speed_text, speed_times
+from benchmarks import pages, speed, speed_loops, speed_text, speed_times
 
 SMALL = {"env_id": "CartPole-v1", "num_envs": 2, "num_steps": 32, "num_minibatches": 2, "update_epochs": 1}
-TINY = speed_loops.Row("tiny", SMALL, 2, compile="off", target="≥ 4")
+TINY = speed_loops.Row("tiny", SMALL, 2, compile="off")
 VERSIONS = {"torch": "2.0", "stable-baselines3": "2.9", "sb3-contrib": "2.9"}
 PEER = {"sps": 100.0, "all": [100.0]}
 
@@ -19,17 +19,14 @@ PEER = {"sps": 100.0, "all": [100.0]}
 def results(tmp_path, monkeypatch):
     """Return the folder of results of a benchmark of one small row, measured in this process."""
     monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "PAGES", tmp_path)
+    monkeypatch.setattr(speed, "SPEED", {"tiny": 4})
+    monkeypatch.setattr(pages, "write", lambda: None)
     monkeypatch.setattr(speed, "ROWS", {"tiny": TINY})
     monkeypatch.setattr(speed_loops, "BOUND_SECONDS", 0.01)
     monkeypatch.setattr(speed, "spawn", lambda side, row: speed.MEASURES[side](row))
-    monkeypatch.setattr(speed, "installed", lambda: {"torch": "2.0"})
+    monkeypatch.setattr(speed, "installed", lambda *packages: {"torch": "2.0"})
     return tmp_path
-
-
-def cells(table, name):
-    """Return a row of a Markdown table by its first cell."""
-    (line,) = (line for line in table.splitlines() if line.startswith(f"| {name} |"))
-    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
 def test_a_run_ends_in_a_report_with_the_split_of_the_time(results, capsys):
@@ -41,11 +38,11 @@ def test_a_run_ends_in_a_report_with_the_split_of_the_time(results, capsys):
     assert min(parts) > 0
     assert sum(parts) <= 1
     assert row["bound"]["sps"] > row["ours"]["sps"] > 0
-    *_, name, ours, eager, peer, ratio, target, rounds, bound, split = cells((results / "speed.md").read_text(), "tiny")
-    assert (ours, eager, bound) == tuple(f"{row[side]['sps']:,.0f}" for side in ("ours", "eager", "bound"))
-    assert (name, peer, ratio, target, rounds) == ("tiny", "", "", "≥ 4", "")
-    assert split.startswith("environment ")
-    assert (results / "speed.png").stat().st_size > 5_000
+    page = pages.render("speed", results)
+    assert f"| tiny | {row['ours']['sps']:,.0f} | | | |" in page
+    assert f"| tiny |  | {row['eager']['sps']:,.0f} | {row['bound']['sps']:,.0f} | environment " in page
+    assert "## Text" not in page  # not measured
+    assert min((results / name).stat().st_size for name in ("speed.png", "speed_bars.png")) > 5_000
 
 
 def test_each_row_is_written_as_it_is_measured_and_not_measured_again(results, monkeypatch):
@@ -59,7 +56,8 @@ def test_each_row_is_written_as_it_is_measured_and_not_measured_again(results, m
 
     monkeypatch.setattr(speed, "compare", compare)
     monkeypatch.setattr(speed, "ROWS", {name: speed_loops.Row(name, SMALL, 2) for name in ("first", "second")})
-    monkeypatch.setattr(speed, "write", lambda *_: None)
+    for chart in ("chart", "small_chart"):
+        monkeypatch.setattr(speed, chart, lambda *_: None)
     for part in ("times", "scale", "tokens_per_second"):
         monkeypatch.setattr(speed, part, lambda *_: {})
     with pytest.raises(InterruptedError):
@@ -73,23 +71,12 @@ def test_each_row_is_written_as_it_is_measured_and_not_measured_again(results, m
     assert measured[4:] == ["first", "first"]
 
 
-def test_the_committed_page_is_what_the_committed_numbers_give(tmp_path, monkeypatch):
-    committed = speed.RESULTS
-    shown = {}
-    monkeypatch.setattr(speed_report, "chart", lambda rows, path: shown.update(rows))
-    speed_report.write(
-        json.loads((committed / "speed.json").read_text()), {r.name: r.target for r in speed.ROWS.values()}, tmp_path
-    )
-    assert (tmp_path / "speed.md").read_text() == (committed / "speed.md").read_text()
-    assert list(shown) == list(speed.ROWS)
-
-
 def test_the_peers_are_measured_where_they_are_installed(results, monkeypatch):
-    monkeypatch.setattr(speed, "installed", lambda: VERSIONS)
+    monkeypatch.setattr(speed, "installed", lambda *packages: VERSIONS)
     monkeypatch.setitem(speed.MEASURES, "peer", lambda row: PEER)
     speed.run(rounds=1, only="tiny")
     row = json.loads((results / "speed.json").read_text())["rows"]["tiny"]
-    assert cells((results / "speed.md").read_text(), "tiny")[3:5] == ["100", f"{row['ours']['sps'] / 100:.2f}"]
+    assert f"| 100 | {row['ours']['sps'] / 100:.2f} |" in pages.render("speed", results)
 
 
 def test_a_side_is_measured_in_a_process_of_its_own(monkeypatch):
@@ -110,8 +97,9 @@ def test_memory_is_measured_by_size(results, monkeypatch):
 def test_text_is_measured_against_bare_loops(monkeypatch):
     for name, value in {"WIDTH": 8, "PLACES": 4, "SYMBOLS": 5, "STEPS": 4, "LENGTH": 3, "SECONDS": 0.01}.items():
         monkeypatch.setattr(speed_text, name, value)
-    table = speed_report.text_table(speed_text.tokens_per_second(2, compiled=False))
-    assert all(float(cells(table, name)[3]) > 0 for name in ("collect", "update"))
+    speeds = speed_text.tokens_per_second(2, compiled=False)
+    assert list(speeds) == ["collect", "bare sampling", "update", "bare forward and backward"]
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in speeds.values())
 
 
 def test_the_time_to_a_score_starts_at_the_command(tmp_path, monkeypatch):
@@ -121,7 +109,6 @@ def test_the_time_to_a_score_starts_at_the_command(tmp_path, monkeypatch):
     assert speed_times.first_update(1) == 1.5
     results = speed_times.times(2, peers=False)
     assert results == {"first update": [1.5, 1.5], "ours": [2.5, 2.5], "ours, compiled": [2.5, 2.5]}
-    assert cells(speed_report.times_table(results), "ours, to CartPole at 500")[1:] == ["2.50", "2.50, 2.50", ""]
 
 
 def test_a_row_survives_the_command_line(capsys, monkeypatch):

@@ -38,14 +38,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "ent_coef": 0.001,
     },
     "gymnasium.envs.toy_text": {"num_steps": 128, "update_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01},
-    # With the entropy bonus BipedalWalker's seeds range from 221 to 283, without it from 122 to 308 (docs/results.md).
+    # With the entropy bonus BipedalWalker's seeds range from 221 to 283, without it from 122 to 308 (docs/results/classic.md).
     "gymnasium.envs.box2d": {
         "num_envs": 16, "num_steps": 1024, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
         "gamma": 0.999, "gae_lambda": 0.98, "ent_coef": 0.01, "normalize_obs": True, "scale_rewards": True,
     },
     # As in Weng et al. (2022), advantages are not normalised, and are recomputed in each epoch. With several
     # environments a rollout is not one long episode. A gait pays off over seconds: with γ = 0.99 Swimmer stays below 50
-    # and HalfCheetah learns more slowly (benchmarks/results/ablation.md).
+    # and HalfCheetah learns more slowly (docs/results/ablation.md).
     "gymnasium.envs.mujoco": {
         "num_envs": 8, "num_steps": 256, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
         "gamma": 0.995, "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,

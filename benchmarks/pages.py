@@ -1,0 +1,172 @@
+"""Write the pages of docs/results/ and the results in README.md from the figures in benchmarks/results/; nothing is trained.
+
+    python -m benchmarks.pages
+
+benchmarks/templates/NAME.md (Jinja) is filled with the fields of benchmarks/results/NAME.json, and gives docs/results/NAME.md. A
+suite's template extends suite.jinja, which has the tables. Of other pages, `figures("NAME")` returns the fields.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmarks.runs import RESULTS
+from benchmarks.suites import SPEED, SUITES, Task
+
+ROOT = Path(__file__).parents[1]
+PAGES, TEMPLATES = ROOT / "docs" / "results", Path(__file__).parent / "templates"
+FIRST = ["mujoco", "classic", "memory", "algorithms", "text", "frontier", "rlhf", "next_token", "q_learning", "speed"]
+BLOCK = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)  # of README.md
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A task of a suite, and the scores of its seeds in their order."""
+
+    task: Task
+    steps: int
+    sampled: list[float]
+    deterministic: list[float]
+    start: list[list[float]]  # by policy, the scores of the runs that the seeds start from
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores of the policy that must reach the target."""
+        return self.sampled if self.task.policy == "sampled" else self.deterministic
+
+    @property
+    def missed(self) -> bool:
+        """Whether the mean over seeds is below the target."""
+        return self.task.target is not None and statistics.fmean(self.scores) < self.task.target
+
+    @property
+    def goal(self) -> str:
+        """The target in words, as in `≥ 490 deterministic`; empty if there is none."""
+        policy = " deterministic" if self.task.policy == "deterministic" else ""
+        return "" if self.task.target is None else f"≥ {self.task.target:g}{policy}".replace("-", "−")
+
+
+def outcomes(tasks: list[Task], results: list[dict[str, Any]]) -> dict[str, Outcome]:
+    """Return by name the outcome of each task that has results."""
+    done = {}
+    for task in tasks:
+        if seeds := sorted((row for row in results if row["task"] == task.name), key=lambda row: row["seed"]):
+            starts = [list(policy) for policy in zip(*(row.get("start", ()) for row in seeds), strict=True)]
+            sampled, deterministic = ([row[policy] for row in seeds] for policy in ("sampled", "deterministic"))
+            done[task.name] = Outcome(task, max(row["steps"] for row in seeds), sampled, deterministic, starts)
+    return done
+
+
+def digits(value: float) -> int:
+    """Return after how many decimal places to round a score."""
+    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 20 else 2 if abs(value) > 1 else 3
+
+
+def number(value: float, places: int | None = None) -> str:
+    """Return a rounded number with a true minus sign."""
+    return f"{value:.{digits(value) if places is None else places}f}".replace("-", "−")
+
+
+def count(value: float) -> str:
+    """Return a whole number with commas."""
+    return f"{value:,.0f}".replace("-", "−")
+
+
+def numbers(values: Iterable[float], places: int | None = None) -> str:
+    """Return rounded numbers, one for each seed."""
+    return ", ".join(number(value, places) for value in values)
+
+
+def spread(values: Iterable[float], places: int | None = None) -> str:
+    """Return the mean over seeds, and ± the sample standard deviation if there are at least two."""
+    values = list(values)
+    mean = statistics.fmean(values)
+    places = digits(mean) if places is None else places
+    return (
+        f"{number(mean, places)} ± {statistics.stdev(values):.{places}f}"
+        if values[1:]
+        else f"{number(mean, places)}, one seed"
+    )
+
+
+def reached(tasks: dict[str, Outcome]) -> str:
+    """Return a sentence on the targets that are reached and on each that is missed."""
+    aims = [row for row in tasks.values() if row.goal]
+    misses = [f"{row.task.name} ({spread(row.scores)}, target {row.goal})" for row in aims if row.missed]
+    sentence = f"{len(aims) - len(misses)} of {len(aims)} targets are reached"
+    return f"{sentence}; missed: {'; '.join(misses)}" if misses else sentence
+
+
+def environment() -> Environment:
+    """Return the environment of the templates; an unknown field is an error."""
+    jinja = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    jinja.filters |= {
+        "number": number, "numbers": numbers, "count": count, "spread": spread, "mean": statistics.fmean,
+        "median": statistics.median, "reached": reached,
+    }  # fmt: skip
+    jinja.globals |= {"zip": zip, "targets": SPEED}
+    return jinja
+
+
+JINJA = environment()
+
+
+def figures(folder: Path, name: str) -> dict[str, Any]:
+    """Return the fields of a JSON file, for a suite also the outcomes of its `tasks` by name."""
+    fields = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    if name in SUITES:
+        fields["tasks"] = outcomes(SUITES[name], fields["results"])
+    return fields
+
+
+def render(name: str, folder: Path = RESULTS) -> str:
+    """Return a page.
+
+    Args:
+        name: of its template, and of its JSON file if it has one.
+        folder: with the JSON files.
+    """
+    fields = figures(folder, name) if (folder / f"{name}.json").is_file() else {}
+    common = {"name": name, "figures": partial(figures, folder), "pages": partial(titles, folder)}
+    return JINJA.get_template(f"{name}.md").render(fields | common)
+
+
+def names() -> list[str]:
+    """Return the names of the pages, those of `FIRST` first."""
+    templates = {path.stem for path in TEMPLATES.glob("*.md")} - {"index", "headline"}
+    return [*FIRST, *sorted(templates - {*FIRST})]
+
+
+def titles(folder: Path) -> list[tuple[str, str, str]]:
+    """Return the name, the title and the first paragraph of each page."""
+    texts = {name: render(name, folder).split("\n\n", 2) for name in names()}
+    return [(name, text[0].removeprefix("# "), text[1].replace("\n", " ")) for name, text in texts.items()]
+
+
+def headline(folder: Path = RESULTS) -> str:
+    """Return the results in eight lines, misses included, as README.md shows them."""
+    return render("headline", folder)
+
+
+def write() -> None:
+    """Write every page, and the results in README.md."""
+    PAGES.mkdir(exist_ok=True)
+    for name in [*names(), "index"]:
+        (PAGES / f"{name}.md").write_text(render(name), encoding="utf-8")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(BLOCK.sub(lambda _: headline(), text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,132 @@
+"""The committed pages are what the committed figures give, and every figure counts."""
+
+import json
+import re
+
+import pytest
+
+from benchmarks import pages
+from benchmarks.runs import RESULTS
+from benchmarks.suites import SUITES, Task
+
+NAMES = pages.names()
+# The figures of a result that its page shows.
+SHOWN = {name: ["sampled", "deterministic"] for name in SUITES} | {
+    "frontier": ["reward", "kl", "total_variation"], "next_token": ["training", "held_out"], "normalization": ["return"],
+    "q_learning": ["q_values", "values", "actions"], "rlhf": ["reward", "others", "vader", "kl", "distinct", "perplexity"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*NAMES, "index"])
+def test_a_committed_page_is_what_the_committed_figures_give(name):
+    assert (pages.PAGES / f"{name}.md").read_text(encoding="utf-8") == pages.render(name)
+
+
+def test_the_readme_shows_the_headline():
+    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    assert pages.BLOCK.findall(text) == [pages.headline()]
+    assert len(pages.headline().splitlines()) == 2 + 8  # the head of the table, and eight results
+
+
+def test_every_file_of_results_has_a_page():
+    assert {path.stem for path in RESULTS.glob("*.json")} == set(NAMES)
+    assert {path.stem for path in pages.PAGES.glob("*.md")} == {*NAMES, "index"}
+
+
+def other(value):
+    """Return another value in each place: a larger number also after it is rounded, or the other action."""
+    if isinstance(value, list):
+        return [other(x) for x in value]
+    return 1 - value if isinstance(value, int) else 1.5 * value + 0.5
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_figure_that_changes_changes_the_page(name, tmp_path):
+    for file in RESULTS.glob("*.json"):
+        (tmp_path / file.name).symlink_to(file)
+    page, path, data = pages.render(name), tmp_path / f"{name}.json", json.loads((RESULTS / f"{name}.json").read_text())
+    path.unlink()
+    for row in data["results"][-1 if name == "rlhf" else -6 :]:  # of RLHF the page shows the ends of runs
+        for field in SHOWN[name]:
+            true = row[field]
+            row[field] = other(true)
+            path.write_text(json.dumps(data))
+            assert pages.render(name, tmp_path) != page, f"{field} of {row}"
+            row[field] = true
+    path.write_text(json.dumps(data))
+    assert pages.render(name, tmp_path) == page
+
+
+def test_a_speed_that_changes_changes_the_page(tmp_path):
+    data, page = json.loads((RESULTS / "speed.json").read_text()), pages.render("speed")
+    for row in data["rows"].values():
+        for side in row.values():
+            side["sps"] *= 1.5
+            (tmp_path / "speed.json").write_text(json.dumps(data))
+            assert pages.render("speed", tmp_path) != page
+            side["sps"] /= 1.5
+
+
+def outcome(scores, target, policy="sampled"):
+    task = Task("Env-v0", "Env-v0", target, policy=policy)
+    return pages.Outcome(task, 10, scores, [x + 2 for x in scores], [])
+
+
+def test_a_mean_below_its_target_is_named_as_missed():
+    tasks = {
+        "a": outcome([9.0, 10.0], 10), "b": outcome([9.0, 11.0], 10), "c": outcome([-86.0], -85, "deterministic"),
+        "d": outcome([0.0], None),
+    }  # fmt: skip
+    assert [row.missed for row in tasks.values()] == [True, False, False, False]
+    assert [row.goal for row in tasks.values()] == ["≥ 10", "≥ 10", "≥ −85 deterministic", ""]
+    assert pages.reached(tasks) == "2 of 3 targets are reached; missed: Env-v0 (9.50 ± 0.71, target ≥ 10)"
+    assert pages.reached({"b": tasks["b"]}) == "1 of 1 targets are reached"
+
+
+def test_seeds_are_shown_in_their_order_and_starts_by_policy():
+    task = Task("walk", "text/RandomWalks-v0", start="pretrain text/RandomWalks-v0")
+    rows = [
+        {
+            "task": "walk",
+            "seed": seed,
+            "steps": 10 * seed,
+            "sampled": seed / 2,
+            "deterministic": 1.0,
+            "start": [0.25, seed],
+        }
+        for seed in (2, 1)
+    ]
+    assert pages.outcomes([task, Task("other", "")], rows) == {
+        "walk": pages.Outcome(task, 20, [0.5, 1.0], [1.0, 1.0], [[0.25, 0.25], [1, 2]])
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (pages.number(1234.5), "1234"), (pages.number(-84.26), "−84.3"), (pages.number(4.0), "4.00"),
+        (pages.number(0.5), "0.500"), (pages.number(0.5, 1), "0.5"), (pages.count(8e6), "8,000,000"),
+        (pages.numbers([1000.4, 864.52]), "1000, 864.5"), (pages.spread([1.0, 3.0]), "2.00 ± 1.41"),
+        (pages.spread([1000.0]), "1000, one seed"),
+    ],
+)  # fmt: skip
+def test_figures_are_rounded_by_their_size(text, expected):
+    assert text == expected
+
+
+def test_pages_and_headline_are_written_in_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "PAGES", tmp_path / "docs" / "results")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("# ppo\n\n<!-- results -->\nold\n<!-- /results -->\n\nmore\n")
+    pages.write()
+    assert {path.stem for path in (tmp_path / "docs" / "results").iterdir()} == {*NAMES, "index"}
+    expected = f"# ppo\n\n<!-- results -->\n{pages.headline()}<!-- /results -->\n\nmore\n"
+    assert (tmp_path / "README.md").read_text() == expected
+
+
+def test_every_link_of_a_page_leads_to_a_file():
+    for page in [*pages.PAGES.glob("*.md"), pages.ROOT / "README.md"]:
+        links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+        assert links
+        assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
