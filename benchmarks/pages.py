@@ -23,7 +23,7 @@ from benchmarks.suites import SPEED, SUITES, Task
 ROOT = Path(__file__).parents[1]
 PAGES, TEMPLATES = ROOT / "docs" / "results", Path(__file__).parent / "templates"
 FIRST = ["mujoco", "classic", "memory", "algorithms", "text", "frontier", "rlhf", "next_token", "q_learning", "speed"]
-BLOCK = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)  # of README.md
+BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)  # of README.md, from readme_NAME.md
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,23 @@ def reached(tasks: dict[str, Outcome]) -> str:
     return f"{sentence}; missed: {'; '.join(misses)}" if misses else sentence
 
 
+def ratios(rows: dict[str, Any]) -> dict[str, float]:
+    """Return by row our steps per second as a multiple of the peer's."""
+    return {name: sides["ours"]["sps"] / sides["peer"]["sps"] for name, sides in rows.items() if "peer" in sides}
+
+
+def faster(rows: dict[str, Any]) -> str:
+    """Return a sentence on the range of the ratios and on each below its target."""
+    found = ratios(rows)
+    misses = [
+        f"{name} ({number(found[name], 2)}, target ≥ {SPEED[name]})"
+        for name in SPEED
+        if found.get(name, 9e9) < SPEED[name]
+    ]
+    words = f"{number(min(found.values()), 1)} to {number(max(found.values()), 1)} times"
+    return f"{words} the steps per second of Stable-Baselines3{'; missed: ' if misses else ''}{'; '.join(misses)}"
+
+
 def environment() -> Environment:
     """Return the environment of the templates; an unknown field is an error."""
     jinja = Environment(
@@ -112,7 +129,7 @@ def environment() -> Environment:
     )  # fmt: skip
     jinja.filters |= {
         "number": number, "numbers": numbers, "count": count, "spread": spread, "mean": statistics.fmean,
-        "median": statistics.median, "reached": reached,
+        "median": statistics.median, "reached": reached, "ratios": ratios, "faster": faster,
     }  # fmt: skip
     jinja.globals |= {"zip": zip, "targets": SPEED}
     return jinja
@@ -143,7 +160,7 @@ def render(name: str, folder: Path = RESULTS) -> str:
 
 def names() -> list[str]:
     """Return the names of the pages, those of `FIRST` first."""
-    templates = {path.stem for path in TEMPLATES.glob("*.md")} - {"index", "headline"}
+    templates = {path.stem for path in TEMPLATES.glob("*.md")} - {"index", "readme_results", "readme_why"}
     return [*FIRST, *sorted(templates - {*FIRST})]
 
 
@@ -153,9 +170,9 @@ def titles(folder: Path) -> list[tuple[str, str, str]]:
     return [(name, text[0].removeprefix("# "), text[1].replace("\n", " ")) for name, text in texts.items()]
 
 
-def headline(folder: Path = RESULTS) -> str:
-    """Return the results in eight lines, misses included, as README.md shows them."""
-    return render("headline", folder)
+def fill(text: str) -> str:
+    """Return a text with each of its blocks, `<!-- NAME -->` to `<!-- /NAME -->`, filled by the template readme_NAME.md."""
+    return BLOCK.sub(lambda block: f"{block[1]}{render(f'readme_{block[2]}')}{block[3]}", text)
 
 
 def write() -> None:
@@ -164,8 +181,7 @@ def write() -> None:
     for name in [*names(), "index"]:
         (PAGES / f"{name}.md").write_text(render(name), encoding="utf-8")
     readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(BLOCK.sub(lambda _: headline(), text), encoding="utf-8")
+    readme.write_text(fill(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

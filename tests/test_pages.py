@@ -22,10 +22,10 @@ def test_a_committed_page_is_what_the_committed_figures_give(name):
     assert (pages.PAGES / f"{name}.md").read_text(encoding="utf-8") == pages.render(name)
 
 
-def test_the_readme_shows_the_headline():
+def test_the_readme_shows_what_the_committed_figures_give():
     text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
-    assert pages.BLOCK.findall(text) == [pages.headline()]
-    assert len(pages.headline().splitlines()) == 2 + 8  # the head of the table, and eight results
+    assert [name for _, name, _ in pages.BLOCK.findall(text)] == ["why", "results"]
+    assert pages.fill(text) == text
 
 
 def test_every_file_of_results_has_a_page():
@@ -114,14 +114,14 @@ def test_figures_are_rounded_by_their_size(text, expected):
     assert text == expected
 
 
-def test_pages_and_headline_are_written_in_place(tmp_path, monkeypatch):
+def test_pages_and_blocks_are_written_in_place(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     monkeypatch.setattr(pages, "PAGES", tmp_path / "docs" / "results")
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text("# ppo\n\n<!-- results -->\nold\n<!-- /results -->\n\nmore\n")
+    (tmp_path / "README.md").write_text("# ppo\n\n<!-- why -->\nold\n<!-- /why -->\n\nmore\n")
     pages.write()
     assert {path.stem for path in (tmp_path / "docs" / "results").iterdir()} == {*NAMES, "index"}
-    expected = f"# ppo\n\n<!-- results -->\n{pages.headline()}<!-- /results -->\n\nmore\n"
+    expected = f"# ppo\n\n<!-- why -->\n{pages.render('readme_why')}<!-- /why -->\n\nmore\n"
     assert (tmp_path / "README.md").read_text() == expected
 
 
