@@ -19,7 +19,8 @@ def contents(index: str) -> str:
     toctrees = []
     for section in index.split("\n## ")[1:]:
         pages = re.findall(r"^- \[.*?\]\(([\w/]+)\.md\)", section, re.MULTILINE)
-        toctrees += ["\n```{toctree}", ":hidden:", f":caption: {section.splitlines()[0]}\n", *pages, "```\n"]
+        if pages:
+            toctrees += ["\n```{toctree}", ":hidden:", f":caption: {section.splitlines()[0]}\n", *pages, "```\n"]
     return "\n".join(toctrees)
 
 

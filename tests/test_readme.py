@@ -47,10 +47,3 @@ def test_a_text_task_of_ones_own_trains_and_is_sampled(folder, capsys):
     out = capsys.readouterr().out
     del gymnasium.registry["Mirror-v0"]
     assert len(re.findall(r"c → [abcd]*", out)) == 3
-
-
-def test_the_documents_name_every_metric_that_a_run_writes(folder):
-    cli.main(["train", "--total-timesteps", "1000"])
-    header = (folder / "runs/CartPole-v1__ppo__s1/progress.csv").read_text().splitlines()[0].split(",")
-    docs = (Path(__file__).parents[1] / "docs/metrics.md").read_text(encoding="utf-8")
-    assert [name for name in header if name not in ("iteration", "global_step") and f"`{name}`" not in docs] == []
