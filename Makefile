@@ -9,7 +9,7 @@ format:
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 docs:
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	$(BIN)/sphinx-build -q -E -a -W --keep-going -b html docs build/docs
 
 lint:
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -15,11 +15,12 @@ myst_heading_anchors = 3  # as a code host makes them: page.md#a-heading
 myst_enable_extensions = ["deflist"]
 autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
 
 html_theme, html_static_path, html_css_files = "furo", ["_static"], ["site.css"]
-html_show_sphinx, html_copy_source = False, False
+html_show_sphinx, html_copy_source, smartquotes = False, False, False
 ACCENT = {"light": "#0b6e75", "dark": "#4fc3cb"}
 html_theme_options = {
     f"{theme}_css_variables": {"color-brand-primary": colour, "color-brand-content": colour}

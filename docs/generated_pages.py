@@ -96,7 +96,8 @@ def complete(app: Any, docname: str, source: list[str]) -> None:
 def plain(app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
     """Turn a docstring's Markdown into what Sphinx reads: `code` has two backticks there, and a star alone is a star."""
     parts = re.split(r"`([^`]+)`", "\n".join(lines))
-    parts[::2] = [re.sub(r"(?<!\w)\*(?=\w)|(?<=\w)_(?!\w)|\|", r"\\\g<0>", text) for text in parts[::2]]
+    special = re.compile(r"(?<!\w)\*(?=\w)|(?<=\w)_(?!\w)|\||(?<=: [A-Z])\.$", re.MULTILINE)
+    parts[::2] = [special.sub(r"\\\g<0>", text) for text in parts[::2]]
     parts[1::2] = [f"``{code}``" for code in parts[1::2]]
     lines[:] = "".join(parts).splitlines()
 

@@ -1,6 +1,5 @@
 """The documentation is true: its code runs, its links lead somewhere, and the program's links lead into it."""
 
-import ast
 import doctest
 import importlib.util
 import re
@@ -23,10 +22,12 @@ def without_code(text: str) -> str:
 
 @cache
 def anchors(path: Path) -> set[str]:
-    """Return the anchors of a page's headings as a code host makes them; those of commands.md are the commands."""
-    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.M | re.S), re.M)
+    """Return the anchors of a page's headings as a code host makes them, also of the file that it includes."""
+    text = path.read_text("utf-8")
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
     slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return slugs | (set(cli.COMMANDS) if path == DOCS / "commands.md" else set())
+    included = [anchors((path.parent / name).resolve()) for name in re.findall(r"{include} (\S+)", text)]
+    return slugs.union(*included, cli.COMMANDS if path == DOCS / "commands.md" else ())
 
 
 def dead(path: Path, target: str) -> str:
@@ -38,17 +39,9 @@ def dead(path: Path, target: str) -> str:
     return f"{target}: there is no such heading" if anchor and anchor not in anchors(goal) else ""
 
 
-def references(source: str) -> set[str]:
-    """Return the pages of the documentation that a file of the program names: the second argument of errors, and others."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("UsageError", "address"):
-            keywords = [keyword.value for keyword in node.keywords if keyword.arg == "page"]
-            named = keywords or node.args[1 if node.func.id == "UsageError" else 0 :]
-            names |= {part.value for part in named if isinstance(part, ast.Constant)}
-        if isinstance(node, ast.Constant) and re.fullmatch(r"[a-z_/]+#[a-z-]+", str(node.value)):
-            names.add(node.value)
-    return names
+def references(source: str) -> list[str]:
+    """Return the pages of the documentation that a file of the program names: "page#section", or a page's address."""
+    return re.findall(r'"([a-z_/]+#[a-z-]+)"', source) + re.findall(r"address\(['\"]([a-z_/#-]+)['\"]\)", source)
 
 
 def generated_pages():
