@@ -20,7 +20,7 @@ python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
 
 html_theme, html_static_path, html_css_files = "furo", ["_static"], ["site.css"]
-html_show_sphinx, html_copy_source, smartquotes = False, False, False
+html_show_sphinx, html_show_copyright, html_copy_source, smartquotes = False, False, False, False
 ACCENT = {"light": "#0b6e75", "dark": "#4fc3cb"}
 html_theme_options = {
     f"{theme}_css_variables": {"color-brand-primary": colour, "color-brand-content": colour}

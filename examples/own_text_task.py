@@ -50,13 +50,7 @@ def sums(largest: int = 18) -> Task:
         return str(rng.integers(largest + 1))
 
     return Task(
-        Vocabulary(DIGITS + SIGNS),
-        reward,
-        max_tokens=6,
-        min_tokens=3,
-        prompt=prompt,
-        mask=grammar,
-        metrics={"solved": solved},
+        Vocabulary(DIGITS + SIGNS), reward, max_tokens=6, min_tokens=3, prompt=prompt, mask=grammar, metrics={"solved": solved}
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import ppo
+import ppo.text
 from ppo.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +87,18 @@ def test_the_index_lists_every_page():
         DOCS / "index.md",
         DOCS / "results.md",
     } | {DOCS / "results/index.md"}
+
+
+def test_the_api_page_has_every_public_name():
+    text = (DOCS / "api.md").read_text("utf-8")
+    names = [f"ppo.{name}" for name in ppo.__all__] + [f"ppo.text.{name}" for name in ppo.text.__all__]
+    assert [name for name in names if not re.search(rf":: {re.escape(name)}\b", text)] == []
+
+
+def test_the_first_steps_in_python_train_and_the_loaded_policy_plays(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec("".join(re.findall(r"```python\n(.*?)```", (DOCS / "start.md").read_text("utf-8"), re.S)), {})
+    assert float(capsys.readouterr().out.splitlines()[-1]) > 50  # a random policy balances for about 22 steps
 
 
 def test_the_tutorial_runs_as_it_is_written():

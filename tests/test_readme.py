@@ -19,12 +19,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_five_lines_train_and_the_loaded_policy_plays(folder, capsys):
-    train, play = BLOCKS[0], BLOCKS[1]
-    exec(train + play, {})
-    assert float(capsys.readouterr().out.splitlines()[-1]) > 50  # a random policy balances for about 22 steps
-
-
 def test_an_environment_of_ones_own_is_learnt(folder, capsys):
     (folder / "corridor.py").write_text(BLOCKS[2])
     cli.main(["train", "corridor:Corridor-v0", "--total-timesteps", "8000"])
