@@ -10,7 +10,6 @@ import ppo  # noqa: E402
 
 project, release, author, html_title = "ppo", ppo.__version__, "the ppo authors", f"ppo {ppo.__version__}"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
-exclude_patterns = ["results.md"]
 myst_heading_anchors = 3  # as a code host makes them: page.md#a-heading
 myst_enable_extensions = ["deflist"]
 autodoc_class_signature = "mixed"
