@@ -6,11 +6,31 @@ Every other exception is a bug or comes from the user's own code, and keeps its 
 import unicodedata
 from typing import Any
 
+DOCUMENTATION = "docs/{page}.md"  # the address of a page
 BIDIRECTIONAL = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def address(page: str) -> str:
+    """Return where a page of the documentation is, or a section of it: "environments#autoreset"."""
+    name, mark, section = page.partition("#")
+    return f"{DOCUMENTATION.format(page=name)}{mark}{section}"
+
+
 class UsageError(Exception):
-    """One sentence: what is wrong, the value, and what to do. The command line prints it and exits with code 2."""
+    """One sentence: what is wrong, the value, and what to do. The command line prints it and exits with code 2.
+
+    Args:
+        message: the sentence, or another UsageError, as it comes from a worker process.
+        page: of the documentation, which explains the concept; see `address`. The text of the error ends with it.
+    """
+
+    def __init__(self, message: "str | UsageError", page: str = "") -> None:
+        inner = message if isinstance(message, UsageError) else None
+        super().__init__(inner.args[0] if inner else message)
+        self.page: str = inner.page if inner else page
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} (see {address(self.page)})" if self.page else f"{self.args[0]}"
 
 
 class NonFiniteError(Exception):

@@ -147,7 +147,8 @@ def _serialize(
     except Exception as error:  # the exporter raises many types, all because of the policy's code
         raise UsageError(
             f"the policy cannot be exported as {fmt} ({one_line(error)}); its forward must consist of tensor operations "
-            "that do not depend on values"
+            "that do not depend on values",
+            page="howto/export#what-can-be-exported",
         ) from error
 
 

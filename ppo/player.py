@@ -77,7 +77,10 @@ class Player(Saved):
         space: Any = self.obs_space
         own_mask = mask_columns(space) is not None and set(space.spaces) == {"obs", MASK_KEY}
         if mask is None and own_mask and not (isinstance(obs, dict) and MASK_KEY in obs):
-            raise UsageError("this policy was trained with action masks; give mask=info['action_mask']")
+            raise UsageError(
+                "this policy was trained with action masks; give mask=info['action_mask']",
+                page="environments#action-masks",
+            )
         if mask is not None and not own_mask:
             raise UsageError("this policy takes no mask besides the observation; leave out mask")
         values, one = _batch(space if mask is None else space["obs"], obs)

@@ -112,7 +112,8 @@ def chat(
         env = _token_env(saved, envs)
         if env.task.reply is None:
             raise UsageError(
-                f"{saved.config.env_id} is not a dialogue: its environment does not reply; use `ppo sample`"
+                f"{saved.config.env_id} is not a dialogue: its environment does not reply; use `ppo sample`",
+                page="text#a-dialogue",
             )
 
         def valid_reply(message: str) -> str | None:

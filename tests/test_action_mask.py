@@ -99,7 +99,7 @@ def test_a_method_action_masks_inside_the_callers_own_vector_environment_is_refu
     envs.close()
     assert str(caught.value) == (
         f"environment 0 has a method action_masks(), which is not read inside a {kind.__name__} of your own; return its mask "
-        "as info['action_mask'] from reset and step, or give env_id"
+        "as info['action_mask'] from reset and step, or give env_id (see docs/environments.md#action-masks)"
     )
 
 

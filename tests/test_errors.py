@@ -1,9 +1,11 @@
 """Errors are one sentence."""
 
+import pickle
+
 import pytest
 import torch
 
-from ppo.errors import NonFiniteError, one_line, printable
+from ppo.errors import NonFiniteError, UsageError, address, one_line, printable
 
 
 def test_an_error_is_quoted_in_one_line_with_its_type():
@@ -15,6 +17,16 @@ def test_an_error_is_quoted_in_one_line_with_its_type():
 def test_a_non_finite_error_holds_the_tensors_around_it():
     assert NonFiniteError("loss is nan").tensors == {}
     assert NonFiniteError("loss is nan", {"obs": torch.ones(1)}).tensors["obs"].item() == 1
+
+
+def test_an_error_about_a_concept_ends_with_its_page():
+    error = UsageError("the mode is missing; set it", "environments#autoreset")
+    expected = "the mode is missing; set it (see docs/environments.md#autoreset)"
+    copy = pickle.loads(pickle.dumps(error))  # it passes between processes, where Gymnasium raises type(error)(error)
+    assert [str(error), str(copy), str(UsageError(copy))] == [expected] * 3
+    assert UsageError(copy).args == ("the mode is missing; set it",)
+    assert str(UsageError("num_envs = 0 is too small")) == "num_envs = 0 is too small"
+    assert address("start") == "docs/start.md"
 
 
 @pytest.mark.parametrize(

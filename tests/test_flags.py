@@ -98,7 +98,6 @@ def test_the_help_of_resume_has_the_settings_that_are_not_fixed(capsys):
         ("eval", "missing from ppo eval: RUN Run folder. (required); see `ppo eval --help`"),
         ("resume X --seed 3", "seed is fixed when a run begins; to change it, start a new run with `ppo train`"),
         ("resume X --hidden-sizes=8", "hidden_sizes is fixed when a run begins"),
-        ("", "expected one of {train, resume, eval, "),
         ("trian", "there is no command 'trian'; did you mean train?"),
         ("fly", "there is no command 'fly'; the commands are train, resume, eval, "),
     ],

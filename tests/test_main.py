@@ -137,6 +137,16 @@ def test_a_folder_that_is_no_run_is_one_sentence(folder, capsys, command):
     assert "empty has no checkpoint 'latest'" in refused(capsys, command, "empty")
 
 
+@pytest.mark.parametrize("args", [[], ["--help"]])
+def test_ppo_alone_lists_the_commands_and_says_where_the_documentation_is(capsys, args):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(args)
+    text = capsys.readouterr().out
+    assert caught.value.code in (None, 0)
+    assert all(f" {name} " in text for name in cli.COMMANDS)
+    assert text.endswith("\nStart here: docs/start.md; all pages: docs/index.md\n")
+
+
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
@@ -158,7 +168,8 @@ def test_numbers_that_are_not_finite_stop_with_exit_code_1(capsys):
     assert caught.value.code == 1
     assert capsys.readouterr().err == (
         "stopped: the reward of environment 0 at step 4 since the environments were reset is nan, which is not finite; the "
-        "numbers around it are in runs/Faulty-v0__ppo__s1/nonfinite.safetensors\n"
+        "numbers around it are in runs/Faulty-v0__ppo__s1/nonfinite.safetensors "
+        "(see docs/howto/debug.md#a-number-is-not-finite)\n"
     )
 
 

@@ -19,12 +19,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_five_lines_train_and_the_loaded_policy_plays(folder, capsys):
-    train, play = BLOCKS[0], BLOCKS[1]
-    exec(train + play, {})
-    assert float(capsys.readouterr().out.splitlines()[-1]) > 50  # a random policy balances for about 22 steps
-
-
 def test_an_environment_of_ones_own_is_learnt(folder, capsys):
     (folder / "corridor.py").write_text(BLOCKS[2])
     cli.main(["train", "corridor:Corridor-v0", "--total-timesteps", "8000"])
@@ -47,10 +41,3 @@ def test_a_text_task_of_ones_own_trains_and_is_sampled(folder, capsys):
     out = capsys.readouterr().out
     del gymnasium.registry["Mirror-v0"]
     assert len(re.findall(r"c → [abcd]*", out)) == 3
-
-
-def test_the_documents_name_every_metric_that_a_run_writes(folder):
-    cli.main(["train", "--total-timesteps", "1000"])
-    header = (folder / "runs/CartPole-v1__ppo__s1/progress.csv").read_text().splitlines()[0].split(",")
-    docs = (Path(__file__).parents[1] / "docs/metrics.md").read_text(encoding="utf-8")
-    assert [name for name in header if name not in ("iteration", "global_step") and f"`{name}`" not in docs] == []

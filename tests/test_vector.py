@@ -25,7 +25,7 @@ def test_an_environment_that_does_not_say_how_it_resets_is_refused(metadata):
         check_envs(Silent(metadata))
     assert str(caught.value) == (
         f"Silent.metadata['autoreset_mode'] is {metadata.get('autoreset_mode')!r}; set it to the "
-        "gymnasium.vector.AutoresetMode that its step() follows"
+        "gymnasium.vector.AutoresetMode that its step() follows (see docs/environments.md#autoreset)"
     )
 
 

@@ -19,7 +19,7 @@ from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.config.setting import check_changeable
 from ppo.config.values import read_toml
-from ppo.errors import NonFiniteError, UsageError, printable
+from ppo.errors import NonFiniteError, UsageError, address, printable
 from ppo.machine.imports import trusting
 from ppo.run.load import architecture, config_of
 
@@ -32,8 +32,8 @@ LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaul
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a command; an error that the user can correct is one sentence and exit code 2."""
-    args = sys.argv[1:] if args is None else args
+    """Run a command, or without one print the help; an error that the user can correct is one sentence and exit code 2."""
+    args = (sys.argv[1:] if args is None else args) or ["--help"]
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())  # of the user's own modules, which hide no installed package from there
     try:
@@ -51,7 +51,8 @@ def main(args: list[str] | None = None) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except NonFiniteError as error:
-        print(f"stopped: {printable(str(error), keep='')}", file=sys.stderr)
+        see = f"(see {address('howto/debug#a-number-is-not-finite')})"
+        print(f"stopped: {printable(str(error), keep='')} {see}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -112,5 +113,11 @@ def _parse(args: list[str], default: Config) -> Any:
             known["default"] = Resume(tyro.MISSING, Changes(**vars(default)))
         commands.append(Annotated[command, subcommand(name, **known)])
     union: Any = functools.reduce(operator.or_, commands)
+    description = f"{inspect.getdoc(sys.modules['ppo'])}".partition("\n")[0]
     with one_sentence(f"{args[0]} " if args and args[0] in COMMANDS else ""):
-        return tyro.cli(union, prog="ppo", description=sys.modules["ppo"].__doc__, args=args, registry=FLAGS)
+        try:
+            return tyro.cli(union, prog="ppo", description=description, args=args, registry=FLAGS)
+        except SystemExit as stop:
+            if not stop.code and args[0] not in COMMANDS:  # --help
+                print(f"\nStart here: {address('start')}; all pages: {address('index')}")
+            raise

@@ -91,7 +91,8 @@ def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple
         below = {f.parent for pattern in FILES for f in (path.parent if of_run else path).rglob(pattern)}
         if not below:
             raise UsageError(
-                f"{path} holds no run: no progress.csv, monitor.csv or TensorBoard event file in it or below it"
+                f"{path} holds no run: no progress.csv, monitor.csv or TensorBoard event file in it or below it",
+                page="comparing#runs",
             )
         folders |= dict.fromkeys(folder.resolve() for folder in sorted(below))
     runs += [read_run(folder, env_id, algorithm) for folder in folders]
@@ -140,7 +141,7 @@ def _foreign(folder: Path, env_id: str, algorithm: str) -> Run:
     for name, value in named.items():
         if not value and curves:
             flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{_name(folder)} does not name its {name}; add {flag}")
+            raise UsageError(f"{_name(folder)} does not name its {name}; add {flag}", page="comparing#runs")
     return Run(_name(folder), named["env_id"], named["algorithm"], seed, settings, curves)
 
 

@@ -85,7 +85,8 @@ def _point(
     except ValueError:
         values = ", ".join(f"{name} {texts[name]!r}" for name in ("env_id", "seeds", "step", "mean", "std"))
         raise UsageError(
-            f"{path}, line {line} is not a figure: {values}; it needs an env_id and finite numbers"
+            f"{path}, line {line} is not a figure: {values}; it needs an env_id and finite numbers",
+            page="comparing#figures-of-your-own",
         ) from None
     return (texts["source"], texts["algorithm"], texts["env_id"], texts["protocol"], seeds), point
 

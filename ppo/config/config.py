@@ -178,7 +178,10 @@ class Config:
         check_ranges(self)
         check_needs(self)
         if self.group_size > 1 and self.gamma != 1:
-            raise UsageError(f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1")
+            raise UsageError(
+                f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1",
+                page="text#without-a-critic",
+            )
         if set(self.exp_name) & set("/\\:") or not self.exp_name.isprintable():
             raise UsageError(
                 f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes, colons and control characters"

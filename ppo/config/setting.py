@@ -106,7 +106,10 @@ def check_changeable(settings: Any, changes: Iterable[str]) -> None:
     """
     fixed = {f.name for f in dataclasses.fields(settings)} - set(changeable(settings))
     for name in (name for name in changes if name in fixed):
-        raise UsageError(f"{name} is fixed when a run begins; to change it, start a new run with `ppo train`")
+        raise UsageError(
+            f"{name} is fixed when a run begins; to change it, start a new run with `ppo train`",
+            page="environments#resuming-with-other-settings",
+        )
 
 
 def check_ranges(settings: Any, values: dict[str, Any] | None = None, source: str = "") -> None:

@@ -100,7 +100,8 @@ def expose_mask(envs: VectorEnv) -> VectorEnv:
             if has_method:
                 raise UsageError(
                     f"environment {n} has a method action_masks(), which is not read inside a {type(base).__name__} of "
-                    f"your own; return its mask as info[{MASK_KEY!r}] from reset and step, or give env_id"
+                    f"your own; return its mask as info[{MASK_KEY!r}] from reset and step, or give env_id",
+                    page="environments#action-masks",
                 )
     return envs
 
@@ -119,5 +120,6 @@ def refuse_change(index: int, had_mask: bool, has_mask: bool) -> None:
     if had_mask != has_mask:
         one, other = ("first gave", "does not give it now") if had_mask else ("gives", "gave none at first")
         raise UsageError(
-            f"environment {index} {one} info[{MASK_KEY!r}] but {other}; give it in reset and in every step"
+            f"environment {index} {one} info[{MASK_KEY!r}] but {other}; give it in reset and in every step",
+            page="environments#action-masks",
         )

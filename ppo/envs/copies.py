@@ -159,7 +159,8 @@ class Copy(gymnasium.Wrapper):
             if mask is None:
                 raise UsageError(
                     f"environment {self._index} returned {short(own)} from action_masks(); it must return an array with one "
-                    "entry per action, 1 where it is allowed and 0 elsewhere"
+                    "entry per action, 1 where it is allowed and 0 elsewhere",
+                    page="environments#action-masks",
                 )
         return mask
 

@@ -26,7 +26,8 @@ def opt_in(metadata: dict[str, Any]) -> dict[str, Any]:
     right = set(entries) == {"valid", "metrics"} and isinstance(entries["valid"], bool)
     if not (right and isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)):
         raise UsageError(
-            f"metadata['ppo'] = {declared!r} must be a dict with valid (True or False) and metrics (a tuple of names)"
+            f"metadata['ppo'] = {declared!r} must be a dict with valid (True or False) and metrics (a tuple of names)",
+            page="environments#infos",
         )
     return {"valid": entries["valid"], "metrics": tuple(names)}
 
@@ -45,7 +46,8 @@ def info_number(info: dict[str, Any], name: str, index: int) -> float:
         )
         raise UsageError(
             f"info[{name!r}] of environment {index} {actual} at the end of an episode; it must be a number there, because "
-            "metadata['ppo']['metrics'] or log_info names it"
+            "metadata['ppo']['metrics'] or log_info names it",
+            page="environments#infos",
         )
     return float(info[name])
 
@@ -98,11 +100,13 @@ def sized_mask(mask: Any, size: int, index: int) -> np.ndarray | None:
     if len(flat) != size:
         raise UsageError(
             f"the action mask of environment {index} has {len(flat)} entries, but its action space has {size or 'no'} "
-            "choices to mask; give one entry per choice of a Discrete or MultiDiscrete space"
+            "choices to mask; give one entry per choice of a Discrete or MultiDiscrete space",
+            page="environments#action-masks",
         )
     if len(other := flat[~is_binary(flat)]):
         raise UsageError(
-            f"the action mask of environment {index} has the entry {other[0]}; use 1 for allowed actions, 0 for others"
+            f"the action mask of environment {index} has the entry {other[0]}; use 1 for allowed actions, 0 for others",
+            page="environments#action-masks",
         )
     return flat.astype(np.int8, copy=False)
 
@@ -116,7 +120,8 @@ def refuse_dict_mask(mask: Any, space: Space[Any], index: int) -> None:
     if isinstance(mask, dict) and isinstance(space, Dict):
         raise UsageError(
             f"environment {index} returned info[{MASK_KEY!r}] = {short(mask)} for the parts of a Dict action space, which "
-            "cannot be masked; use a Discrete or MultiDiscrete action space"
+            "cannot be masked; use a Discrete or MultiDiscrete action space",
+            page="environments#action-masks",
         )
 
 

@@ -22,7 +22,8 @@ def answers(values: Sequence[Any], num_envs: int) -> list[np.ndarray]:
     """
     if len(values) != 3:
         raise UsageError(
-            f"step() returned {len(values) + 2} values; it must return 5: observations, rewards, terminated, truncated, infos"
+            f"step() returned {len(values) + 2} values; it must return 5: observations, rewards, terminated, truncated, infos",
+            page="environments#termination-and-truncation",
         )
     copies = []
     for name, value, dtype in zip(("reward", "terminated", "truncated"), values, (float, bool, bool), strict=True):
@@ -70,7 +71,8 @@ def final_obs(infos: dict[str, Any], index: np.ndarray, space: Space[Any]) -> An
         rename = "; rename final_observation" if "final_observation" in infos else ""
         raise UsageError(
             f"environment {index[0]} was truncated in autoreset mode SAME_STEP, but infos['final_obs'] lacks the last "
-            f"observation of its episode{rename}"
+            f"observation of its episode{rename}",
+            page="environments#autoreset",
         )
     return gather(final, index, space)
 

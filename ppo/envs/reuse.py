@@ -46,7 +46,8 @@ class ReuseCheck(VectorWrapper):
     def _refuse(self, evidence: str) -> None:
         raise UsageError(
             f"{evidence}; in autoreset mode SAME_STEP {type(self._base).__name__} resets before it copies, so an environment "
-            "must return a new array in each step (obs.copy()); or use AutoresetMode.NEXT_STEP, or give env_id"
+            "must return a new array in each step (obs.copy()); or use AutoresetMode.NEXT_STEP, or give env_id",
+            page="environments#your-own-vectorenv",
         )
 
 

@@ -72,7 +72,8 @@ def check_space(space: Space[Any], role: str, squash: bool = False) -> None:
         raise UsageError(f"{role} space is empty: {space}; give it a part")
     for path, leaf in leaves(space):
         if problem := leaf.problem(role, squash):
-            raise UsageError(f"{role} space{f' at {path!r}' if path else ''} {problem}")
+            page = "environments#observations" if role == "observation" else "environments#actions"
+            raise UsageError(f"{role} space{f' at {path!r}' if path else ''} {problem}", page)
 
 
 def packed_size(space: Space[Any]) -> int:

@@ -54,7 +54,7 @@ class TextEnv(VectorEnv):
         Raises:
             UsageError: the environment has none.
         """
-        raise UsageError("the task has no demonstrations; give a text file with --corpus")
+        raise UsageError("the task has no demonstrations; give a text file with --corpus", page="text#pretraining")
 
     def render(self) -> tuple[str, ...]:
         """Return a line for each sample to log; none by default."""
@@ -85,7 +85,9 @@ def check_rewarded(envs: VectorEnv, env_id: str) -> None:
     """
     text = text_env(envs)
     if text is not None and not text.rewarded:
-        raise UsageError(f"{env_id} has no reward to learn from; set one with --env-kwargs reward …")
+        raise UsageError(
+            f"{env_id} has no reward to learn from; set one with --env-kwargs reward …", page="text#the-reward-model"
+        )
 
 
 def begin_training(envs: VectorEnv, env_id: str) -> None:

@@ -49,9 +49,14 @@ def check_vector_env(envs: Any) -> None:
     """
     name = type(envs).__name__
     if isinstance(envs, gymnasium.Env):
-        raise UsageError(f"{name} is a single environment; give gymnasium.vector.SyncVectorEnv([make, make, …]) of it")
+        raise UsageError(
+            f"{name} is a single environment; give gymnasium.vector.SyncVectorEnv([make, make, …]) of it",
+            page="environments#your-own-vectorenv",
+        )
     if not isinstance(envs, VectorEnv):
-        raise UsageError(f"{name} is not a gymnasium.vector.VectorEnv; make it a subclass")
+        raise UsageError(
+            f"{name} is not a gymnasium.vector.VectorEnv; make it a subclass", page="environments#your-own-vectorenv"
+        )
     if not isinstance(getattr(envs, "num_envs", None), int):
         raise UsageError(f"{name} has no num_envs; set it to the number of its environments")
     if envs.num_envs < 1:
@@ -67,7 +72,10 @@ def _declare_metrics(envs: VectorEnv, log_info: tuple[str, ...]) -> VectorEnv:
     names = tuple(dict.fromkeys((*declared["metrics"], *log_info)))
     for name in names:
         if name in RESERVED or not name.strip():
-            raise UsageError(f"{name!r} cannot be logged from the info, because it means something else; rename it")
+            raise UsageError(
+                f"{name!r} cannot be logged from the info, because it means something else; rename it",
+                page="environments#infos",
+            )
     if isinstance(base, SyncCopies | Workers):
         base.set_attr("metrics", [names] * base.num_envs)
     if log_info:
@@ -92,7 +100,8 @@ def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
         )  # not for an object of the caller's
         raise UsageError(
             f"{type(envs.unwrapped).__name__}.metadata['autoreset_mode'] is {mode!r}; set it to the "
-            f"gymnasium.vector.AutoresetMode that its step() follows{other}"
+            f"gymnasium.vector.AutoresetMode that its step() follows{other}",
+            page="environments#autoreset",
         ) from error
 
 

@@ -132,9 +132,9 @@ class Collector:
         columns = self._on_device(columns)
         check_numbers(columns, self.envs.num_envs, first_step)
         check_choices(self.packer, columns.get("obs", self.now.obs[None]), self.now.obs, cuts, first_step)
-        sentence = str(error) if isinstance(error, UsageError) else stacking_fault(self.envs, error)
-        if sentence:
-            raise UsageError(f"{sentence} (at step {self.step} {SINCE})") from error
+        fault = error if isinstance(error, UsageError) else UsageError(stacking_fault(self.envs, error) or "")
+        if fault.args[0]:
+            raise UsageError(f"{fault.args[0]} (at step {self.step} {SINCE})", fault.page) from error
         error.add_note(f"(raised at vector step {self.step} {SINCE})")
 
     def _tensor(self, x: np.ndarray) -> Tensor:
@@ -203,5 +203,6 @@ class Collector:
         stuck = np.flatnonzero(~some & self.now.valid)
         if len(stuck):
             raise UsageError(
-                f"action_mask of environment {stuck[0]} allows no action; end the episode when no action is allowed"
+                f"action_mask of environment {stuck[0]} allows no action; end the episode when no action is allowed",
+                page="environments#action-masks",
             )

@@ -95,12 +95,14 @@ class Reference:
         if "reference.sha256" not in tensors:
             raise UsageError(
                 "this run has no reference policy; to add one, start a new run: "
-                "ppo train … --init-from RUN --reference REFERENCE"
+                "ppo train … --init-from RUN --reference REFERENCE",
+                page="text#a-reference-policy",
             )
         if not torch.equal(tensors["reference.sha256"], self.sha256):
             raise UsageError(
                 "the reference run's latest policy has changed since this run began; "
-                "give --reference a copy of the original"
+                "give --reference a copy of the original",
+                page="text#a-reference-policy",
             )
         if not fits(tensors.get("reference.coef", self.sha256), self.coef):
             raise UsageError("the checkpoint is damaged: it has no reference.coef; use another one")

@@ -73,7 +73,8 @@ def check_trusted(module: str, source: str) -> None:
         return
     raise UsageError(
         f"{source}: the run {foreign.run}, which this user has not made, needs the module {module}, and to import it is "
-        "to run its code; add --trust (trust=True from Python) if you trust the run's author"
+        "to run its code; add --trust (trust=True from Python) if you trust the run's author",
+        page="security#what-you-can-open-without-trust",
     )
 
 

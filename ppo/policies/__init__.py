@@ -49,5 +49,5 @@ def _load_class(name: str) -> type[Policy]:
         raise UsageError(f"policy = {name!r} is unknown; choose auto, {', '.join(POLICIES)}, or package.module:Class")
     policy = import_name(name, "policy")
     if not (isinstance(policy, type) and issubclass(policy, Policy)):
-        raise UsageError(f"policy = {name!r} is not a subclass of ppo.Policy")
+        raise UsageError(f"policy = {name!r} is not a subclass of ppo.Policy", page="howto/policy#the-contract")
     return policy

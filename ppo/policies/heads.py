@@ -102,7 +102,8 @@ class Head(nn.Module):
         if mask_size and mask_size != choices:
             raise UsageError(
                 f"action_mask has {mask_size} entries but the action space {action_space} has "
-                f"{choices or 'no'} choices to mask; give one entry per choice of a Discrete or MultiDiscrete space"
+                f"{choices or 'no'} choices to mask; give one entry per choice of a Discrete or MultiDiscrete space",
+                page="environments#action-masks",
             )
 
     def _factors(self) -> list[Factor]:

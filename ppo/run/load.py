@@ -141,7 +141,10 @@ def envs_for(
     """
     config, own = saved.config, (env_kwargs or {}).values()
     if saved.meta["own_envs"]:
-        raise UsageError("the run was trained on a VectorEnv of your own; use load_policy(run).act from Python")
+        raise UsageError(
+            "the run was trained on a VectorEnv of your own; use load_policy(run).act from Python",
+            page="environments#your-own-vectorenv",
+        )
     kwargs = override(config.env_kwargs, env_kwargs or {})
     with trusting(saved.trust), only_trusted(saved.run, saved.meta["signed"], own):
         envs = make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode)

@@ -44,7 +44,9 @@ class TokenEnv(TextEnv):
 
     def __init__(self, task: Task, num_envs: int, group_size: int = 1) -> None:
         if not isinstance(task, Task):
-            raise UsageError(f"expected a Task, got {task!r:.60}; the registered function must return a Task")
+            raise UsageError(
+                f"expected a Task, got {task!r:.60}; the registered function must return a Task", page="text#a-task"
+            )
         if num_envs % group_size:
             raise UsageError(f"group_size = {group_size} does not divide num_envs = {num_envs}; choose a divisor")
         self.task, self.num_envs, self.group_size = task, num_envs, group_size

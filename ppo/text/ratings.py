@@ -151,7 +151,9 @@ def read(source: str) -> Ratings:
             try:
                 _add(ratings, json.loads(line), where)
             except (ValueError, TypeError, KeyError, RecursionError) as error:
-                raise UsageError(f"{where} does not have the form {FORM}: {one_line(error)}") from error
+                raise UsageError(
+                    f"{where} does not have the form {FORM}: {one_line(error)}", page="text#data"
+                ) from error
     if ratings.ratings and (ratings.pairs or len(ratings.ratings) < len(ratings.texts)):
         raise UsageError(f"{source} has ratings for only some of its texts; give ratings for all, or for none")
     return ratings

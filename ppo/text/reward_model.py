@@ -29,7 +29,7 @@ class RewardModel:
     def __init__(self, run: str, vocabulary: Vocabulary) -> None:
         saved = load(run)
         if saved.meta["made_by"] != "reward":
-            raise UsageError(f"{run} is not a reward model; train one with `ppo reward`")
+            raise UsageError(f"{run} is not a reward model; train one with `ppo reward`", page="text#the-reward-model")
         if not saved.meta["finished"]:
             raise UsageError(
                 f"the training of the reward model {run} was interrupted; train it again with `ppo reward`"

@@ -60,7 +60,9 @@ def _check_json(state: dict[str, Any], name: str) -> None:
             raise UsageError(f"{where} is not JSON ({one_line(error)}); make it a tensor or a list") from error
         if not unchanged:
             rule = "use lists instead of tuples, texts as keys, and finite numbers"
-            raise UsageError(f"{where} is {value!r:.60}, which JSON would change; {rule}")
+            raise UsageError(
+                f"{where} is {value!r:.60}, which JSON would change; {rule}", page="text#a-task-that-remembers"
+            )
 
 
 def restore(task: Task, tensors: dict[str, Tensor]) -> None:
@@ -75,7 +77,8 @@ def restore(task: Task, tensors: dict[str, Tensor]) -> None:
         stored, own = (", ".join(names) or "none" for names in (values, owners))
         raise UsageError(
             f"the checkpoint has the state of these functions of the task: {stored}; now these have one: {own}; "
-            "use the same task, or start a new run: ppo train … --init-from RUN"
+            "use the same task, or start a new run: ppo train … --init-from RUN",
+            page="text#a-task-that-remembers",
         )
     for name, owner in owners.items():
         prefix = _key(name, "").removesuffix("'']")
