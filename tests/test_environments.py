@@ -1,4 +1,4 @@
-"""The commands that inspect: a run, an environment, a data file or published results."""
+"""The commands on environments: check one, list the families."""
 
 import re
 from pathlib import Path
@@ -46,45 +46,3 @@ def test_a_check_says_what_would_be_trained(capsys):
 )
 def test_checking_what_cannot_be_checked_is_one_sentence(capsys, args, sentence):
     assert sentence in refused(capsys, *args.split())
-
-
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        ("data", "give either the name of a set (for example hutto-movies) or --file FILE"),
-        (
-            "data hutto-movies --file mine.jsonl",
-            "give either the name of a set (for example hutto-movies) or --file FILE",
-        ),
-        ("compare", "there are no runs to compare; name run folders, or use --list to see the published figures"),
-    ],
-)
-def test_a_command_without_its_subject_is_one_sentence(capsys, args, sentence):
-    assert refused(capsys, *args.split()) == sentence
-
-
-def test_samples_are_printed_with_their_returns_and_the_mean(capsys, monkeypatch):
-    options = {}
-
-    def sample(*args, **more):
-        options.update(more)
-        return [("k → a b", 1.0), ("k → c", 0.5)]
-
-    monkeypatch.setattr("ppo.sample.sample", sample)
-    out = ran(capsys, "sample", "RUN", "-n", "2", "--temperature", "0.5")
-    assert out.splitlines() == ["       1  k → a b", "     0.5  k → c", "    0.75  mean return"]
-    assert options == {"temperature": 0.5}  # the others stay the run's
-
-
-def test_a_chat_alternates_turns_and_an_empty_line_ends_it(capsys, monkeypatch):
-    lines = iter(["hello", ""])
-    monkeypatch.setattr("rich.console.Console.input", lambda self, prompt: next(lines))
-    answers = []
-
-    def chat(run, ask, checkpoint, seed):
-        answers.extend([ask("hi"), ask("how are you")])
-        return "hi hello"
-
-    monkeypatch.setattr("ppo.sample.chat", chat)
-    assert ran(capsys, "chat", "RUN").splitlines() == ["policy  hi", "policy  how are you", "hi hello"]
-    assert answers == ["hello", None]
