@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ppo.cli.flags import optional
-from ppo.cli.terminal import console
+from ppo.cli.terminal import SafeConsole, console
 from ppo.errors import UsageError
 
 
@@ -30,6 +30,8 @@ class Compare:
     """Algorithm of runs that do not name theirs."""
     centre: Literal["iqm", "mean"] = "iqm"
     """Centre of the plotted curves: interquartile mean, or mean."""
+    wide: bool = False
+    """Print every column in one table, with the protocol differences in words; for wide terminals and files."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = Path("runs/compare")
     """Folder for the pictures and the page. None: only print."""
 
@@ -50,6 +52,7 @@ class Compare:
         page = (
             None if self.out is None else command.write(result, self.out, self.centre)
         )  # a refusal comes before tables
-        command.show(result, console)
+        unfolded = SafeConsole(highlight=False, soft_wrap=True, width=10_000)
+        command.show(result, unfolded if self.wide and not console.is_terminal else console, self.wide)
         if page is not None:
             console.print(f"   page  {page}", markup=False)
