@@ -87,3 +87,12 @@ def test_the_last_lines_have_significant_digits_and_say_that_no_episode_ended():
     session.train(ended, "mine", Console(file=output, soft_wrap=True))
     assert "no episode ended" not in output.getvalue()
     assert "   evaluation  return 3 over 1 deterministic episode (best of the run 3)\n" in output.getvalue()
+
+
+def test_the_limit_of_an_evaluation_is_told_and_not_the_steps_that_were_played():
+    settings = SETTINGS | {"env_id": "probes:Endless-v0", "total_timesteps": 64, "vectorization": "sync"}
+    output = io.StringIO()
+    session.train(
+        Trainer(Config().replace(settings | {"eval_max_steps": 40})), "mine", Console(file=output, soft_wrap=True)
+    )
+    assert ", of which 2 did not end within 40 steps" in output.getvalue()  # play goes on in blocks of 32 steps

@@ -1,12 +1,15 @@
 """The commands on environments: check one, list the families."""
 
+import textwrap
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from ppo.cli.terminal import console, print_lines
 from ppo.config import Algorithm, EnvKwargs
+
+MAX_WIDTH, INDENT = 100, "    "  # of a list of ids
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,16 @@ class Envs:
     """
 
     def run(self) -> None:
-        """Print a line per family and preset."""
+        """Print each family with its presets and their ids."""
         from ppo.check import list_families
 
-        for line in list_families():
-            console.print(line, markup=False)
+        width, shown = min(console.width, MAX_WIDTH), ""
+        for family, text, ids in list_families():
+            if family != shown:
+                console.print(family, markup=False)
+                shown = family
+            console.print(f"  {text}", markup=False)
+            if ids:
+                options: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
+                lines = textwrap.fill(", ".join(ids), width, initial_indent=INDENT, subsequent_indent=INDENT, **options)
+                console.print(lines, markup=False)
