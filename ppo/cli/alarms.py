@@ -1,6 +1,8 @@
 """Alarms: signs in the rows of a run that something is wrong, in words, with what to change first.
 
-An alarm is rare in a healthy run. Each is the warning sign of a tag in docs/metrics.md, held for a ninth of the budget.
+An alarm is rare in a healthy run. Each is a warning sign of a tag in docs/metrics.md, held for a ninth of the budget. While
+the return rises, or has risen and stays, no sign in the losses is an alarm: text/Reverse learns with a KL of 0.1 and a critic
+that explains nothing, a solved task needs no entropy, and in it returns hardly vary, so that nothing is left to explain.
 """
 
 import itertools
@@ -13,10 +15,11 @@ from typing import Any
 from ppo.cli.history import BINS, History
 
 RECENT = BINS // 9  # parts of the budget for which a sign must hold
-EARLIEST = (
-    0.15  # share of the budget before which there is no alarm: the first iterations of a healthy run show anything
-)
-
+# Share of the budget, and rows, before which there is no alarm: a healthy run may begin with anything.
+EARLIEST, ROWS = 0.15, 20
+MEANS = (  # tags that tell how a run learns, not whether it does
+    "losses/entropy", "losses/explained_variance", "losses/approx_kl", "losses/clipfrac", "charts/clipped_actions",
+)  # fmt: skip
 Settings = Mapping[str, Any]
 
 
@@ -47,16 +50,22 @@ def _recent(history: History, tag: str) -> list[float]:
 
 
 def _course(history: History) -> tuple[float, float, float, float]:
-    """Return the best return of the run, the best of the last parts, the noise from part to part, and the first return.
+    """Return the first and the best return of the run, as means over three parts, the best of the last parts, and the noise.
 
-    The first and the best are means over three parts. All are NaN, of which nothing holds, if the parts are too few.
+    All are NaN, of which nothing holds, if the parts are too few.
     """
     returns, recent = history.measured("charts/episodic_return"), _recent(history, "charts/episodic_return")
     if not recent:
         return (math.nan,) * 4
     smooth = [statistics.fmean(returns[n : n + 3]) for n in range(len(returns) - 2)]
     noise = statistics.median(abs(after - before) for before, after in itertools.pairwise(returns))
-    return max(smooth), max(recent), noise, smooth[0]
+    return smooth[0], max(smooth), max(recent), noise
+
+
+def thrives(history: History) -> bool:
+    """Return whether the return has risen since the start and is near its best."""
+    start, best, now, noise = _course(history)
+    return now > start + noise and best - now <= 5 * noise
 
 
 def _above(tag: str, limit: float) -> Callable[[History, Settings], bool]:
@@ -64,26 +73,22 @@ def _above(tag: str, limit: float) -> Callable[[History, Settings], bool]:
 
 
 def _entropy_gone(history: History, settings: Settings) -> bool:
-    # Of choices only: the entropy of a Gaussian has no zero. A task that is solved needs none, and late in a run it may go.
+    # Of choices only: the entropy of a Gaussian has no zero.
     gaussian = "charts/clipped_actions" in history.latest or settings.get("action_bound") == "tanh"
-    if gaussian or history.spent > 0.5 or history.latest.get("episode/solved", 0.0) > 0.9:
-        return False
     entropies = history.measured("losses/entropy")
-    return bool(_recent(history, "losses/entropy")) and max(entropies[-RECENT:]) < 0.01 * entropies[0]
+    recent = _recent(history, "losses/entropy")
+    return not gaussian and bool(recent) and max(recent) < 0.01 * entropies[0]
 
 
 def _critic_learns_nothing(history: History, settings: Settings) -> bool:
-    # "Stays at or below 0": once a task is solved, returns hardly vary, and a healthy critic explains nothing of the rest.
-    # Without a baseline nobody asks the critic.
+    # "Stays at or below 0". Without a baseline nobody asks the critic.
     means = history.measured("losses/explained_variance")
     return settings.get("baseline", True) and bool(_recent(history, "losses/explained_variance")) and max(means) <= 0.02
 
 
 def _kl_spikes(history: History, settings: Settings) -> bool:
-    # 0 by construction with one step per iteration. Pendulum and text/Reverse pass through 0.1 to 0.5 while they learn: it
-    # is a fault only where the return falls too.
-    best, now, noise, _ = _course(history)
-    return max(_recent(history, "losses/approx_kl")[-2:], default=0.0) > 0.1 and best - now > 5 * noise
+    # 0 by construction with one step per iteration. A single spike, which heals, does not lift the mean of a part.
+    return max(_recent(history, "losses/approx_kl")[-2:], default=0.0) > 0.1
 
 
 def _steps_too_small(history: History, settings: Settings) -> bool:
@@ -93,8 +98,9 @@ def _steps_too_small(history: History, settings: Settings) -> bool:
 
 
 def _return_fell(history: History, settings: Settings) -> bool:
-    # "Falls for good after a peak": below half of what had been gained, and not by noise.
-    best, now, noise, start = _course(history)
+    # "Falls for good after a peak": below half of what had been gained, for twice as long as other signs, and not by noise.
+    start, best, now, noise = _course(history)
+    now = max([now, *history.measured("charts/episodic_return")[-2 * RECENT :]])
     return now < (start + best) / 2 and best - now > 5 * noise
 
 
@@ -132,6 +138,7 @@ def alarms(history: History, settings: Settings) -> list[Alarm]:
         history: the rows so far.
         settings: of the run, as config.json has them.
     """
-    if history.spent < EARLIEST:
+    if history.spent < EARLIEST or history.rows < ROWS:
         return []
-    return [alarm for alarm in ALARMS if alarm.holds(history, settings)]
+    quiet = MEANS if thrives(history) else ()
+    return [alarm for alarm in ALARMS if alarm.tag not in quiet and alarm.holds(history, settings)]

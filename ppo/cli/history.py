@@ -17,7 +17,7 @@ class History:
     """
 
     def __init__(self, total_timesteps: int) -> None:
-        self.total_timesteps, self.step = total_timesteps, 0
+        self.total_timesteps, self.step, self.rows = total_timesteps, 0, 0
         self.latest: dict[str, float] = {}  # newest value of each tag
         self.seconds: dict[str, float] = {}  # so far, by part of the loop
         self.episodes = 0.0  # that ended
@@ -27,7 +27,7 @@ class History:
 
     def add(self, row: Mapping[str, float], global_step: int) -> None:
         """Add a row; NaN means that there was nothing to measure."""
-        self.step = global_step
+        self.step, self.rows = global_step, self.rows + 1
         part = min(BINS * max(global_step - 1, 0) // self.total_timesteps, BINS - 1)
         for tag, value in row.items():
             if math.isnan(value):
