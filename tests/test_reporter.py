@@ -71,7 +71,7 @@ def test_the_panel_names_a_phase_that_lasts():
     with Reporter(console, SETTINGS) as reporter, phase("compiling the policy: up to 30 s"):
         reporter.phases.since -= 45
         console.print(reporter)
-    assert "compiling the policy, 45 s" in console.file.getvalue()
+    assert "compiling the policy, 45 s: up to 30 s" in console.file.getvalue()
 
 
 def test_the_speed_of_a_run_elsewhere_is_that_of_its_rows():

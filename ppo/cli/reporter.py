@@ -130,7 +130,8 @@ class Reporter:
         """Return the panel as it is now."""
         now = self.status
         if self.live is not None and self.phases.text and self.phases.seconds > PATIENCE:
-            now = f"{self.phases.text.partition(':')[0]}, {duration(self.phases.seconds)}"
+            kind, colon, more = self.phases.text.partition(":")
+            now = f"{kind}, {duration(self.phases.seconds)}{colon}{more}"
         with self.lock:
             state = State(self.speed, now, alarms(self.history, self.settings), self.running)
             return panel(self.history, state, not self.console.encoding.startswith("utf"))
