@@ -120,16 +120,22 @@ def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[in
     return rollout, [episode.length for episode in episodes], collector.env_seconds
 
 
-def list_families() -> Iterator[str]:
-    """Yield a line per environment family: its ids and presets if it is installed, otherwise how to install it."""
+def list_families() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield (family, text, ids): for each of its presets what it would train, and the environments that take it.
+
+    Of a family that is not installed the text is the command that installs it, and there are no ids.
+    """
     for family in FAMILIES:
         if not family.installed:
-            yield f"{family.name:>20}  not installed: {family.install}"
+            yield family.name, f"not installed: {family.install}", []
             continue
         __import__(family.requires)  # a package registers its environments when it is imported
         ids = [i for i, spec in gymnasium.registry.items() if module_of(spec).startswith(family.entry_points)]
-        bases: dict[str, list[str]] = {}
+        presets: dict[str, tuple[Config, list[str]]] = {}
         for env_id in ids:
-            bases.setdefault(preset(env_id)[0], []).append(env_id)
-        for name, members in bases.items():
-            yield f"{family.name:>20}  preset {name}: {', '.join(members)}"
+            name, config = preset(env_id)
+            presets.setdefault(name, (config, []))[1].append(env_id)
+        for name, (config, members) in presets.items():
+            with contextlib.closing(make_envs(members[0], 1)) as envs:
+                policy = resolve_policy(config.policy, envs)
+            yield family.name, f"preset {name}: {policy} policy, {config.total_timesteps:,} steps", members

@@ -18,6 +18,7 @@ from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
 from ppo.loop.play import MAX_STEPS, play
 from ppo.machine.flat import FlatPolicy
+from ppo.machine.phase import phase
 from ppo.numbers import count, number
 from ppo.player import load_policy
 from ppo.run.files import check_plain
@@ -98,7 +99,8 @@ def evaluate(
     with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
         torch.manual_seed(seed)
         limit = max_steps or time_limit(envs) or MAX_STEPS
-        played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic, limit)
+        with phase(f"playing {count(episodes, 'episode')} of at most {count(limit, 'step')}"):
+            played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic, limit)
     overrides = "".join(f", {name} {value}" for name, value in (env_kwargs or {}).items())
     return Report(player.config.env_id + overrides, checkpoint, deterministic, played, limit)
 

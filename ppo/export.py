@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ppo.envs.spaces import Packer, leaf_values, leaves
 from ppo.errors import UsageError, one_line
+from ppo.machine.phase import phase
 from ppo.run.files import write_atomically
 from ppo.run.load import Saved, envs_for, load
 
@@ -127,6 +128,7 @@ def _example_inputs(saved: Saved) -> list[tuple[str, Tensor]]:
     return inputs + memory * (saved.policy.state_size > 0)
 
 
+@phase("tracing the policy")
 def _serialize(
     policy: ExportedPolicy, fmt: Format, examples: tuple[Tensor, ...], names: tuple[str, ...], outputs: list[str]
 ) -> bytes:
@@ -176,6 +178,7 @@ def _load(fmt: Format, data: bytes, names: tuple[str, ...]) -> Callable[..., lis
 
 
 @torch.no_grad()
+@phase("comparing the actions of the file with those of the policy")
 def _compare(saved: Saved, act: Callable[..., list[Tensor]], env_kwargs: dict[str, Any] | None) -> tuple[float, str]:
     """Play with the run's policy, and compare the file's actions with its actions at every step.
 

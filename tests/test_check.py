@@ -191,25 +191,28 @@ def test_an_unknown_environment_is_refused():
         list(check("CartPol-v1"))
 
 
-def test_families_are_listed_with_their_presets():
-    lines = [" ".join(line.split()) for line in list_families()]
-    assert "Classic control preset ppo + CartPole: CartPole-v0, CartPole-v1" in lines
-    for start, env_id in [
-        ("Toy text preset ppo + toy_text:", "FrozenLake8x8-v1"),
-        ("Box2D preset ppo + box2d:", "BipedalWalker-v3"),
-        ("MuJoCo preset ppo + mujoco:", "HalfCheetah-v5"),
-    ]:
-        assert any(line.startswith(start) and env_id in line for line in lines), start
-    assert not any("HalfCheetah-v2" in line for line in lines)  # which cannot be made
+def test_families_are_listed_with_what_they_would_train():
+    listed = {(family, text): ids for family, text, ids in list_families()}
+    assert listed["Classic control", "preset ppo + CartPole: mlp policy, 100,000 steps"] == [
+        "CartPole-v0",
+        "CartPole-v1",
+    ]
+    assert "FrozenLake8x8-v1" in listed["Toy text", "preset ppo + toy_text: mlp policy, 500,000 steps"]
+    assert listed["Box2D", "preset ppo + CarRacing: cnn policy, 1,000,000 steps"] == ["CarRacing-v3"]
+    assert "BipedalWalker-v3" in listed["Box2D", "preset ppo + box2d: mlp policy, 1,000,000 steps"]
+    assert listed["Text", "preset ppo + text/NextToken: gru policy, 4,000,000 steps"] == ["text/NextToken-v0"]
+    mujoco = listed["MuJoCo", "preset ppo + mujoco: mlp policy, 1,000,000 steps"]
+    assert "HalfCheetah-v5" in mujoco
+    assert "HalfCheetah-v2" not in mujoco  # which cannot be made
 
 
 def test_families_that_are_missing_are_listed_with_the_line_that_installs_them(monkeypatch):
-    monkeypatch.setattr(families, "is_installed", lambda name: name not in ("ale_py", "mujoco"))
-    monkeypatch.setattr("ppo.check.FAMILIES", [f for f in families.FAMILIES if f.name in ("Atari", "MuJoCo", "Box2D")])
-    lines = [" ".join(line.split()) for line in list_families()]
-    assert "Atari not installed: pip install ale-py" in lines
-    assert 'MuJoCo not installed: pip install "gymnasium[mujoco]"' in lines
-    assert not any(line.startswith("Box2D not installed") for line in lines)
+    monkeypatch.setattr(families, "is_installed", lambda name: name not in ("ale_py", "minigrid"))
+    monkeypatch.setattr("ppo.check.FAMILIES", [f for f in families.FAMILIES if f.name in ("Atari", "MiniGrid")])
+    assert list(list_families()) == [
+        ("Atari", 'not installed: pip install -e ".[atari]"', []),
+        ("MiniGrid", "not installed: pip install minigrid", []),
+    ]
 
 
 def test_what_would_train_follows_the_arguments():

@@ -50,8 +50,7 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys, arguments, se
 
 def test_the_command_prints_a_verdict_and_writes_pictures_and_a_page(three, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    cli.main(["compare", str(three), "--out", "out"])
+    cli.main(["compare", str(three), "--out", "out", "--wide"])
     out = capsys.readouterr().out
     assert "tianshou-mujoco-2021" in out
     assert "verdict  HalfCheetah-v5, ppo (3 runs): 5,033 at 1,000,000 steps (sampled policy), " in out
@@ -85,3 +84,21 @@ def test_normalised_scores_are_0_untrained_and_1_at_the_highest_figure(tmp_path)
     assert list(scores) == ["HalfCheetah-v5", "Hopper-v5"]
     assert scores["HalfCheetah-v5"] == pytest.approx([1.0, 1.0])
     assert scores["Hopper-v5"] == pytest.approx([4900 / 9800, 4900 / 9800])  # the first point of a curve is 100
+
+
+def test_the_comparison_fits_80_columns_and_has_each_note_once_with_its_number(three, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.main(["compare", str(three), "--out", "None"])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "tianshou-mujoco-2021, PPO," in out
+    notes = re.findall(r"^ +(\d+)  (.*(?:\n {9}\S.*)*)", out.partition("\nours: s of")[2], re.MULTILINE)
+    texts = [" ".join(text.split()) for _, text in notes]
+    assert [int(number) for number, _ in notes] == list(range(1, len(notes) + 1))
+    assert len(set(texts)) == len(texts) > 3
+    plain = " ".join(out.split())
+    assert [text for text in texts if plain.count(text) != 1] == []
+    assert re.search(r"\(notes \d[\d, ]*\); multi-run figures", plain)
+    cli.main(["compare", "--list", "--env-id", "Hopper-v5"])
+    table, *_ = capsys.readouterr().out.partition("\nnote")
+    assert max(map(len, table.splitlines())) <= 80

@@ -1,6 +1,8 @@
 """Environment families: a missing package is named together with the command that installs it."""
 
+import configparser
 import re
+from pathlib import Path
 
 import gymnasium
 import pytest
@@ -14,12 +16,12 @@ from ppo.errors import UsageError
 @pytest.mark.parametrize(
     ("env_id", "install"),
     [
-        ("ALE/Pong-v5", "pip install ale-py"),
-        ("PongNoFrameskip-v4", "pip install ale-py"),
+        ("ALE/Pong-v5", 'pip install -e ".[atari]"'),
+        ("PongNoFrameskip-v4", 'pip install -e ".[atari]"'),
         ("MiniGrid-Empty-5x5-v0", "pip install minigrid"),
         ("phys2d/CartPole-v1", 'pip install "gymnasium[jax]"'),
-        ("HalfCheetah-v5", 'pip install "gymnasium[mujoco]"'),
-        ("LunarLander-v3", 'pip install "gymnasium[box2d]"'),
+        ("HalfCheetah-v5", 'pip install -e ".[mujoco]"'),
+        ("LunarLander-v3", 'pip install -e ".[box2d]"'),
     ],
 )
 def test_the_id_of_a_family_that_is_not_installed_gives_the_line_that_installs_it(env_id, install, monkeypatch):
@@ -65,3 +67,11 @@ def test_an_installed_family_is_not_missing():
 )
 def test_the_module_of_an_environment_is_that_of_its_entry_point(entry_point, module):
     assert module_of(EnvSpec("Some-v0", entry_point=entry_point)) == module
+
+
+def test_an_extra_that_installs_a_family_is_one_of_this_project():
+    config = configparser.ConfigParser()
+    config.read(Path(__file__).parents[1] / "setup.cfg")
+    extras = [name for family in FAMILIES for name in re.findall(r'-e "\.\[(\w+)\]"', family.install)]
+    assert extras == ["box2d", "mujoco", "atari"]
+    assert set(extras) <= set(config["options.extras_require"])

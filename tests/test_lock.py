@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ppo.errors import UsageError
-from ppo.run.lock import RunLock
+from ppo.run.lock import RunLock, holder
 
 HOLD = "import sys, time; from pathlib import Path; from ppo.run.lock import RunLock; RunLock(Path(sys.argv[1])); print(flush=True); time.sleep(60)"
 
@@ -20,6 +20,27 @@ def test_a_second_writer_is_told_who_holds_the_run(tmp_path):
     lock.release()
     assert list(tmp_path.iterdir()) == []
     RunLock(tmp_path).release()
+
+
+def test_who_only_looks_learns_the_holder_and_changes_nothing(tmp_path):
+    assert holder(tmp_path) == ""
+    lock = RunLock(tmp_path)
+    assert holder(tmp_path).startswith(f"process {os.getpid()} on ")
+    os.close(lock.file)  # as at the death of the process
+    assert holder(tmp_path) == ""
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_writer_waits_for_someone_who_only_looks(tmp_path, monkeypatch):
+    busy = [BlockingIOError(), BlockingIOError()]
+
+    def lock(file):
+        if busy:
+            raise busy.pop()
+
+    monkeypatch.setattr("ppo.run.lock._lock_file", lock)
+    RunLock(tmp_path).release()
+    assert not busy
 
 
 def test_a_lock_of_a_file_that_was_removed_meanwhile_does_not_count(tmp_path, monkeypatch):

@@ -40,11 +40,12 @@ def test_a_profile_is_the_share_of_runs_above_each_level():
 
 
 def test_the_page_escapes_text_and_marks_outcomes():
-    rows = [("source", "verdict"), ("<a>", "better")]
-    page = report.page([("X-v0", "<svg/>", [("A & B", rows)])], rows, [rows[0]], ["note <1>"])
+    rows = [("source", "verdict", "notes"), ("<a>", "better", "1, 2")]
+    page = report.page([("X-v0", "<svg/>", [("A & B", rows)])], rows, [rows[0]], ["note <1>", "other"], ["text <2>"])
     assert '<td>&lt;a&gt;</td><td class="better">better</td>' in page
     assert "<p>A &amp; B.</p>" in page
-    assert "<p>note &lt;1&gt;</p>" in page
+    assert '<td><a href="#note1">1</a>, <a href="#note2">2</a></td>' in page
+    assert '<ol><li id="note1">note &lt;1&gt;</li><li id="note2">other</li></ol><p>text &lt;2&gt;</p>' in page
     assert "Between the runs" not in page
 
 

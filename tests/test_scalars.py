@@ -28,13 +28,13 @@ def test_an_iteration_is_measured_and_timed():
 
 
 def test_an_evaluation_is_counted_and_timed_and_may_be_abandoned():
-    parts = assemble(Config().replace(SMALL | {"env_id": "CartPole-v1"}))
-    played, row = evaluate(parts, 4, 7, 3, lambda: False)  # each of two environments gives up on its first episode
+    parts = assemble(Config().replace(SMALL | {"env_id": "CartPole-v1", "eval_max_steps": 3}))
+    played, row = evaluate(parts, 4, 7, lambda: False)  # each of two environments gives up on its first episode
     assert [episode.length for episode in played] == [3, 3]
     assert (row["eval/episodic_length"], row["eval/unfinished"]) == (3.0, 2.0)
     assert row["time/evaluation"] > 0
     for episodes, stop in ((0, False), (4, True)):
-        played, row = evaluate(parts, episodes, 7, 3, lambda stop=stop: stop)
+        played, row = evaluate(parts, episodes, 7, lambda stop=stop: stop)
         assert played == []
         assert math.isnan(row["eval/episodic_return"])
         assert math.isnan(row["eval/unfinished"])

@@ -69,19 +69,6 @@ def test_without_an_environment_pretraining_and_reward_models_read_texts_of_thei
     assert cli.parse(["train"]).settings.env_id == "CartPole-v1"
 
 
-def test_a_summary_of_rated_texts(tmp_path):
-    path = tmp_path / "rated.jsonl"
-    path.write_text('{"text": "good film", "ratings": [3, 4]}\n{"text": "a bad film", "ratings": [-3, -1, -2]}\n')
-    output = io.StringIO()
-    session.data("", path, Console(file=output, soft_wrap=True))
-    assert [line.strip() for line in output.getvalue().splitlines()][1:] == [
-        "texts  2, with 2 to 3 words",
-        "ratings  5 from -3 to 4, 2 to 3 per text",
-        "agreement  two raters order a pair of texts the same way in 1.000 of comparisons",
-        "first text  good film",
-    ]
-
-
 def test_the_last_lines_have_significant_digits_and_say_that_no_episode_ended():
     settings = SETTINGS | {
         "env_id": "probes:Endless-v0",
@@ -100,3 +87,12 @@ def test_the_last_lines_have_significant_digits_and_say_that_no_episode_ended():
     session.train(ended, "mine", Console(file=output, soft_wrap=True))
     assert "no episode ended" not in output.getvalue()
     assert "   evaluation  return 3 over 1 deterministic episode (best of the run 3)\n" in output.getvalue()
+
+
+def test_the_limit_of_an_evaluation_is_told_and_not_the_steps_that_were_played():
+    settings = SETTINGS | {"env_id": "probes:Endless-v0", "total_timesteps": 64, "vectorization": "sync"}
+    output = io.StringIO()
+    session.train(
+        Trainer(Config().replace(settings | {"eval_max_steps": 40})), "mine", Console(file=output, soft_wrap=True)
+    )
+    assert ", of which 2 did not end within 40 steps" in output.getvalue()  # play goes on in blocks of 32 steps

@@ -7,7 +7,19 @@ from fake_runs import figure, only_group, three_runs, write_run
 
 from ppo.compare.curves import find_runs
 from ppo.compare.groups import compare_all, group_runs
-from ppo.compare.tables import between_rows, own_rows, published_rows, runs_text, span, verdict
+from ppo.compare.tables import (
+    BETWEEN,
+    OWN,
+    PUBLISHED,
+    Notes,
+    between_rows,
+    narrow,
+    own_rows,
+    published_rows,
+    runs_text,
+    span,
+    verdict,
+)
 
 
 @pytest.fixture
@@ -22,7 +34,7 @@ def test_an_interval_and_a_number_of_runs_as_text():
 
 def test_a_row_of_our_runs_has_mean_and_deviation(group):
     _, sampled, deterministic = own_rows([group])
-    assert sampled[:6] == ("HalfCheetah-v5", "ppo", "3", "sampled", "1,000,000", "5,033 ± 152.8")
+    assert sampled[:6] == ("HalfCheetah-v5", "ppo", "3 runs", "sampled", "1,000,000", "5,033 ± 152.8")
     assert deterministic[3] == "deterministic"
 
 
@@ -65,3 +77,38 @@ def test_one_run_gets_no_verdict(tmp_path):
     assert verdict(group, compare_all(group, [figure()])).endswith(
         "no verdict, since one run has no interval; train more seeds"
     )
+
+
+def test_a_note_has_one_number_wherever_it_is_used(group):
+    notes = Notes()
+    assert (notes.marks(["a", "b"]), notes.marks(["c", "a"]), notes.marks([])) == ("1, 2", "1, 3", "")
+    assert notes == {"a": 1, "b": 2, "c": 3}
+    comparisons, notes = compare_all(group, [figure(2500.0, seeds=1)]), Notes()
+    ((*_, head), (*_, marks)) = published_rows(comparisons, notes)
+    assert (head, marks) == ("notes", ", ".join(map(str, range(1, len(notes) + 1))))
+    assert list(notes) == comparisons[0].caveats
+
+
+def test_the_verdict_refers_to_the_notes(group):
+    notes = Notes()
+    text = verdict(group, compare_all(group, [figure(2500.0)]), notes)
+    assert f" (notes {notes.marks(list(notes))}); multi-run figures" in text
+
+
+def test_a_narrow_table_stacks_what_belongs_together(group):
+    rows = narrow(published_rows(compare_all(group, [figure(2500.0), figure(5033.0)]), Notes()), PUBLISHED)
+    assert rows[0] == ("source, at step", "published", "ours", "difference\n[95 %]", "verdict", "notes")
+    by_figure = {row[1]: row for row in rows[1:]}
+    row = by_figure["2,500\n± 100"]
+    assert row[0] == "theirs, PPO, HalfCheetah-v3, 10 runs, 1,000,000"
+    assert row[2] == "5,033 s"
+    assert row[3].startswith("2,533\n[")
+    assert (row[4], by_figure["5,033\n± 100"][4]) == ("better", "unclear")
+    assert narrow(own_rows([group]), OWN)[1][:3] == (
+        "HalfCheetah-v5\nppo, 3 runs",
+        "sampled\n1,000,000",
+        "5,033\n± 152.8",
+    )
+    assert narrow(between_rows([group]), BETWEEN) == [
+        ("environment", "first, its IQM", "second, its IQM", "P(first is better)")
+    ]

@@ -1,4 +1,4 @@
-"""The terminal: how a run goes on, and where its time went."""
+"""The terminal: safe text, aligned lines, and where the time of a run went."""
 
 import io
 
@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ppo.cli.terminal import Reporter, SafeConsole, print_lines, time_split
-from ppo.run.logger import Progress
+from ppo.cli.terminal import SafeConsole, print_lines, time_split
 
 
 def test_a_split_without_a_dominant_part_gives_no_advice():
@@ -38,24 +37,6 @@ def test_a_run_without_time_has_a_split_too():
     )
 
 
-def test_each_note_is_printed_once():
-    console = Console(file=io.StringIO(), soft_wrap=True)
-    with Reporter(console) as reporter:
-        for notes in (("one",), ("one", "two"), ("one", "two")):
-            reporter(Progress({}, 1, 10, 1000, notes))
-    assert console.file.getvalue() == "         note  one\n         note  two\n"
-
-
-def test_without_a_terminal_a_line_comes_at_every_tenth_and_evaluation(capsys):
-    with Reporter(Console(file=io.StringIO())) as reporter:
-        for step in (50, 120, 150, 210):
-            reporter(Progress({"charts/episodic_return": float(step)}, 1, step, 1000))
-        reporter(Progress({"eval/episodic_return": 7.0, "charts/episodic_return": float("nan")}, 1, 220, 1000))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" steps")[0] for line in lines] == ["120/1,000", "210/1,000", "220/1,000"]
-    assert "return 210  eval 7" in lines[-1]  # the newest value that there was
-
-
 def test_lines_are_aligned():
     console = Console(file=io.StringIO())
     print_lines(console, [("a", "x"), ("calibration", "y")])
@@ -74,13 +55,6 @@ def test_no_text_commands_the_terminal():
     assert [c for c in printed if not c.isprintable() and c != "\n"] == []
     assert r"a run \x1b]0;title" in printed
     assert r"env\x1b[1m  \x9b31m" in printed
-
-
-def test_a_progress_bar_may_still_move_the_cursor():
-    console = SafeConsole(file=io.StringIO(), force_terminal=True)
-    with Reporter(console) as reporter:
-        reporter(Progress({"charts/episodic_return": 1.0}, 1, 10, 20))
-    assert "\x1b[" in console.file.getvalue()
 
 
 def test_a_reader_that_closes_the_pipe_is_not_an_exit_of_the_users_code():

@@ -11,6 +11,8 @@ import inspect
 import io
 import itertools
 import re
+import shutil
+import sys
 import textwrap
 import typing
 from collections.abc import Iterator
@@ -35,6 +37,9 @@ from ppo.errors import UsageError
 
 GROUPS = {"main": "The settings that people change most."} | ROLES
 FLAGS = ConstructorRegistry()
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+BOX = tuple("╭│╰+|")  # how a line of a box begins
+MAX_WIDTH = 100  # of text outside of the boxes
 RUNS_OWN = "(default: the run's own)"
 
 Trust = Annotated[
@@ -118,9 +123,35 @@ def one_sentence(command: str) -> Iterator[None]:
         raise UsageError(text if text.endswith("?") else f"{text}; see `ppo {command}--help`") from None
 
 
+class _Page(io.StringIO):
+    """A text in memory that gets colours and box characters where standard output has them."""
+
+    encoding = property(lambda self: sys.__stdout__ and sys.__stdout__.encoding)
+
+    def __init__(self, out: typing.TextIO) -> None:
+        super().__init__()
+        self.isatty = out.isatty  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def wrapped() -> Iterator[None]:
+    """Wrap the lines that tyro prints outside of its boxes, usage and description, to the width of the terminal."""
+    out = sys.stdout
+    page = _Page(out)
+    try:
+        with contextlib.redirect_stdout(page):
+            yield
+    finally:
+        width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
+        text = re.sub(r"(usage: *\S*ppo \[-h\]) \{.*\}", r"\1 COMMAND", page.getvalue())
+        for line in re.sub(r"\n{3,}", "\n\n", text).splitlines():
+            fits = line[:1] in BOX or len(COLOUR.sub("", line)) <= width
+            print(line if fits else textwrap.fill(line, width, break_on_hyphens=False), file=out)
+
+
 def _sentence(box: str) -> str:
     """Return the first paragraph of a box as one line, and the first flag that tyro suggests."""
-    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()[1:]]
+    lines = [line.strip("│ ") for line in COLOUR.sub("", box).splitlines()[1:]]
     paragraphs = [
         list(part) for ruled, part in itertools.groupby(lines, lambda line: not line.strip("─-")) if not ruled
     ]

@@ -11,10 +11,15 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from ppo.cli.flags import FLAGS, Changes, one_sentence
-from ppo.cli.inspect import Chat, Check, Compare, Data, Envs, Eval, Export, Sample
+from ppo.cli.compare import Compare
+from ppo.cli.data import Data
+from ppo.cli.environments import Check, Envs
+from ppo.cli.flags import FLAGS, Changes, one_sentence, wrapped
+from ppo.cli.reporter import Phases
+from ppo.cli.runs import Chat, Eval, Export, Sample
 from ppo.cli.terminal import console
 from ppo.cli.train import Pretrain, Resume, Reward, Train
+from ppo.cli.watch import Watch
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.config.setting import check_changeable
@@ -23,11 +28,29 @@ from ppo.errors import NonFiniteError, UsageError, address, printable
 from ppo.machine.imports import trusting
 from ppo.run.load import architecture, config_of
 
-Command = Train | Resume | Eval | Check | Envs | Compare | Export | Pretrain | Sample | Chat | Data | Reward
-COMMANDS = {
-    "train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs, "compare": Compare, "export": Export,
-    "pretrain": Pretrain, "sample": Sample, "chat": Chat, "data": Data, "reward": Reward,
-}  # fmt: skip
+COMMANDS: dict[str, Any] = {  # in the order in which a newcomer needs them; text at the end
+    "train": Train,
+    "eval": Eval,
+    "resume": Resume,
+    "watch": Watch,
+    "compare": Compare,
+    "check": Check,
+    "envs": Envs,
+    "export": Export,
+    "pretrain": Pretrain,
+    "reward": Reward,
+    "sample": Sample,
+    "chat": Chat,
+    "data": Data,
+}
+WELCOME = f"""PPO and actor-critic training on any Gymnasium environment, in pure PyTorch.
+
+  ppo train CartPole-v1               train a policy; takes seconds
+  ppo eval runs/CartPole-v1__ppo__s1  play episodes with it
+  ppo train --help                    every setting, with the preset's value
+
+Start here: {address("start")}; all pages: {address("index")}
+"""
 LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaults are the environment's preset
 
 
@@ -38,7 +61,7 @@ def main(args: list[str] | None = None) -> None:
         sys.path.append(os.getcwd())  # of the user's own modules, which hide no installed package from there
     try:
         command = parse(args)
-        with trusting(getattr(command, "trust", False)):
+        with trusting(getattr(command, "trust", False)), Phases(console):
             _run(command)
     except UsageError as error:
         console.file.flush()
@@ -56,7 +79,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _run(command: Command) -> None:
+def _run(command: Any) -> None:
     try:
         command.run()
     except SystemExit as error:
@@ -65,7 +88,7 @@ def _run(command: Command) -> None:
         ) from error
 
 
-def parse(args: list[str]) -> Command:
+def parse(args: list[str]) -> Any:
     """Return the command that the arguments describe.
 
     A command with settings is parsed up to three times, because its defaults depend on its arguments: the file named by
@@ -106,18 +129,13 @@ def parse(args: list[str]) -> Command:
 def _parse(args: list[str], default: Config) -> Any:
     commands: list[Any] = []
     for name, command in COMMANDS.items():
-        known: dict[str, Any] = {"description": inspect.getdoc(command)}
+        text = inspect.getdoc(command) or ""
+        known: dict[str, Any] = {"description": text if args[:1] == [name] else text.partition("\n")[0]}
         if command in LEARNING:
             known["default"] = command(default)
         elif args[:1] == ["resume"] and command is Resume:
             known["default"] = Resume(tyro.MISSING, Changes(**vars(default)))
         commands.append(Annotated[command, subcommand(name, **known)])
     union: Any = functools.reduce(operator.or_, commands)
-    description = f"{inspect.getdoc(sys.modules['ppo'])}".partition("\n")[0]
-    with one_sentence(f"{args[0]} " if args and args[0] in COMMANDS else ""):
-        try:
-            return tyro.cli(union, prog="ppo", description=description, args=args, registry=FLAGS)
-        except SystemExit as stop:
-            if not stop.code and args[0] not in COMMANDS:  # --help
-                print(f"\nStart here: {address('start')}; all pages: {address('index')}")
-            raise
+    with one_sentence(f"{args[0]} " if args and args[0] in COMMANDS else ""), wrapped():
+        return tyro.cli(union, prog="ppo", description=WELCOME, args=args, registry=FLAGS)

@@ -1,7 +1,6 @@
 """A session in the terminal: print the resolved settings, show the progress, print the result and the next commands."""
 
 import contextlib
-import math
 import os
 import shlex
 import shutil
@@ -11,20 +10,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ppo.cli.terminal import Reporter, print_lines, time_split
+from ppo.cli.history import Table
+from ppo.cli.reporter import Reporter
+from ppo.cli.terminal import print_lines, time_split
 from ppo.config.words import write_pairs
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.envs.text_env import check_rewarded
+from ppo.loop.scalars import evaluation_limit
 from ppo.loop.trainer import Trainer
 from ppo.numbers import count, number
 from ppo.policies.features import flat_images
 from ppo.run.files import shown
-from ppo.supervised.comparisons import repeats
 from ppo.supervised.pretrain import Pretraining
-from ppo.supervised.quality import agreement
 from ppo.supervised.reward_model import RewardModelTraining
-from ppo.text.ratings import fetch, read
 
 NO_EPISODE = (
     "no episode ended in training, so there is no return of the sampled policy; train longer, give the environment a time limit "
@@ -41,24 +40,28 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         console: printed to.
     """
     check_rewarded(trainer.envs, trainer.config.env_id)
-    trainer.open_run()  # a refusal comes before the first line
+    folder = trainer.open_run()  # a refusal comes before the first line
     print_lines(console, [("settings", origin), *describe(trainer)])
-    with contextlib.closing(trainer.envs), Reporter(console, trainer.global_step) as reporter:
+    reporter = Reporter(console, trainer.config.to_json(), trainer.global_step)
+    for _, step, row in Table(folder / "progress.csv").new_rows():  # of a resumed run
+        if step <= trainer.global_step:
+            reporter.history.add(row, step)
+    with contextlib.closing(trainer.envs), reporter:
         run_dir = shown(trainer.train(reporter))
-    folder = shlex.quote(str(run_dir))
+    quoted = shlex.quote(str(run_dir))
     if not trainer.finished:
-        resume = f"{_command('ppo')} resume {folder}"
+        resume = f"{_command('ppo')} resume {quoted}"
         console.print(f"stopped at step {trainer.global_step:,}; continue with: {resume}", markup=False)
         return
     lines = [
-        ("time", time_split(reporter.seconds, trainer.parts.compiled.value, trainer.config.vectorization)),
+        ("time", time_split(reporter.history.seconds, trainer.parts.compiled.value, trainer.config.vectorization)),
         ("run folder", str(run_dir)),
-        ("evaluate it", f"{_command('ppo')} eval {folder}"),
+        ("evaluate it", f"{_command('ppo')} eval {quoted}"),
         ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
     ]
     if trainer.evaluation:
         lines.insert(0, ("evaluation", _evaluation(trainer)))
-    if not reporter.episodes:
+    if not reporter.history.episodes:
         lines.insert(0, ("note", NO_EPISODE))
     print_lines(console, lines)
 
@@ -70,7 +73,7 @@ def _evaluation(trainer: Trainer) -> str:
     text = f"return {number(statistics.fmean(episode.episode_return for episode in episodes))} over "
     text += count(len(episodes), "deterministic episode")
     if unfinished:
-        text += f", of which {len(unfinished):,} did not end within {max(e.length for e in unfinished):,} steps"
+        text += f", of which {len(unfinished):,} did not end within {count(evaluation_limit(trainer.parts), 'step')}"
     return f"{text} (best of the run {number(trainer.best_return)})"
 
 
@@ -79,7 +82,7 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
     with contextlib.closing(trainer.envs):
         training = Pretraining(trainer, corpus, patience)
         print_lines(console, describe(trainer)[:5])
-        with Reporter(console) as reporter:
+        with Reporter(console, trainer.config.to_json()) as reporter:
             result = training.run(reporter)
     run_dir = shown(result.run_dir)
     folder = shlex.quote(str(run_dir))
@@ -108,7 +111,7 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
         if training.repeats:
             lines.append(("note", f"{training.repeats:,} lines of {source} repeat the texts of an earlier line"))
         print_lines(console, lines)
-        with Reporter(console) as reporter:
+        with Reporter(console, trainer.config.to_json()) as reporter:
             result = training.run(reporter)
     run_dir = shown(result.run_dir)
     use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
@@ -120,26 +123,6 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
         ("train with it", use),
     ]  # fmt: skip
     print_lines(console, lines)
-
-
-def data(name: str, file: Path | None, console: Console) -> None:
-    """Print a summary of rated texts: of the set `name`, which is downloaded the first time, or of a file."""
-    path = file or fetch(name)
-    rated = read(str(path))
-    words = sorted(len(text.split()) for text in rated.texts)
-    lines = [("file", str(path)), ("texts", f"{len(rated.texts):,}, with {words[0]} to {count(words[-1], 'word')}")]
-    if rated.ratings:
-        ratings = [rating for one_text in rated.ratings for rating in one_text]
-        counts = sorted(map(len, rated.ratings))
-        summary = f"{len(ratings):,} from {min(ratings):g} to {max(ratings):g}, {counts[0]} to {counts[-1]} per text"
-        lines.append(("ratings", summary))
-        if not math.isnan(alike := agreement(rated)):
-            lines.append(("agreement", f"two raters order a pair of texts the same way in {alike:.3f} of comparisons"))
-    if rated.pairs:
-        lines.append(("preferences", f"{len(rated.pairs):,}"))
-    if same := repeats(rated):
-        lines.append(("repeated", f"{same:,} lines have the texts of an earlier line"))
-    print_lines(console, [*lines, ("first text", rated.texts[0])])
 
 
 def _environment(trainer: Trainer, **more: str) -> str:

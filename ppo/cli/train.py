@@ -20,7 +20,10 @@ ConfigFile = Annotated[Path | None, optional("FILE", "none")]
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy. Settings come from the environment's preset, then from --config, then from the flags."""
+    """Train a policy.
+
+    Settings come from the environment's preset, then from --config, then from the flags.
+    """
 
     settings: Settings
     config: ConfigFile = None
@@ -39,9 +42,9 @@ class Train:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Pretrain a text policy by maximum likelihood, for --init-from and --reference.
+    """Pretrain a text policy by maximum likelihood.
 
-    Settings as in `ppo train`. Those of rewards, PPO's loss, checkpoints and compiling have no effect.
+    The result is for --init-from and --reference. Settings as in `ppo train`. Those of rewards, PPO's loss, checkpoints and compiling have no effect.
     """
 
     settings: Settings
@@ -64,9 +67,9 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Reward:
-    """Train a reward model from people's ratings of texts, for text/Write-v0.
+    """Train a reward model from people's ratings of texts.
 
-    Settings as in `ppo train`. Those of rewards, PPO's loss, checkpoints and compiling have no effect.
+    The result is for text/Write-v0. Settings as in `ppo train`. Those of rewards, PPO's loss, checkpoints and compiling have no effect.
     """
 
     settings: Settings
@@ -94,9 +97,9 @@ class Reward:
 
 @dataclass(frozen=True)
 class Resume:
-    """Continue a run from its latest checkpoint, bit for bit as if it had not stopped, unless a setting changes.
+    """Continue a run from its latest checkpoint.
 
-    --env-kwargs overrides single arguments of the environment; the value null removes one.
+    It goes on bit for bit as if it had not stopped, unless a setting changes. --env-kwargs overrides single arguments of the environment; the value null removes one.
     """
 
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ppo.compare import report, statistics, tables
 from ppo.compare.curves import SAMPLED, find_runs
@@ -38,10 +39,9 @@ class Result:
             lists.append(comparisons)
         return panels
 
-    @property
-    def verdicts(self) -> list[str]:
-        """Return one sentence for each group."""
-        return [tables.verdict(*pair) for pair in zip(self.groups, self.comparisons, strict=True)]
+    def verdicts(self, notes: tables.Notes | None = None) -> list[str]:
+        """Return one sentence for each group; `notes` as in `ppo.compare.tables.published_rows`."""
+        return [tables.verdict(*pair, notes) for pair in zip(self.groups, self.comparisons, strict=True)]
 
     @property
     def notes(self) -> list[str]:
@@ -106,32 +106,66 @@ def compare_runs(paths: list[Path], against: tuple[str, ...] = (), env_id: str =
     return Result(groups, [compare_all(group, figures) for group in groups], left_out)
 
 
-def show(result: Result, console: Console) -> None:
-    """Print the tables and the verdicts."""
-    _print(console, tables.own_rows(result.groups), "your runs")
+def show(result: Result, console: Console, wide: bool = False) -> None:
+    """Print the tables, the notes and the verdicts.
+
+    Args:
+        result: of `compare_runs`.
+        console: printed to.
+        wide: every column in one table; otherwise tables for 80 columns, with numbered notes below.
+    """
+    notes = None if wide else tables.Notes()
+    own, published, other = (None, None, None) if wide else (tables.OWN, tables.PUBLISHED, tables.BETWEEN)
+    _print(console, tables.own_rows(result.groups), "your runs", own)
     for group, comparisons in zip(result.groups, result.comparisons, strict=True):
         if comparisons:
-            _print(console, tables.published_rows(comparisons), f"{group.env_id}, {group.name}")
+            rows, title = tables.published_rows(comparisons, notes), f"{group.env_id}, {group.name}"
+            _print(console, rows, title, published)
     between = tables.between_rows(result.groups)
     if len(between) > 1:
-        _print(console, between, "between your runs")
+        _print(console, between, "between your runs", other)
+    lines = [("note", text) for text in result.notes]
     for name, scores in result.normalized().items():
         pooled, text = np.concatenate(list(scores.values())), tables.span(*statistics.interval(list(scores.values())))
-        console.print(f"{name}, normalised scores on {', '.join(scores)} (0 untrained, 1 the highest published figure at the "
-                      f"budget): IQM {number(float(statistics.iqm(pooled)))} {text}, median {number(float(np.median(pooled)))}", markup=False)  # fmt: skip
-    for text in result.notes:
-        console.print(f"   note  {text}", markup=False)
-    for text in result.verdicts:
-        console.print(f"verdict  {text}", markup=False)
+        lines.append(("scores", f"{name}, normalised scores on {', '.join(scores)} (0 untrained, 1 the highest published figure at the "
+                      f"budget): IQM {number(float(statistics.iqm(pooled)))} {text}, median {number(float(np.median(pooled)))}"))  # fmt: skip
+    lines += [("verdict", text) for text in result.verdicts(notes)]
+    if notes is not None:
+        console.print(Text(tables.LEGEND), soft_wrap=False)
+        _print_lines(console, [(str(number), text) for text, number in notes.items()], wide)
+        console.print()
+    _print_lines(console, lines, wide)
 
 
-def _print(console: Console, rows: tables.Rows, title: str) -> None:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows[1:]:
-        table.add_row(*row)
-    console.print(table, markup=False)
+def _print_lines(console: Console, lines: list[tuple[str, str]], wide: bool) -> None:
+    """Print (name, text) pairs, the texts wrapped in a column of their own; in the wide form each is one line."""
+    if wide:
+        for name, text in lines:
+            console.print(f"{name:>7}  {text}", markup=False)
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True, min_width=7)
+    grid.add_column()
+    for name, text in lines:
+        grid.add_row(Text(name), Text(text))
+    console.print(grid)
+
+
+def _print(console: Console, rows: tables.Rows, title: str, columns: tables.Columns | None = None) -> None:
+    """Print a table, with all of its columns or these; a terminal folds the whole table to its width."""
+    head, *rest = rows if columns is None else tables.narrow(rows, columns)
+    narrow = columns is not None
+    table = Table(
+        title=Text(title), title_justify="left", box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0)
+    )
+    for n, name in enumerate(head):
+        figures = narrow and n > 0 and name not in tables.WORDS
+        table.add_column(
+            Text(name), overflow="fold", no_wrap=figures, max_width=8 if narrow and name == tables.NOTES else None
+        )
+    for row in rest:
+        table.add_row(*map(Text, row))
+    console.print(table)
     console.print()
 
 
@@ -151,17 +185,21 @@ def write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
 
 def _write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
     sections: list[tuple[str, str, list[tuple[str, tables.Rows]]]] = []
+    notes = tables.Notes()
     for env_id, panel in result.panels.items():
         svg = report.save(report.picture([panel], centre), folder, env_id)
-        verdicts = [(tables.verdict(group, own), tables.published_rows(own)) for group, own in zip(*panel, strict=True)]
-        sections.append((env_id, svg, verdicts))
+        groups = [
+            (tables.published_rows(own, notes), tables.verdict(group, own, notes))
+            for group, own in zip(*panel, strict=True)
+        ]
+        sections.append((env_id, svg, [(text, rows) for rows, text in groups]))
     if len(result.panels) > 1:
         report.save(report.picture(list(result.panels.values()), centre), folder, "overview")
     profiles = result.normalized()
     if profiles:
         sections.append(("All environments", report.save(report.profiles(profiles, LEVELS), folder, "profiles"), []))
-    notes = [*result.notes, PROTOCOL, *_sources(result)]
-    text = report.page(sections, tables.own_rows(result.groups), tables.between_rows(result.groups), notes)
+    texts = [*result.notes, PROTOCOL, *_sources(result)]
+    text = report.page(sections, tables.own_rows(result.groups), tables.between_rows(result.groups), list(notes), texts)
     path = folder / "index.html"
     path.write_text(text, encoding="utf-8")
     return path
@@ -205,6 +243,6 @@ def list_figures(console: Console, env_id: str = "") -> None:
         score = number(float(figure.means[-1])) + ("" if math.isnan(std) else f" ± {number(float(std))}")
         rows.append((figure.source, figure.algorithm, figure.env_id, str(figure.seeds or "–"), figure.protocol,
                      f"{figure.steps[-1]:,}", score))  # fmt: skip
-    _print(console, rows, env_id)
+    _print(console, rows, env_id, tables.LISTED)
     for text in sorted({c for figure in figures for c in caveats(env_id, figure.env_id) or ()}):
         console.print(f"note  {text}", markup=False)

@@ -12,17 +12,25 @@ import numpy as np
 from ppo.compare import statistics
 from ppo.compare.groups import Comparison, Group
 from ppo.compare.published import Figure
-from ppo.compare.tables import Rows, runs_text
+from ppo.compare.tables import NOTES, Rows, runs_text
 from ppo.errors import UsageError
 
 COLOURS = ("#1f5fa8", "#c8553d", "#3b8f5a", "#7b5ea7", "#b8860b", "#4c7a89")
 GREYS = ("#555555", "#8a8a8a", "#a9854f", "#7a9a7a", "#9a7a9a")  # of the best five published curves in a panel
 MAX_NAME = 48  # letters of a group's name in a legend
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd } table { border-collapse: collapse; font-size: 13px }
-td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #eee; vertical-align: top }
-th { color: #666; font-weight: 600 } .better { color: #1a7f37 } .worse { color: #b42318 } svg { max-width: 100%; height: auto }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --quiet: #666; --line: #ddd; --better: #1a7f37; --worse: #b42318 }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: var(--ink);
+  background: var(--paper); overflow-wrap: break-word }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) } a { color: inherit }
+.table { overflow-x: auto } table { border-collapse: collapse; font-size: 13px }
+td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap }
+td:first-child { white-space: normal; min-width: 12rem } th { color: var(--quiet); font-weight: 600 }
+.better { color: var(--better) } .worse { color: var(--worse) }
+svg { max-width: 100%; height: auto; background: #fff } li:target { background: #8882 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --paper: #181818; --quiet: #999; --line: #444; --better: #4ac26b; --worse: #ff7b72 }
+}
 """
 
 
@@ -142,14 +150,21 @@ def save(figure: Any, folder: Path, env_id: str) -> str:
     return svg[svg.index("<svg") :]
 
 
-def page(sections: list[tuple[str, str, list[tuple[str, Rows]]]], own: Rows, between: Rows, notes: list[str]) -> str:
+def page(
+    sections: list[tuple[str, str, list[tuple[str, Rows]]]],
+    own: Rows,
+    between: Rows,
+    notes: list[str],
+    texts: list[str],
+) -> str:
     """Return the HTML page.
 
     Args:
         sections: for each environment its name, its picture as SVG, and for each group the verdict and the table.
         own: rows of the runs.
         between: rows of the runs against each other.
-        notes: protocol, sources and warnings.
+        notes: to which the tables refer by number.
+        texts: protocol, sources and warnings.
     """
     parts = ["<h1>Runs against published figures</h1>", table(own)]
     for env_id, svg, groups in sections:
@@ -158,8 +173,10 @@ def page(sections: list[tuple[str, str, list[tuple[str, Rows]]]], own: Rows, bet
             parts.append(f"<p>{html.escape(text)}.</p>{table(rows) if len(rows) > 1 else ''}")
     if len(between) > 1:
         parts += ["<h2>Between the runs</h2>", table(between)]
-    parts += ["<h2>Notes</h2>", *(f"<p>{html.escape(note)}</p>" for note in notes)]
-    head = f'<meta charset="utf-8"><title>ppo compare</title><style>{STYLE}</style>'
+    items = (f'<li id="note{n}">{html.escape(note)}</li>' for n, note in enumerate(notes, 1))
+    parts += ["<h2>Notes</h2>", f"<ol>{''.join(items)}</ol>", *(f"<p>{html.escape(text)}</p>" for text in texts)]
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f"{meta}<title>ppo compare</title><style>{STYLE}</style>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
@@ -169,6 +186,12 @@ def table(rows: Rows) -> str:
     lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
     for row in rest:
         classes = (f' class="{cell}"' if cell in ("better", "worse") else "" for cell in row)
-        cells = (f"<td{name}>{html.escape(cell)}</td>" for name, cell in zip(classes, row, strict=True))
+        texts = (_linked(cell) if name == NOTES else html.escape(cell) for name, cell in zip(head, row, strict=True))
+        cells = (f"<td{name}>{text}</td>" for name, text in zip(classes, texts, strict=True))
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return f'<div class="table"><table>{"".join(lines)}</table></div>'
+
+
+def _linked(marks: str) -> str:
+    """Return the numbers of notes as links to them."""
+    return re.sub(r"\d+", lambda mark: f'<a href="#note{mark[0]}">{mark[0]}</a>', html.escape(marks))

@@ -1,6 +1,7 @@
 """Tables of a comparison, for the terminal and the page, and the verdict in one sentence."""
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -11,6 +12,61 @@ from ppo.compare.groups import Comparison, Group
 from ppo.numbers import number
 
 Rows = list[tuple[str, ...]]
+NOTES = "notes"  # head of the column with numbers of notes
+# The columns of a narrow table: the lines of a cell, each made of columns of the whole table.
+Columns = dict[str, tuple[tuple[str, ...], ...]]
+OWN: Columns = {
+    "environment": (("environment",), ("group", "runs")), "policy, at step": (("policy",), ("at step",)),
+    "mean ± std": (("mean ± std",),), "IQM [95 %]": (("IQM [95 %]",),), "over training": (("mean over training",),),
+}  # fmt: skip
+PUBLISHED: Columns = {
+    "source, at step": (("source", "at step"),), "published": (("published",),), "ours": (("ours",),),
+    "difference [95 %]": (("difference [95 %]",),), "verdict": (("verdict",),), NOTES: ((NOTES,),),
+}  # fmt: skip
+BETWEEN: Columns = {
+    "environment": (("environment",), ("policy",), ("at step",)), "first, its IQM": (("first",), ("first IQM",)),
+    "second, its IQM": (("second",), ("second IQM",)), "P(first is better)": (("P(first is better)",),),
+}  # fmt: skip
+LISTED: Columns = {
+    "source": (("source",), ("algorithm", "environment")), "runs": (("runs",),), "protocol": (("protocol",),),
+    "last step": (("last step",),), "score": (("score",),),
+}  # fmt: skip
+WORDS = ("first, its IQM", "second, its IQM", "protocol", NOTES)  # columns that wrap, as the first one does
+SHORT = {"not distinguishable": "unclear", "one run": "–", "no spread": "–"}  # verdicts of a narrow table
+LEGEND = (
+    "ours: s of the sampled policy, d of the deterministic policy; verdict: unclear if the two cannot be distinguished, – if "
+    "there is no interval"
+)
+
+
+class Notes(dict[str, int]):
+    """The notes of a comparison, each with its number: the same text has the same number everywhere."""
+
+    def marks(self, texts: list[str]) -> str:
+        """Return the numbers of some texts, which become notes if they are new."""
+        return ", ".join(map(str, sorted(self.setdefault(text, len(self) + 1) for text in texts)))
+
+
+def narrow(rows: Rows, columns: Columns) -> Rows:
+    """Return a table with fewer and narrower columns, whose cells have several lines.
+
+    Args:
+        rows: the whole table; the first row is the head.
+        columns: OWN, PUBLISHED, BETWEEN or LISTED.
+    """
+    head, *rest = rows
+    cells = [
+        ["\n".join(", ".join(row[head.index(name)] for name in line) for line in lines) for lines in columns.values()]
+        for row in rest
+    ]
+    names = tuple(_short("", name) for name in columns)
+    return [names, *(tuple(_short(name, cell) for name, cell in zip(columns, row, strict=True)) for row in cells)]
+
+
+def _short(name: str, cell: str) -> str:
+    if name == "verdict":
+        return SHORT.get(cell, cell)
+    return re.sub(r" (?=[±\[])", "\n", re.sub(r"\((.)\w+\)$", r"\1", cell) if name == "ours" else cell)
 
 
 def span(low: float, high: float) -> str:
@@ -31,7 +87,7 @@ def own_rows(groups: list[Group]) -> Rows:
             deviation = math.nan if single else float(np.std(scores, ddof=1))
             mean, middle = number(float(scores.mean())), number(float(statistics.iqm(scores)))
             rows.append((
-                group.env_id, group.name, "one run" if single else str(len(scores)), policy, f"{end:,}",
+                group.env_id, group.name, runs_text(len(scores)), policy, f"{end:,}",
                 mean if single else f"{mean} ± {number(deviation)}",
                 "–" if single else f"{middle} {span(*statistics.interval([scores]))}",
                 number(statistics.area(steps, returns.mean(0))),
@@ -39,10 +95,15 @@ def own_rows(groups: list[Group]) -> Rows:
     return rows
 
 
-def published_rows(comparisons: list[Comparison]) -> Rows:
-    """Return a row for each comparison: both scores, the difference with its interval, the verdict, the caveats."""
+def published_rows(comparisons: list[Comparison], notes: Notes | None = None) -> Rows:
+    """Return a row for each comparison: both scores, the difference with its interval, the verdict, the caveats.
+
+    Args:
+        comparisons: of one group.
+        notes: takes the caveats, of which the rows have the numbers; None: the rows have the texts.
+    """
     head = (
-        "source", "published", "at step", "ours", "difference [95 %]", "verdict", "steps to match", "protocol differences",
+        "source", "published", "at step", "ours", "difference [95 %]", "verdict", "steps to match", "protocol differences" if notes is None else NOTES,
     )  # fmt: skip
     rows: Rows = [head]
     for c in comparisons:
@@ -51,7 +112,7 @@ def published_rows(comparisons: list[Comparison]) -> Rows:
         matched = "–" if math.isnan(c.steps_to) else f"{c.steps_to:,.0f}"
         rows.append((
             name, published, f"{c.step:,}", f"{number(float(c.scores.mean()))} ({c.policy})",
-            f"{number(c.difference)} {span(c.low, c.high)}", c.outcome, matched, "; ".join(c.caveats) or "–",
+            f"{number(c.difference)} {span(c.low, c.high)}", c.outcome, matched, ("; ".join(c.caveats) if notes is None else notes.marks(c.caveats)) or "–",
         ))  # fmt: skip
     return rows
 
@@ -83,8 +144,14 @@ def between_rows(groups: list[Group]) -> Rows:
     return rows
 
 
-def verdict(group: Group, comparisons: list[Comparison]) -> str:
-    """Return one sentence about a group: its difference from the best multi-run figure at its last step."""
+def verdict(group: Group, comparisons: list[Comparison], notes: Notes | None = None) -> str:
+    """Return one sentence about a group: its difference from the best multi-run figure at its last step.
+
+    Args:
+        group: of runs.
+        comparisons: of the group.
+        notes: as in `published_rows`.
+    """
     who = f"{group.env_id}, {group.name} ({runs_text(len(group.runs))})"
     several = [c for c in comparisons if c.figure.seeds > 1 and c.final]
     if not several:
@@ -92,7 +159,8 @@ def verdict(group: Group, comparisons: list[Comparison]) -> str:
     best = several[0]
     theirs = f"{best.figure.source}'s {number(best.mean)} on {best.figure.env_id}, the highest multi-run figure at this budget"
     ours = f"{number(float(best.scores.mean()))} at {best.step:,} steps ({best.policy} policy)"
-    caveats = f" ({'; '.join(best.caveats)})" if best.caveats else ""
+    told = "; ".join(best.caveats) if notes is None else f"notes {notes.marks(best.caveats)}"
+    caveats = f" ({told})" if best.caveats else ""
     reasons = {"one run": "one run has no interval; train more seeds",
                "no spread": "neither score has a spread over seeds"}  # fmt: skip
     if best.outcome in reasons:

@@ -25,14 +25,19 @@ class Family:
         return is_installed(self.requires)
 
 
+def _extra(name: str) -> str:
+    """Return the command that installs an extra of this project from its folder; setup.cfg lists them."""
+    return f'pip install -e ".[{name}]"'
+
+
 FAMILIES = (
     Family("Classic control", "gymnasium.envs.classic_control", "", "gymnasium", "pip install gymnasium"),
     Family("Toy text", "gymnasium.envs.toy_text", "", "gymnasium", "pip install gymnasium"),
     Family("Text", "ppo.text", "text/", "ppo.text", "pip install ppo"),
     Family("Tabular", "ppo.envs.traffic_light", "TrafficLight", "ppo.envs.traffic_light", "pip install ppo"),
-    Family("Box2D", "gymnasium.envs.box2d", "", "Box2D", 'pip install "gymnasium[box2d]"'),
-    Family("MuJoCo", "gymnasium.envs.mujoco", "", "mujoco", 'pip install "gymnasium[mujoco]"'),
-    Family("Atari", "ale_py", r"ALE/|\w+(NoFrameskip|Deterministic|-ram)", "ale_py", 'pip install ale-py'),
+    Family("Box2D", "gymnasium.envs.box2d", "", "Box2D", _extra("box2d")),
+    Family("MuJoCo", "gymnasium.envs.mujoco", "", "mujoco", _extra("mujoco")),
+    Family("Atari", "ale_py", r"ALE/|\w+(NoFrameskip|Deterministic|-ram)", "ale_py", _extra("atari")),
     Family("JAX physics", "gymnasium.envs.phys2d", "", "flax", 'pip install "gymnasium[jax]"'),
     Family("JAX tabular", "gymnasium.envs.tabular", "", "flax", 'pip install "gymnasium[jax]"'),
     Family("MiniGrid", "minigrid", "MiniGrid-|BabyAI-", "minigrid", "pip install minigrid"),

@@ -17,6 +17,7 @@ from ppo.envs.vectorize import sync_or_async
 from ppo.envs.workers import Workers
 from ppo.errors import UsageError, one_line
 from ppo.machine.imports import check_trusted, import_user_module
+from ppo.machine.phase import phase
 
 
 def make_envs(
@@ -66,7 +67,8 @@ def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, An
     """Make the environments; `spec.max_episode_steps` of the result is their actual limit."""
     own = spec.vector_entry_point is not None and not spec.additional_wrappers
     if vectorization == "auto":
-        vectorization = "vector_entry_point" if own else sync_or_async(spec, num_envs, kwargs)
+        with phase(f"making one {spec.id} to measure its speed"):
+            vectorization = "vector_entry_point" if own else sync_or_async(spec, num_envs, kwargs)
     envs: VectorEnv
     if vectorization in ("sync", "async"):  # in SAME_STEP, which has no dead rows; the others have a mode of their own
         makers = make_copies(spec, num_envs, kwargs, checks_obs=vectorization == "async")

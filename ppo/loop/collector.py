@@ -19,6 +19,7 @@ from ppo.loop.halves import Cut, Decision, Now, Outcome, check_choices, check_nu
 from ppo.loop.rollout import SINCE, Rollout, Successors
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
+from ppo.machine.phase import phase
 from ppo.machine.process import Stop, Stopped, never
 
 
@@ -66,6 +67,7 @@ class Collector:
         self.no_metrics = np.zeros((envs.num_envs, len(self.metrics)))
         self.step = 0  # vector steps since the last reset
 
+    @phase("resetting the environments")
     def reset(self, seed: int) -> None:
         """Begin new episodes in all environments, seeded."""
         obs, infos = self.envs.reset(seed=seed)

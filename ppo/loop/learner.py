@@ -17,6 +17,7 @@ from ppo.loop.reward_scaling import RewardScaler
 from ppo.loop.rollout import Batch, Estimates, Rollout
 from ppo.machine.compile import Compiled
 from ppo.machine.flat import FlatPolicy
+from ppo.machine.phase import phase
 from ppo.machine.process import Stop, never
 from ppo.run.checkpoint import fits
 
@@ -46,10 +47,11 @@ class Learner:
         self.learning_rate = policy.vector.new_zeros(())
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
         self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
-        self.step = Compiled(self._step, policy, compiled)
+        self.step = Compiled(self._step, policy, compiled, "optimizer step")
         self.seconds = 0.0  # of the last update
         self.scaler = RewardScaler(config.gamma, config.num_envs) if config.scale_rewards else None
 
+    @phase("updating the policy")
     def update(self, rollout: Rollout, progress: float, stop: Stop = never) -> dict[str, float]:
         """Train on a rollout.
 

@@ -3,12 +3,15 @@
 import math
 import time
 
+from ppo.envs import time_limit
 from ppo.errors import NonFiniteError
 from ppo.loop.assemble import Parts
 from ppo.loop.episodes import Episode, averages
-from ppo.loop.play import play
+from ppo.loop.play import MAX_STEPS, play
 from ppo.loop.rollout import Rollout
+from ppo.machine.phase import phase
 from ppo.machine.process import Stop, Stopped
+from ppo.numbers import count
 
 
 def scalars(parts: Parts, rollout: Rollout, episodes: list[Episode], stats: dict[str, float]) -> dict[str, float]:
@@ -39,16 +42,19 @@ def scalars(parts: Parts, rollout: Rollout, episodes: list[Episode], stats: dict
     }
 
 
-def evaluate(
-    parts: Parts, episodes: int, seed: int, max_steps: int, stop: Stop
-) -> tuple[list[Episode], dict[str, float]]:
+def evaluation_limit(parts: Parts) -> int:
+    """Return the steps after which an evaluation cuts an episode."""
+    by_budget = min(max(parts.config.total_timesteps // parts.config.num_envs, 1000), MAX_STEPS)
+    return parts.config.eval_max_steps or time_limit(parts.envs) or by_budget
+
+
+def evaluate(parts: Parts, episodes: int, seed: int, stop: Stop) -> tuple[list[Episode], dict[str, float]]:
     """Play deterministic episodes in the training environments, which begin anew after a checkpoint anyway.
 
     Args:
         parts: the collector plays.
         episodes: to play; 0 for none.
         seed: of the environments.
-        max_steps: of one episode.
         stop: asked before each step; True abandons the evaluation.
 
     Returns:
@@ -57,10 +63,11 @@ def evaluate(
     Raises:
         NonFiniteError: as in training.
     """
-    begin, played = time.perf_counter(), list[Episode]()
+    begin, played, max_steps = time.perf_counter(), list[Episode](), evaluation_limit(parts)
     try:
         if episodes:
-            played = play(parts.collector, episodes, seed, max_steps=max_steps, stop=stop)
+            with phase(f"evaluating the policy: {count(episodes, 'episode')} of at most {count(max_steps, 'step')}"):
+                played = play(parts.collector, episodes, seed, max_steps=max_steps, stop=stop)
     except Stopped:
         pass  # the row says that there was no evaluation; the caller sees the signal
     except NonFiniteError as error:

@@ -18,9 +18,9 @@ from ppo.envs.text_env import begin_training, text_env
 from ppo.errors import UsageError
 from ppo.loop.assemble import assemble
 from ppo.loop.episodes import Episode
-from ppo.loop.play import MAX_STEPS
 from ppo.loop.scalars import evaluate, scalars
 from ppo.machine.imports import only_trusted, trusting
+from ppo.machine.phase import phase
 from ppo.machine.process import Stop, Stopped, seed_everything, stop_signals
 from ppo.run.checkpoint import checkpoint_path, forensics, read_checkpoint, write_checkpoint
 from ppo.run.files import new_folder, write_settings
@@ -52,8 +52,7 @@ class Trainer:
             self.parts = assemble(config, envs, fresh=checkpoint is None)
         self.config, self.envs, self.policy = self.parts.config, self.parts.envs, self.parts.policy
         self.collector, self.learner, self.reference = self.parts.collector, self.parts.learner, self.parts.reference
-        self.iteration, self.global_step = 0, 0
-        self.best_return = -math.inf
+        self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
         self.evaluation: list[Episode] = []  # the latest
         self.run_dir: Path | None = None
         self.stopped = False
@@ -100,14 +99,14 @@ class Trainer:
             self._begin_segment()
             with contextlib.suppress(Stopped):
                 while not (self.finished or self.stopped):
-                    rollout, episodes = self.collector.collect(self.config.num_steps, stop=signal.is_set)
+                    with phase("collecting a rollout"):
+                        rollout, episodes = self.collector.collect(self.config.num_steps, stop=signal.is_set)
                     penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
                     spent = self.global_step / self.config.total_timesteps
                     stats = self.learner.update(penalized, spent, signal.is_set)
                     self.policy.update_statistics(rollout.obs, rollout.valid)
                     self.iteration += 1
                     self.global_step += int(rollout.valid.sum())
-
                     due = self.iteration % self.checkpoint_every == 0 or self.finished
                     self._check_decisions(due)
                     row = scalars(self.parts, rollout, episodes, stats) | kl | self._evaluate(due, signal.is_set)
@@ -241,10 +240,7 @@ class Trainer:
 
     def _evaluate(self, due: bool, stop: Stop) -> dict[str, float]:
         """Evaluate if a checkpoint is due, and return the scalars."""
-        config = self.config
-        by_budget = min(max(config.total_timesteps // config.num_envs, 1000), MAX_STEPS)
-        limit = config.eval_max_steps or time_limit(self.envs) or by_budget
-        episodes = config.eval_episodes if due else 0
-        played, row = evaluate(self.parts, episodes, config.seed + EVALUATION_SEED, limit, stop)
+        episodes, seed = self.config.eval_episodes if due else 0, self.config.seed + EVALUATION_SEED
+        played, row = evaluate(self.parts, episodes, seed, stop)
         self.evaluation = played or self.evaluation
         return row

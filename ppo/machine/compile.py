@@ -16,6 +16,7 @@ from ppo.machine.cache import cache_folder
 from ppo.machine.cuda_graph import capture, restore_after
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.inductor import CompileError, Run, load, trace
+from ppo.machine.phase import phase
 from ppo.machine.process import Choice, compiler
 
 SECONDS = 30  # to compile both functions of a run when neither is in the cache; measured 20 to 28
@@ -59,10 +60,13 @@ class Compiled:
         function: may change the vector and its arguments in place.
         policy: its first argument.
         enabled: False runs it eagerly; so does True if it cannot be compiled, and `reason` says why.
+        name: of the function, for people.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], policy: FlatPolicy, enabled: bool) -> None:
-        self.function, self.policy, self.enabled = function, policy, enabled
+    def __init__(
+        self, function: Callable[..., tuple[Tensor, ...]], policy: FlatPolicy, enabled: bool, name: str = "policy"
+    ) -> None:
+        self.function, self.policy, self.enabled, self.name = function, policy, enabled, name
         self.reason = ""
         self.run: Run | None = None
         self.shapes: list[torch.Size] = []  # of the arguments that it was compiled for
@@ -78,7 +82,8 @@ class Compiled:
             try:
                 self.shapes = [x.shape for x in example]
                 tolerance = 1e-3 if self.policy.precision == "float32" else 5e-2
-                self.run = _compile(self._pure_function(tuple(untrained)), [*tensors, *example], tolerance)
+                with phase(f"compiling the {self.name}: up to {SECONDS} s the first time, then cached"):
+                    self.run = _compile(self._pure_function(tuple(untrained)), [*tensors, *example], tolerance)
             except CompileError as error:
                 self.reason = str(error)
         run = self.run

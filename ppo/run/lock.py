@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ppo.errors import UsageError
 from ppo.run.files import cannot_write, check_plain, shown
 
 NAME = ".lock"
+ATTEMPTS = 3  # to take the lock
 
 
 class RunLock:
@@ -39,17 +41,27 @@ class RunLock:
             raise cannot_write(self.path, error) from error
 
     def _lock(self, run_dir: Path) -> None:
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(BlockingIOError, PermissionError):
+                return self._try(run_dir)
+            time.sleep(0.05)  # somebody may only be looking: see `holder`
         try:
-            _lock_file(self.file)
+            self._try(run_dir)
         except (BlockingIOError, PermissionError):
             holder = os.read(self.file, 300).decode(errors="replace") or "another process"
             os.close(self.file)
             raise UsageError(
                 f"{shown(run_dir)} is in use by {holder}; wait until that ends, or stop it, and try again"
             ) from None
+
+    def _try(self, run_dir: Path) -> None:
+        try:
+            _lock_file(self.file)
+        except (BlockingIOError, PermissionError):
+            raise
         except OSError as error:  # some network file systems have no locks
             warnings.warn(
-                f"{shown(run_dir)} cannot be locked ({error.strerror}); never train it twice at once", stacklevel=5
+                f"{shown(run_dir)} cannot be locked ({error.strerror}); never train it twice at once", stacklevel=6
             )
 
     def _is_current(self) -> bool:
@@ -62,6 +74,28 @@ class RunLock:
         with contextlib.suppress(OSError):  # Windows does not remove an open file, and the folder may be gone
             self.path.unlink()
         os.close(self.file)
+
+
+def holder(run_dir: Path) -> str | None:
+    """Return who holds the lock of a run folder, "" if nobody does, None if that cannot be told. Nothing is written.
+
+    The trial takes the lock for an instant, which a process that wants it survives (`ATTEMPTS`).
+    """
+    try:
+        file = os.open(run_dir / NAME, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return None
+    try:
+        _lock_file(file)
+        return ""
+    except (BlockingIOError, PermissionError):
+        return os.read(file, 300).decode(errors="replace") or "another process"
+    except OSError:  # some network file systems have no locks
+        return None
+    finally:
+        os.close(file)
 
 
 if sys.platform == "win32":

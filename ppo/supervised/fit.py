@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ppo.envs.text_env import TextEnv, text_env
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
+from ppo.machine.phase import phase
 from ppo.machine.process import seed_everything, stop_signals
 from ppo.run.logger import Logger, Progress
 
@@ -56,7 +57,9 @@ def fit(
             # Another step of the same size would exceed the budget.
             over = stop.is_set() or trainer.global_step + tokens > config.total_timesteps
             if over or progress >= next_evaluation:
-                next_evaluation, value = next_evaluation + 1 / EVALUATIONS, evaluate()
+                next_evaluation += 1 / EVALUATIONS
+                with phase("evaluating on held-out texts"):
+                    value = evaluate()
                 worse = 0 if value < best else worse + 1
                 if value < best or not patience:
                     best, best_vector = value, vector.clone()

@@ -1,0 +1,63 @@
+"""The commands on environments: check one, list the families."""
+
+import textwrap
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from ppo.cli.terminal import console, print_lines
+from ppo.config import Algorithm, EnvKwargs
+
+MAX_WIDTH, INDENT = 100, "    "  # of a list of ids
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check an environment before training.
+
+    Reports spaces, autoreset, episodes, numbers, determinism, speed, and what would be trained.
+    """
+
+    env_id: Annotated[Positional[str], arg(metavar="ENV_ID")]
+    """Gymnasium id, or `package.module:EnvId-v0`."""
+    num_envs: int = 4
+    """Number of environments stepped together."""
+    steps: int = 1000
+    """Random steps in each environment."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    """Keyword arguments of the environment, as in `ppo train`."""
+    algorithm: Algorithm = "ppo"
+    """Algorithm of the preset to report."""
+    policy: str = "auto"
+    """Policy of the preset to report, as in `ppo train`."""
+
+    def run(self) -> None:
+        """Print the findings."""
+        from ppo.check import check
+
+        preset = {"algorithm": self.algorithm, "policy": self.policy}
+        print_lines(console, list(check(self.env_id, self.num_envs, self.steps, self.env_kwargs, **preset)))
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List the environment families, installed or not.
+
+    Says what each would be trained with, or how to install it.
+    """
+
+    def run(self) -> None:
+        """Print each family with its presets and their ids."""
+        from ppo.check import list_families
+
+        width, shown = min(console.width, MAX_WIDTH), ""
+        for family, text, ids in list_families():
+            if family != shown:
+                console.print(family, markup=False)
+                shown = family
+            console.print(f"  {text}", markup=False)
+            if ids:
+                options: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
+                lines = textwrap.fill(", ".join(ids), width, initial_indent=INDENT, subsequent_indent=INDENT, **options)
+                console.print(lines, markup=False)

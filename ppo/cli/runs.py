@@ -1,0 +1,155 @@
+"""The commands on a run: evaluate it, export its policy, read what it writes, chat with it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ppo.cli.flags import Trust, optional
+from ppo.cli.terminal import console, print_lines
+from ppo.config import EnvKwargs
+from ppo.numbers import number
+from ppo.run.files import shown
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Play episodes with a run's policy and report the returns."""
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Run folder."""
+    episodes: int = 10
+    """Number of episodes."""
+    stochastic: bool = False
+    """Sample actions instead of taking the mode."""
+    checkpoint: str = "latest"
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    seed: int = 0
+    """Seed of the environments and of action sampling."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    """Override keyword arguments of the environment; the value null removes one."""
+    max_steps: int = 0
+    """Steps after which an episode is cut. 0: the environment's time limit; without one, 27,000."""
+    video: bool = False
+    """Also film one episode into the run's videos/ (needs the video extra)."""
+    trust: Trust = False
+
+    def run(self) -> None:
+        """Print the report of the episodes."""
+        from ppo.evaluation import evaluate, film
+
+        options: dict[str, Any] = {
+            "deterministic": not self.stochastic,
+            "checkpoint": self.checkpoint,
+            "seed": self.seed,
+        }
+        report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, max_steps=self.max_steps, **options)
+        console.print(str(report), markup=False)
+        if self.video:
+            console.print(f"video: {shown(film(self.run_dir, env_kwargs=self.env_kwargs, **options))}", markup=False)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Export a run's policy to a standalone file.
+
+    The file is checked to take the same actions.
+    """
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Run folder."""
+    format: Literal["torch-export", "onnx"] = "torch-export"
+    """torch-export: for torch.export.load. onnx: for onnxruntime and others (needs the onnx extra)."""
+    out: Annotated[Path | None, optional("FILE", "policy.pt2 or policy.onnx in the run folder")] = None
+    """File to write."""
+    checkpoint: str = "latest"
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    """Override keyword arguments of the environment in which the actions are compared; the value null removes one."""
+    trust: Trust = False
+
+    def run(self) -> None:
+        """Write the file and print its inputs, its outputs and the result of the check."""
+        from ppo.export import export
+
+        exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs)
+        observations = f"{exported.observations} observations ({exported.where})"
+        lines = [
+            ("file", str(shown(exported.path))),
+            ("inputs", "; ".join(exported.inputs)),
+            ("outputs", "; ".join(exported.outputs)),
+            ("acts", f"as the run's policy on {observations}, largest difference {exported.difference:.1g}"),
+        ]
+        print_lines(console, lines)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Print sequences that a run's text policy writes.
+
+    Each comes with its return.
+    """
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Run folder."""
+    n: Annotated[int, arg(aliases=["-n"])] = 10
+    """Number of sequences."""
+    prompt: Annotated[str | None, optional("TEXT", "the task's own prompts")] = None
+    """Prompt of every sequence."""
+    temperature: Annotated[float | None, optional("FLOAT", "the run's setting")] = None
+    """Sampling temperature; divides the logits."""
+    top_k: Annotated[int | None, optional("INT", "the run's setting")] = None
+    """Sample only from the k most probable tokens. 0: from all."""
+    top_p: Annotated[float | None, optional("FLOAT", "the run's setting")] = None
+    """Sample only from the most probable tokens with this total probability."""
+    deterministic: bool = False
+    """Take the most probable token at each step."""
+    checkpoint: str = "latest"
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    seed: int = 0
+    """Seed of prompts and sampling."""
+    trust: Trust = False
+
+    def run(self) -> None:
+        """Print the sequences and their mean return."""
+        from ppo.sample import sample
+
+        sampling = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+        samples = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
+        for completion, episode_return in samples:
+            console.print(f"{number(episode_return):>8}  {completion}", markup=False)
+        mean = sum(episode_return for _, episode_return in samples) / len(samples)
+        console.print(f"{number(mean):>8}  mean return", markup=False)
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Chat with a run's dialogue policy.
+
+    You take the environment's side. An empty line ends the dialogue.
+    """
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Run folder."""
+    checkpoint: str = "latest"
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    seed: int = 0
+    """Seed of sampling."""
+    trust: Trust = False
+
+    def run(self) -> None:
+        """Alternate turns with the policy, then print the dialogue."""
+        from ppo.sample import chat
+
+        def ask(turn: str) -> str | None:
+            console.print(f"policy  {turn}", markup=False)
+            try:
+                return console.input("   you  ").strip() or None
+            except EOFError:
+                return None
+
+        dialogue = chat(self.run_dir, ask, self.checkpoint, self.seed)
+        if dialogue is not None:
+            console.print(f"{dialogue}", markup=False)
