@@ -95,18 +95,19 @@ class Trainer:
         run_dir = self.open_run()
         logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         self.stopped, due = False, self.finished
+        collect = phase("collecting a rollout")(self.collector.collect)
         with contextlib.closing(logger), forensics(run_dir), stop_signals() as signal:
             self._begin_segment()
             with contextlib.suppress(Stopped):
                 while not (self.finished or self.stopped):
-                    with phase("collecting a rollout"):
-                        rollout, episodes = self.collector.collect(self.config.num_steps, stop=signal.is_set)
+                    rollout, episodes = collect(self.config.num_steps, stop=signal.is_set)
                     penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
                     spent = self.global_step / self.config.total_timesteps
                     stats = self.learner.update(penalized, spent, signal.is_set)
                     self.policy.update_statistics(rollout.obs, rollout.valid)
                     self.iteration += 1
                     self.global_step += int(rollout.valid.sum())
+
                     due = self.iteration % self.checkpoint_every == 0 or self.finished
                     self._check_decisions(due)
                     row = scalars(self.parts, rollout, episodes, stats) | kl | self._evaluate(due, signal.is_set)
