@@ -1,7 +1,6 @@
 """The committed pages are what the committed figures give, and every figure counts."""
 
 import json
-import re
 
 import pytest
 
@@ -123,10 +122,3 @@ def test_pages_and_blocks_are_written_in_place(tmp_path, monkeypatch):
     assert {path.stem for path in (tmp_path / "docs" / "results").iterdir()} == {*NAMES, "index"}
     expected = f"# ppo\n\n<!-- why -->\n{pages.render('readme_why')}<!-- /why -->\n\nmore\n"
     assert (tmp_path / "README.md").read_text() == expected
-
-
-def test_every_link_of_a_page_leads_to_a_file():
-    for page in [*pages.PAGES.glob("*.md"), pages.ROOT / "README.md"]:
-        links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
-        assert links
-        assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
