@@ -13,6 +13,7 @@ from tyro.conf import subcommand
 
 from ppo.cli.flags import FLAGS, Changes, one_sentence
 from ppo.cli.inspect import Chat, Check, Compare, Data, Envs, Eval, Export, Sample
+from ppo.cli.report import Report
 from ppo.cli.terminal import console
 from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.config import Config
@@ -23,10 +24,10 @@ from ppo.errors import NonFiniteError, UsageError, printable
 from ppo.machine.imports import trusting
 from ppo.run.load import architecture, config_of
 
-Command = Train | Resume | Eval | Check | Envs | Compare | Export | Pretrain | Sample | Chat | Data | Reward
+Command = Train | Resume | Eval | Check | Envs | Compare | Export | Pretrain | Sample | Chat | Data | Reward | Report
 COMMANDS = {
     "train": Train, "resume": Resume, "eval": Eval, "check": Check, "envs": Envs, "compare": Compare, "export": Export,
-    "pretrain": Pretrain, "sample": Sample, "chat": Chat, "data": Data, "reward": Reward,
+    "pretrain": Pretrain, "sample": Sample, "chat": Chat, "data": Data, "reward": Reward, "report": Report,
 }  # fmt: skip
 LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaults are the environment's preset
 
