@@ -16,7 +16,7 @@ COMMANDS = [  # arguments of ppo; a text that it prints
     ("--version", f"ppo {distribution('ppo').version}"),
     ("envs", "preset ppo + CartPole: "),
     ("train CartPole-v1 --total-timesteps 4096", "ppo + CartPole"),  # the preset
-    (f"resume {RUN} --total-timesteps 6144", "4,096 -> 6,144"),
+    (f"resume {RUN} --total-timesteps 6144", "total_timesteps 6144 instead of 4096"),
     (f"eval {RUN} --episodes 2", "return"),
     (f"export {RUN} --out policy.pt2", "acts  as the run's policy"),
     (f"report {RUN}", "CartPole-v1"),
