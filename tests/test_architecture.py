@@ -15,7 +15,7 @@ FLOORS = [
     ["policies", "config"],
     ["run", "compare"],
     ["loop", "text", "player"],  # they do not know each other: text is an environment like any other
-    ["supervised", "evaluation", "sample", "check", "export"],
+    ["supervised", "evaluation", "sample", "check", "export", "report"],
     ["cli", "api"],
     ["__main__", "__init__"],
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from ppo.cli.compare import Compare
 from ppo.cli.data import Data
 from ppo.cli.environments import Check, Envs
 from ppo.cli.flags import FLAGS, Changes, one_sentence, wrapped
+from ppo.cli.report import Report
 from ppo.cli.reporter import Phases
 from ppo.cli.runs import Chat, Eval, Export, Sample
 from ppo.cli.terminal import console
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Any] = {  # in the order in which a newcomer needs them; tex
     "sample": Sample,
     "chat": Chat,
     "data": Data,
+    "report": Report,
 }
 WELCOME = f"""PPO and actor-critic training on any Gymnasium environment, in pure PyTorch.
 
