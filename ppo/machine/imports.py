@@ -110,7 +110,9 @@ def _running_script(module: str) -> ModuleType | None:
     """Return `__main__` if it was run from this module's file: an import would define and register everything twice."""
     main = sys.modules["__main__"]
     file, spec = getattr(main, "__file__", None), None if module in sys.modules else importlib.util.find_spec(module)
-    same = file is not None and spec is not None and spec.origin is not None and Path(spec.origin) == Path(file).absolute()
+    same = (
+        file is not None and spec is not None and spec.origin is not None and Path(spec.origin) == Path(file).absolute()
+    )
     return main if same else None
 
 
