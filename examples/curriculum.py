@@ -1,34 +1,65 @@
-"""A curriculum: `Trainer.iterations()` makes MountainCar harder as the policy improves, and stops when it is solved.
+"""A curriculum: `Trainer.iterations()` makes a task harder as the policy improves, and stops when it is solved.
 
     python examples/curriculum.py
 
-The car must swing up to the flag at position 0.5, and every step costs 1. Random actions never reach the flag, so without a
-curriculum a policy learns nothing from its first 100,000 steps: each return is -200. Here the flag first stands near the
-valley (position -0.5) and moves up whenever the policy reaches it in less than 130 steps.
+The task is a lock. Its code has eight digits; a wrong digit ends the episode, and only the last right one is rewarded. A random
+code opens it once in 100 million times, so that there is nothing to learn from: without a curriculum every return is 0. Here the
+lock first asks for one digit, and for one more whenever the policy opens it in nine of ten episodes.
 """
+
+from typing import Any
+
+import gymnasium
+from gymnasium.spaces import Discrete
 
 from ppo import Trainer, preset
 
-FLAG, FIRST, STEP = 0.5, -0.3, 0.1  # positions: the task's own flag, the first one, and a move
-FAST = -130.0  # return at which the flag moves on
+CODE = (3, 1, 4, 1, 5, 9, 2, 6)
 
 
-def main(total_timesteps: int = 300_000, first: float = FIRST) -> float:
-    """Train until the car reaches the flag of the task fast, and return the position of the last flag."""
-    _, config = preset("MountainCar-v0")
-    settings = {"total_timesteps": total_timesteps, "eval_episodes": 0, "vectorization": "sync", "num_steps": 64}
-    with Trainer(config.replace(settings)) as trainer:
-        flag = first
-        trainer.envs.set_attr("goal_position", flag)
+class Lock(gymnasium.Env):
+    """Enter the first `length` digits of the code; the observation is the number of digits entered."""
+
+    metadata = {"render_modes": []}
+    observation_space, action_space = Discrete(len(CODE)), Discrete(10)
+    length = len(CODE)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """Begin with no digit entered."""
+        super().reset(seed=seed)
+        self.entered = 0
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        """Enter a digit."""
+        right = action == CODE[self.entered]
+        opened = bool(right and self.entered + 1 == self.length)
+        self.entered += int(right and not opened)
+        return self.entered, float(opened), opened or not right, False, {}
+
+
+gymnasium.register("Lock-v0", entry_point=Lock)
+
+
+def main(total_timesteps: int = 100_000, first: int = 1) -> int:
+    """Train until the whole code is learnt or the budget is spent; return the number of digits that the policy masters."""
+    _, config = preset("curriculum:Lock-v0")
+    settings = {"num_steps": 64, "num_minibatches": 1, "update_epochs": 4, "learning_rate": 1e-2, "anneal_lr": False}
+    settings |= {"ent_coef": 0.1, "normalize_obs": False, "scale_rewards": False}  # a new digit needs exploration
+    mastered = first - 1
+    with Trainer(config.replace(settings | {"total_timesteps": total_timesteps})) as trainer:
+        trainer.envs.set_attr("length", first)
         for progress in trainer.iterations():
-            reached = progress.row["charts/episodic_return"]  # NaN if no episode ended
-            if reached < FAST or reached != reached: continue
-            print(f"step {progress.global_step:7,}: flag at {flag:4.1f} reached in {-reached:.0f} steps")
-            if flag >= FLAG:
-                trainer.stop()
-            flag = min(FLAG, flag + STEP)
-            trainer.envs.set_attr("goal_position", flag)
-    return flag
+            opened = progress.row["charts/episodic_return"]  # mean over the iteration's episodes
+            if opened < 0.9:
+                continue
+            mastered += 1
+            print(f"step {progress.global_step:7,}: opens {mastered} of {len(CODE)} digits in {opened:.0%} of episodes")
+            if mastered < len(CODE):
+                trainer.envs.set_attr("length", mastered + 1)
+            else:
+                trainer.stop()  # ends the loop with a checkpoint, as Ctrl-C does; `break` would write none
+    return mastered
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 It shows what most environments need: a Dict observation, an action mask in the info, a number of the info that is logged
 (`episode/sold`), and a time limit. Days do not end, so the time limit truncates: the charge that is left keeps its value.
-A random battery earns about 0 in four days; the trained one earns more than 50.
+In four days, random actions lose 3 on average, and the trained policy earns 27.
 """
 
 import math

@@ -50,17 +50,24 @@ def sums(largest: int = 18) -> Task:
         return str(rng.integers(largest + 1))
 
     return Task(
-        Vocabulary(DIGITS + SIGNS), reward, max_tokens=6, min_tokens=3, prompt=prompt, mask=grammar, metrics={"solved": solved}
+        Vocabulary(DIGITS + SIGNS),
+        reward,
+        max_tokens=6,
+        min_tokens=3,
+        prompt=prompt,
+        mask=grammar,
+        metrics={"solved": solved},
     )
 
 
 register("Sums-v0", sums)
 
 
-def main(total_timesteps: int = 120_000) -> float:
+def main(total_timesteps: int = 100_000) -> float:
     """Train, print samples, and return the share of prompts that the policy solves."""
     _, config = preset("own_text_task:Sums-v0")
-    run = Trainer(config.replace({"total_timesteps": total_timesteps})).train()
+    settings = {"total_timesteps": total_timesteps, "num_envs": 128, "num_steps": 16, "learning_rate": 2e-3}
+    run = Trainer(config.replace(settings)).train()
     for completion, score in sample(run, number=8):
         print(f"{score:5.2f}  {completion}")
     share = evaluate(run, episodes=200, deterministic=False).metric("solved")

@@ -25,7 +25,8 @@ FOLDER = Path("runs/rlhf")
 def write_line(rng: np.random.Generator) -> str:
     """Return a line such as: the plot is dull and the cast is great."""
     clauses = [
-        f"the {rng.choice(THINGS)} is {rng.choice(GOOD if rng.random() < 0.5 else BAD)}" for _ in range(rng.integers(1, 4))
+        f"the {rng.choice(THINGS)} is {rng.choice(GOOD if rng.random() < 0.5 else BAD)}"
+        for _ in range(rng.integers(1, 4))
     ]
     return " and ".join(clauses)
 
@@ -41,7 +42,7 @@ def write_data(rng: np.random.Generator, lines: int, comparisons: int) -> tuple[
     FOLDER.mkdir(parents=True, exist_ok=True)
     corpus, preferences = FOLDER / "corpus.txt", FOLDER / "preferences.jsonl"
     corpus.write_text("\n".join(write_line(rng) for _ in range(lines)))
-    rows = []
+    rows: list[str] = []
     while len(rows) < comparisons:
         rejected, chosen = sorted((write_line(rng), write_line(rng)), key=judge)
         if judge(chosen) > judge(rejected):

@@ -4,9 +4,8 @@
 
 Any `gymnasium.vector.VectorEnv` can be trained: `Trainer(config, envs)`. If it returns tensors, they stay tensors on the
 policy's device, and it receives its actions as tensors; on a GPU nothing passes through the host but rewards and flags.
-The autoreset mode must be right. Here it is SAME_STEP: an environment that ends an episode returns the first observation of
-the next one, and the last observation of the old one in `final_obs`. A pole that falls terminates, and nothing follows; after
-500 steps the episode is truncated, and the value of its last observation counts.
+In autoreset mode SAME_STEP an environment that ends an episode returns the first observation of the next one, and the last of
+the old one as `final_obs`. A pole that falls terminates; after 500 steps an episode is truncated: the value of `final_obs` counts.
 """
 
 from typing import Any
@@ -52,7 +51,7 @@ class CartPoles(VectorEnv):
         push = (force + 0.05 * turn**2 * sin) / 1.1
         spin = (9.8 * sin - cos * push) / (0.5 * (4 / 3 - 0.1 * cos**2 / 1.1))
         pull = push - 0.05 * spin * cos / 1.1
-        last = torch.stack([x + 0.02 * speed, speed + 0.02 * pull, angle + 0.02 * turn, turn + 0.02 * spin], 1)  # (N, 4)
+        last = self.obs + 0.02 * torch.stack([speed, pull, turn, spin], dim=1)  # (N, 4)
         self.steps = self.steps + 1
         terminated = (last[:, 0].abs() > 2.4) | (last[:, 2].abs() > 0.2095)
         truncated = ~terminated & (self.steps >= LIMIT)

@@ -8,6 +8,8 @@ from ppo.evaluation import evaluate
 from ppo.loop.trainer import Trainer
 from ppo.player import Player, load_policy
 from ppo.policies import Features, Head, Policy
+from ppo.supervised.pretrain import pretrain
+from ppo.supervised.reward_model import train_reward_model
 
 __all__ = [
     "Config",
@@ -22,4 +24,6 @@ __all__ = [
     "load_policy",
     "make_envs",
     "preset",
+    "pretrain",
+    "train_reward_model",
 ]

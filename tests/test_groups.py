@@ -31,6 +31,18 @@ def test_a_score_is_the_mean_over_the_last_steps_before_it(tmp_path):
     assert group.scores("sampled", 500) == [48.0]  # in (475, 500]
 
 
+def test_runs_that_share_no_step_have_no_score_of_that_policy():
+    def run(seed, evaluated):
+        points = {"sampled": [100, 2000], "deterministic": [evaluated]}
+        return Run("", "X-v0", "ppo", seed, (), {
+            policy: Curve(np.array(steps), np.ones(len(steps)), np.ones(len(steps))) for policy, steps in points.items()
+        })  # fmt: skip
+
+    group = Group("X-v0", "ppo", "ppo", [run("1", 1984), run("2", 1990)])
+    assert group.policies() == ["sampled"]
+    assert Group("X-v0", "ppo", "ppo", [run("1", 1984), run("2", 1984)]).policies() == ["sampled", "deterministic"]
+
+
 @pytest.mark.parametrize(("mean", "word"), [(4000.0, "better"), (5050.0, "not distinguishable"), (9000.0, "worse")])
 def test_the_verdict_follows_from_the_interval(three, mean, word):
     group = only_group(three)

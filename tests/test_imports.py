@@ -1,6 +1,8 @@
 """A user's own code is imported by name, and a name that does not exist is one sentence."""
 
 import json
+import os
+import subprocess
 import sys
 from collections import OrderedDict
 
@@ -112,3 +114,15 @@ def test_an_import_that_fails_inside_the_users_module_is_named_with_file_and_lin
     assert str(caught.value).startswith(
         f"policy = 'needy:Name': the import of needy fails in {tmp_path / 'needy.py'}, line 2: {cause}"
     )
+
+
+def test_the_running_script_is_not_imported_a_second_time(tmp_path):
+    script = tmp_path / "running.py"
+    script.write_text(
+        "from ppo.machine.imports import import_name\n\nprint('run')\n\nclass Mine: ...\n\n"
+        "print(import_name('running:Mine', 'policy') is Mine)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."}
+    )
+    assert done.stdout.split() == ["run", "True"], done.stderr

@@ -61,13 +61,13 @@ def check(text: str) -> None:
     assert not sentences, "\n".join(sentences)
 
 
-@pytest.mark.parametrize("file", files("*.md", "docs/**/*.md"))
+@pytest.mark.parametrize("file", files("*.md", "docs/*.md", "benchmarks/results/*.md", "examples/*.md"))
 def test_pages_are_in_plain_english(file):
     text, *_ = (ROOT / file).read_text(encoding="utf-8").split("## Samples")  # a policy writes those
     check(text)
 
 
-@pytest.mark.parametrize("file", files("ppo/**/*.py", "benchmarks/*.py"))
+@pytest.mark.parametrize("file", files("ppo/**/*.py", "benchmarks/*.py", "examples/*.py"))
 def test_errors_and_docstrings_are_in_plain_english(file):
     check(strings((ROOT / file).read_text(encoding="utf-8")))
 

@@ -26,10 +26,11 @@ class Group:
     runs: list[Run]
 
     def policies(self, step: float = math.inf) -> list[str]:
-        """Return the policies for which every run has a curve that starts at or before this step."""
+        """Return the policies for which every run has a curve that starts at or before this step and before any run ends."""
         return [
             policy for policy in (SAMPLED, DETERMINISTIC)
-            if all(policy in run.curves and run.curves[policy].steps[0] <= step for run in self.runs)
+            if all(policy in run.curves for run in self.runs)
+            and all(run.curves[policy].steps[0] <= min(step, self.end(policy)) for run in self.runs)
         ]  # fmt: skip
 
     def end(self, policy: str) -> int:

@@ -7,11 +7,13 @@ package is imported.
 import contextlib
 import importlib
 import importlib.machinery
+import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -105,6 +107,16 @@ def import_name(name: str, setting: str) -> Any:
         raise UsageError(f"{setting} = {name!r}: module {module} has no {attribute}") from error
 
 
+def _running_script(module: str) -> ModuleType | None:
+    """Return `__main__` if it was run from this module's file: an import would define and register everything twice."""
+    main = sys.modules["__main__"]
+    file, spec = getattr(main, "__file__", None), None if module in sys.modules else importlib.util.find_spec(module)
+    same = (
+        file is not None and spec is not None and spec.origin is not None and Path(spec.origin) == Path(file).absolute()
+    )
+    return main if same else None
+
+
 def import_user_module(module: str, source: str) -> ModuleType:
     """Return a module of the user's; an error inside it keeps its traceback, except that of a missing import.
 
@@ -116,7 +128,7 @@ def import_user_module(module: str, source: str) -> ModuleType:
         raise UsageError(f"{source} is relative; give the module's full name")
     check_trusted(module, source)
     try:
-        return importlib.import_module(module)
+        return _running_script(module) or importlib.import_module(module)
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
             raise UsageError(f"{source}: there is no module {error.name}; is it on PYTHONPATH?") from error

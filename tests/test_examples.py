@@ -1,0 +1,105 @@
+"""Every example runs as a newcomer runs it: briefly by default, and with its full budget, which checks its claim, if slow."""
+
+import contextlib
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+import ppo.text  # noqa: F401  registers the tasks of the package, which must outlive a test
+from ppo.machine import process
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+BRIEF = {  # arguments of main, and whether its result shows that it worked as far as so few steps can
+    "own_environment": ({"total_timesteps": 4096}, lambda earned: -30 < earned < 50),
+    "own_policy": ({"total_timesteps": 4096}, lambda returns: min(returns.values()) > 5),
+    "own_text_task": ({"total_timesteps": 8192}, lambda share: 0 <= share < 0.5),
+    "tensor_envs": ({"total_timesteps": 8192, "num_envs": 128}, lambda mean: mean > 5),
+    "rlhf": ({"tokens": 8192, "comparisons": 200}, lambda scores: max(scores) <= 2),
+    "curriculum": ({"total_timesteps": 4096}, lambda digits: digits >= 1),
+    "compare_libraries": ({"total_timesteps": 2048}, lambda verdicts: len(verdicts) == 2),
+}  # fmt: skip
+FULL = {  # what the docstring claims of the whole run
+    "own_environment": lambda earned: earned > 28,
+    "own_policy": lambda returns: returns["own_policy:Window"] > 450 > 100 > returns["mlp"],
+    "own_text_task": lambda share: share > 0.9,
+    "tensor_envs": lambda mean: mean > 475,
+    "rlhf": lambda scores: scores[1] > scores[0] + 1.5,
+    "curriculum": lambda digits: digits == 8,
+    "compare_libraries": lambda verdicts: all("no verdict" in text for text in verdicts),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty current folder, with the examples importable, one thread, and the registry as it was afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setattr(process, "cores", lambda: 1)  # threads of small batches wait for each other on a busy machine
+    before, modules = set(gymnasium.registry), set(sys.modules)
+    yield tmp_path
+    for name in set(gymnasium.registry) - before:
+        del gymnasium.registry[name]
+    for name in {path.stem for path in EXAMPLES.iterdir()} & set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def test_every_program_has_a_test_and_a_line_in_the_readme():
+    assert {*BRIEF, "export_and_play"} == set(PROGRAMS)
+    assert BRIEF.keys() == FULL.keys()
+    readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert [
+        path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb") and path.name not in readme
+    ] == []
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_has_at_most_eighty_lines(name):
+    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_an_example_runs(name, folder, capsys):
+    arguments, holds = BRIEF[name]
+    result = importlib.import_module(name).main(**arguments)
+    assert holds(result), result
+    assert capsys.readouterr().out
+
+
+def test_an_exported_policy_plays(folder):
+    module = importlib.import_module("export_and_play")
+    assert min(module.play(module.train_and_export(total_timesteps=2048), episodes=2)) > 5
+
+
+def test_the_cells_of_the_notebook_run(folder):
+    cells = json.loads((EXAMPLES / "train_and_plot.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    code = "\n".join(sources).replace("50_000", "4096")
+    assert "4096" in code
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert len(namespace["returns"]) == 32  # iterations of 8 environments x 16 steps
+    assert len(namespace["frames"]) == namespace["total"] > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL)
+def test_an_example_reaches_what_its_docstring_claims(name, folder):
+    result = importlib.import_module(name).main()
+    assert FULL[name](result), result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["export_and_play", "curriculum"])
+def test_a_program_runs_twice_from_any_folder_without_a_warning(name, folder):
+    with contextlib.chdir(folder):
+        for _ in range(2):
+            done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((folder / "runs").iterdir())) == 2
