@@ -1,6 +1,5 @@
 """Every example runs as a newcomer runs it: briefly by default, and with its full budget, which checks its claim, if slow."""
 
-import contextlib
 import importlib
 import json
 import subprocess
@@ -16,11 +15,11 @@ from ppo.machine import process
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 BRIEF = {  # arguments of main, and whether its result shows that it worked as far as so few steps can
-    "own_environment": ({"total_timesteps": 4096}, lambda earned: -30 < earned < 50),
-    "own_policy": ({"total_timesteps": 4096}, lambda returns: min(returns.values()) > 5),
-    "own_text_task": ({"total_timesteps": 8192}, lambda share: 0 <= share < 0.5),
-    "tensor_envs": ({"total_timesteps": 8192, "num_envs": 128}, lambda mean: mean > 5),
-    "rlhf": ({"tokens": 8192, "comparisons": 200}, lambda scores: max(scores) <= 2),
+    "own_environment": ({"total_timesteps": 4096}, lambda earned: earned > 15),
+    "own_policy": ({"total_timesteps": 4096}, lambda returns: min(returns.values()) > 20),
+    "own_text_task": ({"total_timesteps": 8192}, lambda share: share > 0),
+    "tensor_envs": ({"total_timesteps": 8192, "num_envs": 128}, lambda mean: mean > 100),
+    "rlhf": ({"tokens": 8192, "comparisons": 200}, lambda scores: scores[1] > scores[0] + 0.2),
     "curriculum": ({"total_timesteps": 4096}, lambda digits: digits >= 1),
     "compare_libraries": ({"total_timesteps": 2048}, lambda verdicts: len(verdicts) == 2),
 }  # fmt: skip
@@ -96,10 +95,9 @@ def test_an_example_reaches_what_its_docstring_claims(name, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["export_and_play", "curriculum"])
-def test_a_program_runs_twice_from_any_folder_without_a_warning(name, folder):
-    with contextlib.chdir(folder):
-        for _ in range(2):
-            done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True)
-            assert (done.returncode, done.stderr) == (0, "")
-    assert len(list((folder / "runs").iterdir())) == 2
+@pytest.mark.parametrize(("name", "times"), [("export_and_play", 1), ("curriculum", 2)])
+def test_a_program_runs_from_any_folder_and_again_without_a_warning(name, times, folder):
+    for _ in range(times):
+        done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((folder / "runs").iterdir())) == times
