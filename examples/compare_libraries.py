@@ -55,7 +55,7 @@ def main(total_timesteps: int = 30_000) -> list[str]:
     result = compare_runs([*runs, *(FOLDER / f"search_{seed}" for seed in SEEDS)])
     show(result, Console())
     print(f"curves: {write(result, FOLDER / 'compare', 'mean')}")
-    return result.verdicts
+    return result.verdicts()
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def _versions() -> Iterator[str]:
     try:
         version, extras = metadata.version("ppo"), metadata.metadata("ppo").get_all("Provides-Extra") or []
     except metadata.PackageNotFoundError:
-        yield f"ppo is imported from a folder and not installed; {python}, torch {torch.__version__}"
+        yield f"ppo is imported from a folder and not installed; {python}, torch {metadata.version('torch')}"
         return
     yield f"ppo {version}, {python}"
     yield _found(needs("ppo"))
