@@ -21,8 +21,8 @@ from ppo.sample import sample
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 RUNS = Path("runs/films")
-SIZE = (300, 200)  # pixels of a frame
-COLOURS = 128  # of a film; GIF allows 256
+SIZE = (360, 240)  # pixels of a frame
+COLOURS = 96  # of a film; GIF allows 256
 EPISODES: dict[
     str, tuple[dict[str, Any], range]
 ] = {  # environment: its arguments, the steps to film, every how many steps
@@ -83,8 +83,8 @@ def typing(columns: dict[str, list[str]]) -> tuple[list[Image.Image], float]:
 
 def _page(columns: dict[str, list[str]], length: int) -> Image.Image:
     """Return one frame: the first `length` tokens of each answer."""
-    scale = 2  # drawn larger, so that the letters are smooth
-    page = Image.new("RGB", (SIZE[0] * scale, SIZE[1] * scale), "white")
+    scale = 3  # drawn larger, so that the letters are smooth
+    page = Image.new("RGB", (300 * scale, 200 * scale), "white")
     draw, bold, plain = (
         ImageDraw.Draw(page),
         _font("DejaVuSansMono-Bold", 15 * scale),

@@ -19,7 +19,7 @@ def test_a_film_shows_the_frames_of_an_episode_and_repeats_for_ever(folder, monk
     monkeypatch.setitem(films.EPISODES, "LunarLander-v3", ({}, range(0, 30, 10)))
     films.main("lander")
     with Image.open(folder / "lander.gif") as film:
-        assert (film.n_frames, film.size, film.info["loop"], film.info["duration"]) == (3, (300, 200), 0, 200)
+        assert (film.n_frames, film.size, film.info["loop"], film.info["duration"]) == (3, films.SIZE, 0, 200)
 
 
 def test_answers_appear_token_by_token_and_right_letters_are_green(folder):
