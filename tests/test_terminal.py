@@ -60,3 +60,14 @@ def test_no_text_commands_the_terminal():
 def test_a_reader_that_closes_the_pipe_is_not_an_exit_of_the_users_code():
     with pytest.raises(BrokenPipeError):
         SafeConsole().on_broken_pipe()
+
+
+def test_long_texts_hang_below_their_beginning_on_a_terminal_and_commands_stay_whole():
+    def printed(terminal, wrap):
+        console = SafeConsole(file=io.StringIO(), force_terminal=terminal, width=40, soft_wrap=True, color_system=None)
+        print_lines(console, [("budget", "100,000 steps, a checkpoint every 79")], wrap)
+        return console.file.getvalue()
+
+    whole = "       budget  100,000 steps, a checkpoint every 79\n"
+    hanging = "       budget  100,000 steps, a\n               checkpoint every 79\n"
+    assert (printed(True, True), printed(True, False), printed(False, True)) == (hanging, whole, whole)

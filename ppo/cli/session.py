@@ -48,22 +48,24 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
             reporter.history.add(row, step)
     with contextlib.closing(trainer.envs), reporter:
         run_dir = shown(trainer.train(reporter))
+        reporter.running, reporter.status = False, "finished" if trainer.finished else "stopped"
     quoted = shlex.quote(str(run_dir))
     if not trainer.finished:
         resume = f"{_command('ppo')} resume {quoted}"
         console.print(f"stopped at step {trainer.global_step:,}; continue with: {resume}", markup=False)
         return
-    lines = [
-        ("time", time_split(reporter.history.seconds, trainer.parts.compiled.value, trainer.config.vectorization)),
-        ("run folder", str(run_dir)),
-        ("evaluate it", f"{_command('ppo')} eval {quoted}"),
-        ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
-    ]
+    lines = [("time", time_split(reporter.history.seconds, trainer.parts.compiled.value, trainer.config.vectorization))]
     if trainer.evaluation:
         lines.insert(0, ("evaluation", _evaluation(trainer)))
     if not reporter.history.episodes:
         lines.insert(0, ("note", NO_EPISODE))
+    following = [
+        ("run folder", str(run_dir)),
+        ("evaluate it", f"{_command('ppo')} eval {quoted}"),
+        ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
+    ]
     print_lines(console, lines)
+    print_lines(console, following, wrap=False)
 
 
 def _evaluation(trainer: Trainer) -> str:
@@ -87,20 +89,18 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
     run_dir = shown(result.run_dir)
     folder = shlex.quote(str(run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
-    lines = [
-        (
-            "perplexity",
-            f"{result.perplexity:.3f} of the saved policy on held-out text; {result.tokens:,} tokens of training",
-        ),
+    quality = f"{result.perplexity:.3f} of the saved policy on held-out text; {result.tokens:,} tokens of training"
+    lines = [("perplexity", quality)]
+    if not result.finished:
+        stopped = f"before the budget of {trainer.config.total_timesteps:,} tokens; it cannot be resumed"
+        lines.insert(0, ("stopped", stopped))
+    following = [
         ("run folder", str(run_dir)),
         ("read samples", f"{_command('ppo')} sample {folder}"),
         ("train from it", f"{_command('ppo')} train {start}"),
     ]
-    if not result.finished:
-        lines.insert(
-            0, ("stopped", f"before the budget of {trainer.config.total_timesteps:,} tokens; it cannot be resumed")
-        )
     print_lines(console, lines)
+    print_lines(console, following, wrap=False)
 
 
 def reward(trainer: Trainer, source: str, raters: str, patience: int, console: Console) -> None:
@@ -117,12 +117,8 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
     use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
     if result.finished:
         use = f"{_command('ppo')} train {_environment(trainer, reward=str(run_dir))} --init-from … --reference …"
-    lines = [
-        *result.quality.describe(),
-        ("run folder", str(run_dir)),
-        ("train with it", use),
-    ]  # fmt: skip
-    print_lines(console, lines)
+    print_lines(console, [*result.quality.describe()])
+    print_lines(console, [("run folder", str(run_dir)), ("train with it", use)], wrap=False)
 
 
 def _environment(trainer: Trainer, **more: str) -> str:

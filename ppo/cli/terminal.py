@@ -1,5 +1,6 @@
 """The terminal: the console on which everything is printed, and lines of names and texts."""
 
+import textwrap
 from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -23,6 +24,7 @@ class SafeConsole(Console):
 
 console = SafeConsole(highlight=False, soft_wrap=True)
 
+INDENT = " " * 15  # of texts next to their names
 BOTTLENECK_SHARE = 0.6  # print a hint if one part takes more than this share of the run's time
 
 
@@ -51,7 +53,16 @@ def time_split(seconds: dict[str, float], compiled: bool, vectorization: str) ->
     return f"{parts}; to speed it up: {hints[largest]}"
 
 
-def print_lines(console: Console, lines: list[tuple[str, str]]) -> None:
-    """Print (name, text) pairs, one per line, with the texts aligned."""
+def print_lines(console: Console, lines: list[tuple[str, str]], wrap: bool = True) -> None:
+    """Print (name, text) pairs, one per line, with the texts aligned.
+
+    Args:
+        console: printed to.
+        lines: the pairs.
+        wrap: continue long texts below their beginning, on a terminal; not for commands and paths, which people copy.
+    """
     for name, text in lines:
+        if wrap and console.is_terminal:
+            width = max(console.width - len(INDENT), 20)
+            text = f"\n{INDENT}".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
         console.print(f"{name:>13}  {text}", markup=False)
