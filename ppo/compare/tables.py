@@ -17,7 +17,7 @@ NOTES = "notes"  # head of the column with numbers of notes
 Columns = dict[str, tuple[tuple[str, ...], ...]]
 OWN: Columns = {
     "environment": (("environment",), ("group", "runs")), "policy, at step": (("policy",), ("at step",)),
-    "mean ± std": (("mean ± std",),), "IQM [95 %]": (("IQM [95 %]",),), "over training": (("mean over training",),),
+    "mean ± std": (("mean ± std",),), "IQM [95 %]": (("IQM [95 %]",),), "over\ntraining": (("mean over training",),),
 }  # fmt: skip
 PUBLISHED: Columns = {
     "source, at step": (("source", "at step"),), "published": (("published",),), "ours": (("ours",),),
