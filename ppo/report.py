@@ -150,12 +150,12 @@ def _read_config(run: Path) -> dict[str, Any]:
     Raises:
         UsageError: there is no such file, or it holds no settings.
     """
+    if not (run / "config.json").is_file():
+        raise UsageError(f"{run} is not a run folder (it has no config.json); give a folder that `ppo train` made")
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"{run} is not a run folder ({error.strerror}: config.json); give a folder that `ppo train` made"
-        ) from error
+        raise UsageError(f"cannot read {run / 'config.json'}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{run / 'config.json'} is not JSON; restore it or report without the run") from error
     if not isinstance(config, dict) or not isinstance(config.get("env_id"), str):
@@ -167,26 +167,25 @@ def _run(run: Path, config: dict[str, Any]) -> Iterator[str]:
     """Yield the environment, the state of the newest checkpoint, and the settings that differ from the preset's."""
     try:
         meta = read_checkpoint(checkpoint_path(run, "latest"))[1]
-        steps = (
-            f"{meta['global_step']:,} of {config.get('total_timesteps', 0):,} steps, iteration {meta['iteration']:,}"
-        )
+        steps = f"{meta['global_step']:,} steps, iteration {meta['iteration']:,}"
         state = f"made by {meta['made_by']}, {'finished' if meta['finished'] else 'not finished'}: {steps}"
         signed = meta["signed"]
     except UsageError as error:
-        state, signed = f"no checkpoint: {hide(str(error).replace(str(run), HIDDEN))}", False
+        state, signed = f"no checkpoint: {hide(str(error).removeprefix(str(run)).lstrip(' /'))}", False
     yield f"environment: {_code(hide(config['env_id']))}"
     yield state
     try:
         with only_trusted(run, signed):
             name, base = preset(config["env_id"], config.get("algorithm", "ppo"), config.get("policy", "auto"))
         origin = f"preset {name}"
-    except (UsageError, KeyError):  # not installed here, or of another version
+    except (UsageError, KeyError, TypeError):  # not installed here, or of another version
         base, origin = Config(), "defaults (there is no preset for it here)"
     defaults = base.to_json()
     yield f"settings that differ from the {origin}:"
     for key, value in config.items():
         if defaults.get(key) != value:
-            yield _code(f"{hide(key)} = {json.dumps(hide(value, relative=key == 'env_kwargs'), ensure_ascii=False)}")
+            relative = key not in ("env_id", "policy")  # which name modules; anything else with a slash is a path
+            yield _code(f"{hide(key)} = {json.dumps(hide(value, relative), ensure_ascii=False)}")
 
 
 def _code(text: str) -> str:
@@ -196,6 +195,8 @@ def _code(text: str) -> str:
 
 def _rows(run: Path) -> list[str]:
     """Return the last rows of progress.csv as lines of a Markdown table, without columns that are empty in all of them."""
+    if not (run / "progress.csv").is_file():
+        return ["progress.csv: none"]
     try:
         with (run / "progress.csv").open(newline="", encoding="utf-8", errors="replace") as file:
             rows = list(csv.DictReader(file))[-ROWS:]

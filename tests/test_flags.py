@@ -100,7 +100,7 @@ def test_the_help_of_resume_has_the_settings_that_are_not_fixed(capsys):
         ),
         ("train A-v1 B-v1", "unrecognized options: B-v1; see `ppo train --help`"),
         ("compare --centre x", "invalid choice 'x' for argument '--centre'. Expected one of ('iqm', 'mean'); see"),
-        ("eval", "missing from ppo eval: RUN Run folder. (required); see `ppo eval --help`"),
+        ("eval", "RUN is missing; see `ppo eval --help`"),
         ("resume X --seed 3", "seed is fixed when a run begins; to change it, start a new run with `ppo train`"),
         ("resume X --hidden-sizes=8", "hidden_sizes is fixed when a run begins"),
         ("trian", "there is no command 'trian'; did you mean train?"),

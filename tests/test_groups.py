@@ -40,6 +40,7 @@ def test_runs_that_share_no_step_have_no_score_of_that_policy():
 
     group = Group("X-v0", "ppo", "ppo", [run("1", 1984), run("2", 1990)])
     assert group.policies() == ["sampled"]
+    assert group.notes == ["scores of the deterministic policy are left out: they share no step"]
     assert Group("X-v0", "ppo", "ppo", [run("1", 1984), run("2", 1984)]).policies() == ["sampled", "deterministic"]
 
 
@@ -81,11 +82,12 @@ def test_a_recurrent_policy_is_compared_only_with_recurrent_figures(tmp_path):
 
 def test_short_runs_and_duplicate_seeds_are_noted(three):
     write_run(three / "short", 4, end=300_000)
+    write_run(three / "shorter", 5, end=200_000)
     write_run(three / "again", 3)
     group = only_group(three, three / "again")
-    assert len(group.runs) == 5  # each folder is read once
+    assert len(group.runs) == 6  # each folder is read once
     notes = " ".join(group.notes)
-    assert re.search(r"short ends at 300,000 steps, others at 1,000,000; all are compared at 300,000", notes)
+    assert re.search(r"short ends at 300,000 steps, others at 1,000,000; all are compared at 200,000", notes)
     assert len(re.findall(r"has seed 3, like another run of its group", notes)) == 2
 
 

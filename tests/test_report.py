@@ -87,7 +87,7 @@ def test_a_report_has_versions_machine_settings_state_and_the_last_rows(tmp_path
     assert any(line.startswith("- ppo ") and ", Python 3." in line for line in out)
     assert any("gymnasium " in line and "torch " in line for line in out)
     assert "- environment: `CartPole-v1`" in out
-    assert "- made by train, finished: 63 of 64 steps, iteration 2" in out
+    assert "- made by train, finished: 63 steps, iteration 2" in out
     assert "- settings that differ from the preset ppo + CartPole:" in out
     assert "- `total_timesteps = 64`" in out
     assert not any("learning_rate =" in line for line in out)
@@ -95,18 +95,19 @@ def test_a_report_has_versions_machine_settings_state_and_the_last_rows(tmp_path
 
 
 def test_a_report_of_a_damaged_run_says_so_and_goes_on(tmp_path, capsys):
-    run = write_run(tmp_path / "run", env_id="Absent-v0")
+    run = write_run(tmp_path / "run", env_id="Absent-v0", algorithm=["x"], total_timesteps=None, runs_dir="data/alice")
     (run / "progress.csv").write_text("iteration,global_step\n1,x\n")
     out = ran(capsys, "report", str(run))
-    assert "- no checkpoint: … has no checkpoint 'latest'; its checkpoints: none yet" in out
+    assert "- no checkpoint: has no checkpoint 'latest'; its checkpoints: none yet" in out
     assert "- settings that differ from the defaults (there is no preset for it here):" in out
     assert "| 1 | damaged |" in out
+    assert "alice" not in out
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (None, "is not a run folder (No such file or directory: config.json); give a folder that `ppo train` made"),
+        (None, "is not a run folder (it has no config.json); give a folder that `ppo train` made"),
         ("{", "config.json is not JSON; restore it or report without the run"),
         ("[]", "config.json names no environment; restore it or report without the run"),
     ],

@@ -76,7 +76,9 @@ def test_a_process_that_is_gone_before_its_first_checkpoint_is_told(run, monkeyp
     assert Watched(run).ended() == "the run has ended before its first checkpoint; train it again"
 
 
-@pytest.mark.parametrize(("config", "sentence"), [(None, "is not a run folder"), ("{", "cannot read"), ("[1]", "")])
+@pytest.mark.parametrize(
+    ("config", "sentence"), [(None, "is not a run folder"), ("{", "cannot read"), ("null", "cannot read")]
+)
 def test_what_is_not_a_run_is_one_sentence(tmp_path, capsys, config, sentence):
     if config:
         (tmp_path / "config.json").write_text(config)

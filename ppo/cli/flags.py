@@ -156,5 +156,8 @@ def _sentence(box: str) -> str:
         list(part) for ruled, part in itertools.groupby(lines, lambda line: not line.strip("─-")) if not ruled
     ]
     text = re.sub(r" \(applied to [a-z ]+\)", "", " ".join(paragraphs[0]).rstrip("."))
+    text = re.sub(r"^Missing from ppo \w+: (\S+).*", r"\1 is missing", text)
     near = re.search(r"Perhaps you meant: (--[a-z-]+)", " ".join(itertools.chain(*paragraphs[1:])))
-    return text[0].lower() + text[1:] + (f"; did you mean {near[1]}?" if near and near[1] not in text else "")
+    return (text if text[:2].isupper() else text[0].lower() + text[1:]) + (
+        f"; did you mean {near[1]}?" if near and near[1] not in text else ""
+    )

@@ -1,12 +1,15 @@
 """The history of a run: what its rows have measured, as means over equal parts of the budget."""
 
-import csv
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 BINS = 36  # parts of the budget, and characters of a curve
 BLOCKS = "▁▂▃▄▅▆▇█"
+NUMBER = re.compile(
+    r"(-?\d+(\.\d*)?(e[+-]?\d{1,3})?)?", re.ASCII
+)  # a cell of progress.csv; empty without a measurement
 
 
 class History:
@@ -80,7 +83,7 @@ class Table:
 
     def new_rows(self) -> Iterator[tuple[int, int, dict[str, float]]]:
         """Yield (iteration, global step, row) of each complete line since the last call; damaged lines are left out."""
-        if not self.path.exists():
+        if not self.path.is_file():
             return
         with self.path.open("rb") as file:
             header = file.readline()
@@ -88,15 +91,15 @@ class Table:
             lines, newline, _ = file.read().rpartition(b"\n")
             self.offset = max(self.offset, len(header)) + len(lines + newline)
         names = header.decode(errors="replace").strip().split(",")
-        for cells in csv.reader(lines.decode(errors="replace").splitlines()):
-            row = _numbers(dict(zip(names, cells, strict=False)))
+        for line in lines.decode(errors="replace").split("\n"):  # of numbers only, so nothing is quoted
+            row = _numbers(names, line.strip().split(","))
             if {"iteration", "global_step"} <= row.keys():
                 yield int(row.pop("iteration")), int(row.pop("global_step")), row
 
 
-def _numbers(cells: dict[str, str]) -> dict[str, float]:
-    """Return the cells that are not empty as numbers; none if one of them is not a number."""
-    try:
-        return {name: float(cell) for name, cell in cells.items() if cell}
-    except ValueError:
+def _numbers(names: list[str], cells: list[str]) -> dict[str, float]:
+    """Return the cells that are not empty as numbers by name; none if the line is damaged."""
+    if len(cells) != len(names) or not all(map(NUMBER.fullmatch, cells)):
         return {}
+    row = {name: float(cell) for name, cell in zip(names, cells, strict=True) if cell}
+    return row if all(map(math.isfinite, row.values())) else {}

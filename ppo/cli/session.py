@@ -48,7 +48,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
             reporter.history.add(row, step)
     with contextlib.closing(trainer.envs), reporter:
         run_dir = shown(trainer.train(reporter))
-        reporter.running, reporter.status = False, "finished" if trainer.finished else "stopped"
+        reporter.running, reporter.status = False, _ended(trainer)
     quoted = shlex.quote(str(run_dir))
     if not trainer.finished:
         resume = f"{_command('ppo')} resume {quoted}"
@@ -66,6 +66,12 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
     ]
     print_lines(console, lines)
     print_lines(console, following, wrap=False)
+
+
+def _ended(trainer: Trainer) -> str:
+    """Return how a run ended. Steps that are too few for a rollout may remain of the budget."""
+    left = trainer.config.total_timesteps - trainer.global_step
+    return f"finished{'; the rest is less than a rollout' if left else ''}" if trainer.finished else "stopped"
 
 
 def _evaluation(trainer: Trainer) -> str:
@@ -86,6 +92,7 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
         print_lines(console, describe(trainer)[:5])
         with Reporter(console, trainer.config.to_json()) as reporter:
             result = training.run(reporter)
+            reporter.running, reporter.status = False, "finished" if result.finished else "stopped"
     run_dir = shown(result.run_dir)
     folder = shlex.quote(str(run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
@@ -113,6 +120,7 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
         print_lines(console, lines)
         with Reporter(console, trainer.config.to_json()) as reporter:
             result = training.run(reporter)
+            reporter.running, reporter.status = False, "finished" if result.finished else "stopped"
     run_dir = shown(result.run_dir)
     use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
     if result.finished:

@@ -133,5 +133,5 @@ def _settings(run_dir: Path) -> dict[str, Any]:
         raise UsageError(f"{run_dir} is not a run folder (it has no config.json); give a folder that `ppo train` made")
     try:
         return Config().replace(json.loads(path.read_text(encoding="utf-8")), str(path)).to_json()
-    except (OSError, ValueError, RecursionError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
         raise UsageError(f"cannot read {path}: {one_line(error)}") from error

@@ -69,11 +69,20 @@ class Group:
             f"{run.name} has seed {run.seed}, like another run of its group"
             for run in self.runs if Counter(r.seed for r in self.runs)[run.seed] > 1
         ]  # fmt: skip
+        measured = {policy for run in self.runs for policy in run.curves}
+        for policy in sorted(measured - {*self.policies()}):
+            without = [run.name for run in self.runs if policy not in run.curves]
+            why = (
+                f"{', '.join(without)} {'has' if len(without) == 1 else 'have'} none"
+                if without
+                else "they share no step"
+            )
+            notes.append(f"scores of the {policy} policy are left out: {why}")
         for policy in self.policies():
             ends = {run.name: int(run.curves[policy].steps[-1]) for run in self.runs}
             longest = max(ends.values())
             notes += [
-                f"{name} ends at {end:,} steps, others at {longest:,}; all are compared at {end:,} ({policy} policy)"
+                f"{name} ends at {end:,} steps, others at {longest:,}; all are compared at {min(ends.values()):,} ({policy} policy)"
                 for name, end in ends.items() if end < (1 - WINDOW) * longest
             ]  # fmt: skip
         return notes

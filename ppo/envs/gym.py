@@ -18,6 +18,7 @@ from ppo.envs.workers import Workers
 from ppo.errors import UsageError, one_line
 from ppo.machine.imports import check_trusted, import_user_module
 from ppo.machine.phase import phase
+from ppo.numbers import count
 
 
 def make_envs(
@@ -48,7 +49,10 @@ def make_envs(
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
     if group_size > 1:
         if not _takes_group_size(spec):
-            raise UsageError(f"group_size = {group_size} needs an environment that shares prompts; {env_id} does not")
+            raise UsageError(
+                f"group_size = {group_size} needs an environment that shares prompts; {env_id} does not",
+                "text#without-a-critic",
+            )
         kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
@@ -72,7 +76,8 @@ def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, An
     envs: VectorEnv
     if vectorization in ("sync", "async"):  # in SAME_STEP, which has no dead rows; the others have a mode of their own
         makers = make_copies(spec, num_envs, kwargs, checks_obs=vectorization == "async")
-        envs = SyncCopies(makers) if vectorization == "sync" else Workers(spec.id, makers)
+        with phase(f"making {count(num_envs, 'environment')}"):
+            envs = SyncCopies(makers) if vectorization == "sync" else Workers(spec.id, makers)
         (limit, *_) = envs.get_attr("max_episode_steps")
     else:
         limit = (spec.kwargs | kwargs).get("max_episode_steps", spec.max_episode_steps)
