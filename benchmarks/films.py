@@ -78,7 +78,7 @@ def typing(columns: dict[str, list[str]]) -> tuple[list[Image.Image], float]:
     """
     longest = max(len(text + END) for texts in columns.values() for text in texts)
     frames = [_page(columns, length) for length in range(longest + 1)]
-    return frames + frames[-1:] * 8, 0.25
+    return frames[-1:] * 8 + frames, 0.25  # a picture that does not move shows the answers
 
 
 def _page(columns: dict[str, list[str]], length: int) -> Image.Image:

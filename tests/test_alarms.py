@@ -30,6 +30,8 @@ FLAT = {"charts/episodic_return": lambda n: n % 2}
 SIGNS = [
     ({"charts/episodes": lambda n: 0, "charts/episodic_return": None}, {}, "no episode ended"),
     (FALL, {}, "the return fell for good"),
+    ({"charts/episodic_return": lambda n: 0.0}, {}, "every return is the same"),
+    (FLAT | {"losses/approx_kl": lambda n: 1e-9}, {}, "the policy does not move"),
     (FALL | {"losses/approx_kl": lambda n: 0.5}, {}, "KL spikes"),
     (
         FLAT | {"losses/entropy": lambda n: 0.7 if n < 3 else 1e-3, "charts/clipped_actions": None},
@@ -61,7 +63,8 @@ def test_every_alarm_has_a_sign_here():
         ({}, {}),
         (dict.fromkeys(HEALTHY), {}),
         (FLAT | {"losses/explained_variance": lambda n: -9}, {"baseline": False}),  # REINFORCE, GRPO
-        (FLAT | {"losses/approx_kl": lambda n: 0, "losses/clipfrac": lambda n: 0, "losses/epochs": lambda n: 1}, {"update_epochs": 1}),
+        (FLAT | {"losses/approx_kl": lambda n: 0, "losses/clipfrac": lambda n: 0, "losses/epochs": lambda n: 1},
+         {"update_epochs": 1, "num_minibatches": 1}),
         ({"losses/approx_kl": lambda n: 0.5}, {}),  # while the return rises
         (FLAT | {"losses/entropy": lambda n: -n}, {}),  # of a Gaussian
         ({"losses/entropy": lambda n: 0.7 if n < 3 else 0, "charts/clipped_actions": None, "episode/solved": lambda n: 1}, {}),

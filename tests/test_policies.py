@@ -8,6 +8,7 @@ from gymnasium.vector import VectorEnv
 from space_samples import random_obs
 from torch import nn
 
+from ppo import Config, Trainer
 from ppo.envs.text_env import TextEnv
 from ppo.errors import UsageError
 from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
@@ -243,3 +244,25 @@ def test_a_policy_class_of_ones_own_gets_spaces_and_options(tmp_path, monkeypatc
     policy = build_policy("own_policy:Net", MIXED, Discrete(2), SMALL)
     assert isinstance(policy, Policy)
     assert policy.given == (MIXED, Discrete(2), SMALL)
+
+
+def test_the_mistakes_of_an_own_policy_are_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "nets20.py").write_text(
+        "from ppo.policies import POLICIES\n"
+        "class Deep(POLICIES['mlp']):\n"
+        "    def forward(self, obs, state, starts):\n"
+        "        dist, values, state = super().forward(obs, state, starts)\n"
+        "        return dist, values.unsqueeze(-1), state\n"
+        "class Narrow(POLICIES['mlp']):\n"
+        "    def __init__(self, obs_space, action_space):\n"
+        "        pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = Config("CartPole-v1", num_envs=2, num_steps=8, runs_dir=tmp_path / "runs", total_timesteps=64)
+    with pytest.raises(
+        UsageError, match=r"accept \(obs_space, action_space, \*\*options\) \(got an unexpected keyword"
+    ):
+        Trainer(config.replace({"policy": "nets20:Narrow"}))
+    with Trainer(config.replace({"policy": "nets20:Deep"})) as trainer:
+        with pytest.raises(UsageError, match=r"values of shape \(1, 2, 1\) .* must be \(T, N\) = \(1, 2\)"):
+            trainer.train()

@@ -104,6 +104,18 @@ def _return_fell(history: History, settings: Settings) -> bool:
     return now < (start + best) / 2 and best - now > 5 * noise
 
 
+def _never_differs(history: History, settings: Settings) -> bool:
+    returns = history.measured("charts/episodic_return")
+    return bool(_recent(history, "charts/episodic_return")) and min(returns) == max(returns)
+
+
+def _does_not_move(history: History, settings: Settings) -> bool:
+    # From the start: a learning rate that is annealed away ends there. 0 by construction with one step per iteration.
+    steps = settings.get("update_epochs", 1) * settings.get("num_minibatches", 1)
+    means = history.measured("losses/approx_kl")
+    return steps > 1 and bool(_recent(history, "losses/approx_kl")) and max(means) < 1e-6
+
+
 def _no_episode(history: History, settings: Settings) -> bool:
     return "charts/episodes" in history.latest and history.episodes == 0
 
@@ -120,9 +132,11 @@ def _no_preference_found(history: History, settings: Settings) -> bool:
 ALARMS = (
     Alarm("charts/episodes", "no episode ended", "give the environment a time limit", _no_episode),
     Alarm("charts/episodic_return", "the return fell for good", "lower --learning-rate", _return_fell),
+    Alarm("charts/episodic_return", "every return is the same", "check the rewards", _never_differs),
     Alarm("losses/entropy", "the entropy is gone", "raise --ent-coef", _entropy_gone),
     Alarm("losses/explained_variance", "the critic explains nothing", "scale rewards", _critic_learns_nothing),
     Alarm("losses/approx_kl", "KL spikes", "lower --learning-rate", _kl_spikes),
+    Alarm("losses/approx_kl", "the policy does not move", "scale rewards", _does_not_move),
     Alarm("losses/clipfrac", "half of the ratios are clipped", "lower --learning-rate", _above("losses/clipfrac", 0.5)),
     Alarm("losses/clipfrac", "no ratio is ever clipped", "raise --learning-rate", _steps_too_small),
     Alarm("losses/epochs", "each update ends after one epoch", "raise --target-kl", _always_one_epoch),

@@ -5,7 +5,9 @@ import functools
 import inspect
 import operator
 import os
+import shutil
 import sys
+import textwrap
 from typing import Annotated, Any
 
 import tyro
@@ -67,7 +69,7 @@ def main(args: list[str] | None = None) -> None:
             _run(command)
     except UsageError as error:
         console.file.flush()
-        print(f"error: {printable(str(error), keep='')}", file=sys.stderr)
+        _print_error(f"error: {printable(str(error), keep='')}")
         sys.exit(2)
     except BrokenPipeError:  # `ppo … | head`: the reader has closed the pipe, and Python must not flush it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -77,8 +79,16 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(130)
     except NonFiniteError as error:
         see = f"(see {address('howto/debug#a-number-is-not-finite')})"
-        print(f"stopped: {printable(str(error), keep='')} {see}", file=sys.stderr)
+        _print_error(f"stopped: {printable(str(error), keep='')} {see}")
         sys.exit(1)
+
+
+def _print_error(sentence: str) -> None:
+    """Print a sentence to standard error; a terminal does not break its words."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        sentence = textwrap.fill(sentence, width, break_long_words=False, break_on_hyphens=False)
+    print(sentence, file=sys.stderr)
 
 
 def _run(command: Any) -> None:

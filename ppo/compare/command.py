@@ -122,7 +122,7 @@ def show(result: Result, console: Console, wide: bool = False) -> None:
             rows, title = tables.published_rows(comparisons, notes), f"{group.env_id}, {group.name}"
             _print(console, rows, title, published)
     between = tables.between_rows(result.groups)
-    if len(between) > 1:
+    if any(row[-1] != "–" for row in between[1:]):
         _print(console, between, "between your runs", other)
     lines = [("note", text) for text in result.notes]
     for name, scores in result.normalized().items():

@@ -33,9 +33,15 @@ def act(policy: FlatPolicy, obs: Tensor, state: Tensor, starts: Tensor, noise: T
         starts: (N,) bool, the step begins an episode.
         noise: (N, num_outputs) from the head.
     """
-    dist, values, state = policy.forward(obs.unsqueeze(0), state, starts.unsqueeze(0))
+    dist, values, after = policy.forward(obs.unsqueeze(0), state, starts.unsqueeze(0))
+    if values.shape != (1, len(obs)) or after.shape != state.shape:
+        raise UsageError(
+            f"the policy's forward returned values of shape {tuple(values.shape)} and a state of shape {tuple(after.shape)}; they "
+            f"must be (T, N) = (1, {len(obs)}) and (N, H) = {tuple(state.shape)}",
+            "howto/policy#the-contract",
+        )
     actions = dist.sample(noise.unsqueeze(0))  # (1, N, *action)
-    return actions[0], dist.log_prob(actions)[0], values[0], state
+    return actions[0], dist.log_prob(actions)[0], values[0], after
 
 
 class Collector:

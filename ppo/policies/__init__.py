@@ -1,5 +1,6 @@
 """Policies: networks with one interface, chosen by name or by `package.module:Class`."""
 
+import inspect
 from typing import Any
 
 from gymnasium.spaces import Space
@@ -41,7 +42,14 @@ def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], opt
         UsageError: the name is unknown, the class is not a Policy, or it cannot handle a space.
     """
     check_space(obs_space, "observation")
-    return (POLICIES[name] if name in POLICIES else _load_class(name))(obs_space, action_space, **options)
+    cls = POLICIES[name] if name in POLICIES else _load_class(name)
+    try:
+        inspect.signature(cls).bind(obs_space, action_space, **options)
+    except TypeError as error:
+        raise UsageError(
+            f"policy = {name!r} must accept (obs_space, action_space, **options) ({error})", "howto/policy#the-contract"
+        ) from error
+    return cls(obs_space, action_space, **options)
 
 
 def _load_class(name: str) -> type[Policy]:
