@@ -263,6 +263,5 @@ def test_the_mistakes_of_an_own_policy_are_one_sentence(tmp_path, monkeypatch):
         UsageError, match=r"accept \(obs_space, action_space, \*\*options\) \(got an unexpected keyword"
     ):
         Trainer(config.replace({"policy": "nets20:Narrow"}))
-    with Trainer(config.replace({"policy": "nets20:Deep"})) as trainer:
-        with pytest.raises(UsageError, match=r"values of shape \(1, 2, 1\) .* must be \(T, N\) = \(1, 2\)"):
-            trainer.train()
+    with pytest.raises(UsageError, match=r"values of shape \(1, 2, 1\) .* must be \(T, N\) = \(1, 2\)"):
+        Trainer(config.replace({"policy": "nets20:Deep"})).train()
