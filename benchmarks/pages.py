@@ -160,7 +160,7 @@ def render(name: str, folder: Path = RESULTS) -> str:
 
 def names() -> list[str]:
     """Return the names of the pages, those of `FIRST` first."""
-    templates = {path.stem for path in TEMPLATES.glob("*.md")} - {"index", "readme_results", "readme_why"}
+    templates = {path.stem for path in TEMPLATES.glob("*.md") if not path.stem.startswith("readme_")} - {"index"}
     return [*FIRST, *sorted(templates - {*FIRST})]
 
 

@@ -43,5 +43,5 @@ def test_a_table_gives_each_complete_line_once(tmp_path):
     "line", ["2,20", "2,20,0.5,1,1,10", "2,nan,0.5,", "2,inf,0.5,", "2,1_0,0.5,", '"2,20,0.5,', "2,20,1e999,"]
 )
 def test_a_damaged_line_is_left_out_and_the_next_one_is_read(tmp_path, line):
-    (tmp_path / "progress.csv").write_text(f"iteration,global_step,x,y\n{line}\n3,30,1e-05,-2.0\n")
-    assert list(Table(tmp_path / "progress.csv").new_rows()) == [(3, 30, {"x": 1e-05, "y": -2.0})]
+    (tmp_path / "progress.csv").write_text(f'iteration,global_step,x,"a,b"\n{line}\n3,30,1e-05,-2.0\n')
+    assert list(Table(tmp_path / "progress.csv").new_rows()) == [(3, 30, {"x": 1e-05, "a,b": -2.0})]

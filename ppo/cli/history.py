@@ -1,15 +1,13 @@
 """The history of a run: what its rows have measured, as means over equal parts of the budget."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ppo.run.table import is_row, parse
+
 BINS = 36  # parts of the budget, and characters of a curve
 BLOCKS = "▁▂▃▄▅▆▇█"
-NUMBER = re.compile(
-    r"(-?\d+(\.\d*)?(e[+-]?\d{1,3})?)?", re.ASCII
-)  # a cell of progress.csv; empty without a measurement
 
 
 class History:
@@ -90,16 +88,9 @@ class Table:
             file.seek(max(self.offset, len(header)))
             lines, newline, _ = file.read().rpartition(b"\n")
             self.offset = max(self.offset, len(header)) + len(lines + newline)
-        names = header.decode(errors="replace").strip().split(",")
-        for line in lines.decode(errors="replace").split("\n"):  # of numbers only, so nothing is quoted
-            row = _numbers(names, line.strip().split(","))
-            if {"iteration", "global_step"} <= row.keys():
-                yield int(row.pop("iteration")), int(row.pop("global_step")), row
-
-
-def _numbers(names: list[str], cells: list[str]) -> dict[str, float]:
-    """Return the cells that are not empty as numbers by name; none if the line is damaged."""
-    if len(cells) != len(names) or not all(map(NUMBER.fullmatch, cells)):
-        return {}
-    row = {name: float(cell) for name, cell in zip(names, cells, strict=True) if cell}
-    return row if all(map(math.isfinite, row.values())) else {}
+        names = parse(header.strip())
+        for cells in map(parse, lines.split(b"\n")):
+            if is_row(cells, len(names)):
+                row = {name: float(cell) for name, cell in zip(names, cells, strict=True) if cell}
+                if all(map(math.isfinite, row.values())):
+                    yield int(row.pop("iteration")), int(row.pop("global_step")), row

@@ -20,9 +20,7 @@ from gymnasium.vector.async_vector_env import AsyncState
 
 from ppo.envs import copies, fits
 from ppo.errors import UsageError
-from ppo.machine.phase import phase
 from ppo.machine.worker import signal_mask, work
-from ppo.numbers import count
 
 CLOSING, CLOSING_IN_A_STEP = 10.0, 1.0  # seconds in which the environments may close themselves
 _open: "weakref.WeakSet[Workers]" = weakref.WeakSet()
@@ -102,8 +100,7 @@ class Workers(AsyncVectorEnv):
             with hide_main(), self.start:
                 self.start.enter_context(_interrupts_wait())
                 self.start.enter_context(signal_mask(blocked=True))
-                with phase(f"starting {count(len(makers), 'process', 'processes')} for environments"):
-                    super().__init__(makers, **options)
+                super().__init__(makers, **options)
         except BaseException as error:
             self.close(terminate=True)
             limits = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)

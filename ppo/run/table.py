@@ -31,8 +31,8 @@ def keep_rows(path: Path, iteration: int) -> Row:
         path.unlink()
         return []
     first, *lines = complete.split(b"\n")
-    header = _parse(first)
-    rows = [row for row in map(_parse, lines) if _is_row(row, len(header))]
+    header = parse(first)
+    rows = [row for row in map(parse, lines) if is_row(row, len(header))]
     if header[:2] != ["iteration", "global_step"] or (lines and not rows):
         aside = next(p for n in itertools.count(1) if not (p := path.with_name(f"{path.name}.damaged{n}")).exists())
         os.replace(path, aside)
@@ -58,7 +58,7 @@ def _to_text(rows: list[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def _parse(line: bytes) -> Row:
+def parse(line: bytes) -> Row:
     """Return the cells of a line; none if it is damaged."""
     try:
         (row,) = csv.reader([line.decode().rstrip("\r")])
@@ -67,9 +67,9 @@ def _parse(line: bytes) -> Row:
         return []
 
 
-def _is_row(row: Row, width: int) -> bool:
+def is_row(row: Row, width: int) -> bool:
     """Return whether a row has `width` numbers or empty cells, the first two of them whole numbers."""
-    if len(row) != width:
+    if len(row) != width or any("_" in cell for cell in row):  # Python reads 1_0 as 10
         return False
     try:
         steps, _ = [int(cell) for cell in row[:2]], [float(cell) for cell in row[2:] if cell]
