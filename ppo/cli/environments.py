@@ -1,12 +1,11 @@
 """The commands on environments: check one, list the families."""
 
-import textwrap
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ppo.cli.terminal import console, print_lines
+from ppo.cli.terminal import console, fold, print_lines
 from ppo.config import Algorithm, EnvKwargs
 
 MAX_WIDTH, INDENT = 100, "    "  # of a list of ids
@@ -58,6 +57,6 @@ class Envs:
                 shown = family
             console.print(f"  {text}", markup=False)
             if ids:
-                options: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
-                lines = textwrap.fill(", ".join(ids), width, initial_indent=INDENT, subsequent_indent=INDENT, **options)
-                console.print(lines, markup=False)
+                console.print(
+                    fold(", ".join(ids), width, initial_indent=INDENT, subsequent_indent=INDENT), markup=False
+                )

@@ -7,7 +7,6 @@ import operator
 import os
 import shutil
 import sys
-import textwrap
 from typing import Annotated, Any
 
 import tyro
@@ -20,7 +19,7 @@ from ppo.cli.flags import FLAGS, Changes, one_sentence, wrapped
 from ppo.cli.report import Report
 from ppo.cli.reporter import Phases
 from ppo.cli.runs import Chat, Eval, Export, Sample
-from ppo.cli.terminal import console
+from ppo.cli.terminal import console, fold
 from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.cli.watch import Watch
 from ppo.config import Config
@@ -86,8 +85,7 @@ def main(args: list[str] | None = None) -> None:
 def _print_error(sentence: str) -> None:
     """Print a sentence to standard error; a terminal does not break its words."""
     if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        sentence = textwrap.fill(sentence, width, break_long_words=False, break_on_hyphens=False)
+        sentence = fold(sentence, shutil.get_terminal_size().columns)
     print(sentence, file=sys.stderr)
 
 

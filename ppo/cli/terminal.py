@@ -1,5 +1,6 @@
 """The terminal: the console on which everything is printed, and lines of names and texts."""
 
+import functools
 import textwrap
 from collections.abc import Iterable
 
@@ -24,6 +25,7 @@ class SafeConsole(Console):
 
 console = SafeConsole(highlight=False, soft_wrap=True)
 
+fold = functools.partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)  # into lines of whole words
 INDENT = " " * 15  # of texts next to their names
 BOTTLENECK_SHARE = 0.6  # print a hint if one part takes more than this share of the run's time
 
@@ -63,6 +65,5 @@ def print_lines(console: Console, lines: list[tuple[str, str]], wrap: bool = Tru
     """
     for name, text in lines:
         if wrap and console.is_terminal:
-            width = max(console.width - len(INDENT), 20)
-            text = f"\n{INDENT}".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+            text = fold(text, max(console.width, 35), initial_indent=INDENT, subsequent_indent=INDENT).lstrip()
         console.print(f"{name:>13}  {text}", markup=False)
