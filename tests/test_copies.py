@@ -46,7 +46,7 @@ SPEC = EnvSpec("Talkative-v0", entry_point=Talkative)
 
 
 def here(num_envs, **kwargs):
-    return SyncCopies(make_copies(SPEC, num_envs, kwargs, checks_obs=False))
+    return SyncCopies(make_copies(SPEC, range(num_envs), kwargs, checks_obs=False))
 
 
 def test_it_steps_as_gymnasiums_own_and_keeps_the_keys_that_are_read():
@@ -121,7 +121,7 @@ def test_a_flag_of_the_info_that_the_metadata_declares_must_be_one():
 @pytest.mark.parametrize("checks_obs", [True, False], ids=["by each copy", "where NumPy stacks them"])
 @pytest.mark.parametrize(("num_envs", "obs"), [(1, [0, 1]), (2, 2.5), (2, None), (2, "two"), (2, [1, [2]])])
 def test_an_observation_that_does_not_fit_is_refused_with_its_environment(num_envs, obs, checks_obs):
-    envs = SyncCopies(make_copies(SPEC, num_envs, {"answer": {"obs": obs}}, checks_obs))
+    envs = SyncCopies(make_copies(SPEC, range(num_envs), {"answer": {"obs": obs}}, checks_obs))
     envs.reset(seed=0)
     with pytest.raises(
         UsageError, match="environment 0 returned an observation that does not fit its space: "
@@ -243,5 +243,5 @@ def test_what_an_environment_starts_does_not_inherit_the_mask(monkeypatch):
 
     monkeypatch.setattr("gymnasium.make", observed)
     with signal_mask(blocked=True):
-        make_copies(gymnasium.spec("CartPole-v1"), 1, {})[0]()
+        make_copies(gymnasium.spec("CartPole-v1"), range(1), {})[0]()
     assert not masks[0] & {signal.SIGINT, signal.SIGTERM}

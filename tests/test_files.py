@@ -35,14 +35,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, 
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path):
-    folders = [new_folder(tmp_path / "runs", "env__s1").name for _ in range(3)]
+    folders = [new_folder(tmp_path / "runs", "env__s1", {}).name for _ in range(3)]
     assert folders == ["env__s1", "env__s1__2", "env__s1__3"]
 
 
 def test_a_parent_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(UsageError, match="choose another --runs-dir"):
-        new_folder(tmp_path / "runs", "env")
+        new_folder(tmp_path / "runs", "env", {})
 
 
 def test_an_interrupt_while_writing_leaves_nothing_beside_the_old_file(tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def test_too_few_file_handles_have_their_own_remedy():
 
 def test_a_folder_whose_name_is_not_utf_8_is_one_sentence(tmp_path):
     with pytest.raises(UsageError, match="is not UTF-8; rename the folder or choose another one"):
-        new_folder(tmp_path / "\udcff", "env")
+        new_folder(tmp_path / "\udcff", "env", {})
     assert list(tmp_path.iterdir()) == []
 
 

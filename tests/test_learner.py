@@ -7,8 +7,10 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from ppo import Config
+from ppo.loop.batch import Batch
+from ppo.loop.estimates import Estimates
 from ppo.loop.learner import Learner, explained_variance
-from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
+from ppo.loop.rollout import Rollout, Successors
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import tensor
 
 from ppo import Config
-from ppo.loop.losses import STATS, ppo_loss
+from ppo.loop.losses import STATS, normalized, ppo_loss
 
 PLAIN = Config(clip_coef=0.2, clip_vloss=False, vf_coef=0.5, ent_coef=0.1, norm_adv=False)
 NAMES = ("log_probs", "entropy", "values", "old_log_probs", "old_values", "advantages", "returns")
@@ -88,12 +88,24 @@ def test_entropy_lowers_the_loss():
     assert ppo_loss(**row(entropy=[1.0, 3.0]), config=PLAIN)[0].item() == pytest.approx(-0.2)
 
 
-def test_advantages_are_normalised_over_valid_rows_only():
-    # Valid advantages 1 and 3 become −1 and 1: −(0.9 · −1 + 1.1 · 1) / 2. With the dead 1000 they would both be negative.
-    rows = row(log_probs=[0.9, 1.1, 1.0], advantages=[1.0, 3.0, 1000.0], valid=[True, True, False])
-    rows["log_probs"] = rows["log_probs"].log()
-    loss, _ = ppo_loss(**rows, config=Config(norm_adv=True))
-    assert loss.item() == pytest.approx(-0.1)
+def test_advantages_are_normalised_over_the_valid_rows_of_each_minibatch():
+    # Two minibatches of three rows: 1 and 3 become −1 and 1; 10, 20 and 30 become ∓√1.5. The dead 1000 counts nowhere.
+    advantages, valid = tensor([[[1.0, 3.0, 1000.0], [10.0, 20.0, 30.0]]]), torch.ones(1, 2, 3, dtype=torch.bool)
+    valid[0, 0, 2] = False
+    found = normalized(advantages, valid)
+    torch.testing.assert_close(found[0, 0, :2], tensor([-1.0, 1.0]))
+    torch.testing.assert_close(found[0, 1], tensor([-(1.5**0.5), 0.0, 1.5**0.5]))
+
+
+def test_the_parts_of_a_minibatch_sum_to_it():
+    rows, total = by_hand(), tensor(5)
+    whole_loss, whole_stats = ppo_loss(**rows, config=PLAIN)
+    parts = [
+        ppo_loss(**{name: x[:, part] for name, x in rows.items()}, config=PLAIN, count=total)
+        for part in (slice(2), slice(2, 5))
+    ]
+    assert sum(loss for loss, _ in parts).item() == pytest.approx(whole_loss.item())
+    torch.testing.assert_close(sum(stats[:-1] for _, stats in parts), whole_stats[:-1])
 
 
 @pytest.mark.parametrize("terms", [PLAIN, Config(clip_vloss=True, ent_coef=0.3)], ids=["plain", "all terms"])

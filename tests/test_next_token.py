@@ -63,7 +63,7 @@ def test_its_gradient_is_that_of_one_step_actor_critic(tmp_path, monkeypatch, ga
     assert rollout.terminated.any()
     found = []
     monkeypatch.setattr(
-        trainer.learner, "_move", lambda policy, gradient, *_: found.append(gradient) or gradient.norm()
+        trainer.learner, "_optimize", lambda policy, gradient, *_: found.append(gradient) or gradient.norm()
     )
     trainer.learner.update(rollout, 0.0)
     policy, objective = trainer.policy, torch.zeros(())

@@ -11,7 +11,9 @@ from torch import nn
 from ppo import Config, Trainer
 from ppo.envs.text_env import TextEnv
 from ppo.errors import UsageError
-from ppo.loop.rollout import Batch, Estimates, Rollout, Successors
+from ppo.loop.batch import Batch
+from ppo.loop.estimates import Estimates
+from ppo.loop.rollout import Rollout, Successors
 from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.policies.gru import GRUPolicy
 from ppo.policies.mlp import MLPPolicy

@@ -164,6 +164,18 @@ class Config:
         """Rows of a rollout, N · T."""
         return self.num_envs * self.num_steps
 
+    def share(self, rank: int, processes: int) -> range:
+        """Return the numbers of the environments that one of several processes steps.
+
+        Raises:
+            UsageError: the environments, or their groups, do not divide.
+        """
+        if processes > 1 and self.num_envs % (processes * self.group_size):
+            rule = f"choose a divisor of num_envs / group_size = {self.num_envs // self.group_size}"
+            raise UsageError(f"num_envs = {self.num_envs} does not divide into processes = {processes}; {rule}")
+        own = self.num_envs // processes
+        return range(rank * own, (rank + 1) * own)
+
     def work(self) -> tuple[int, int, int]:
         """Return the whole run's optimizer steps and vector steps, and the number of attention layers."""
         iterations, layers = self.total_timesteps // self.batch_size, self.num_layers * (self.policy == "transformer")

@@ -234,9 +234,9 @@ class SyncCopies(SyncVectorEnv):
 
 
 def make_copies(
-    spec: EnvSpec, num_envs: int, kwargs: dict[str, Any], checks_obs: bool = True
+    spec: EnvSpec, numbers: range, kwargs: dict[str, Any], checks_obs: bool = True
 ) -> list[Callable[[], Copy]]:
-    """Return functions that make the copies; see `Copy`."""
+    """Return functions that make the copies with these numbers; see `Copy`."""
 
     def make(index: int) -> Copy:
         # Copy checks more than Gymnasium's checker, which would add a call to each step.
@@ -244,4 +244,4 @@ def make_copies(
             env = gymnasium.make(spec, **({"disable_env_checker": True} | kwargs))
         return Copy(env, index, checks_obs)
 
-    return [lambda index=index: make(index) for index in range(num_envs)]  # type: ignore[misc]
+    return [lambda index=index: make(index) for index in numbers]  # type: ignore[misc]

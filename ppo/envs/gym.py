@@ -28,6 +28,7 @@ def make_envs(
     env_kwargs: dict[str, Any] | None = None,
     group_size: int = 1,
     render_mode: str | None = None,
+    first: int = 0,
 ) -> VectorEnv:
     """Make N copies of an environment as one VectorEnv.
 
@@ -39,6 +40,7 @@ def make_envs(
         env_kwargs: keyword arguments of the environment.
         group_size: number of neighbouring environments that share a prompt.
         render_mode: as in `gymnasium.make`.
+        first: number of the first environment, for messages; other processes step those before it.
 
     Raises:
         UsageError: the id is unknown, its family is not installed, or it does not accept its arguments.
@@ -57,7 +59,7 @@ def make_envs(
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
     with _usage_errors(env_id, spec, kwargs):
-        return _make(spec, num_envs, vectorization, kwargs)
+        return _make(spec, num_envs, vectorization, kwargs, first)
 
 
 def _takes_group_size(spec: EnvSpec) -> bool:
@@ -67,7 +69,7 @@ def _takes_group_size(spec: EnvSpec) -> bool:
     return make is not None and "group_size" in inspect.signature(make).parameters
 
 
-def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, Any]) -> VectorEnv:
+def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, Any], first: int) -> VectorEnv:
     """Make the environments; `spec.max_episode_steps` of the result is their actual limit."""
     own = spec.vector_entry_point is not None and not spec.additional_wrappers
     if vectorization == "auto":
@@ -75,9 +77,9 @@ def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, An
             vectorization = "vector_entry_point" if own else sync_or_async(spec, num_envs, kwargs)
     envs: VectorEnv
     if vectorization in ("sync", "async"):  # in SAME_STEP, which has no dead rows; the others have a mode of their own
-        makers = make_copies(spec, num_envs, kwargs, checks_obs=vectorization == "async")
+        makers = make_copies(spec, range(first, first + num_envs), kwargs, checks_obs=vectorization == "async")
         with phase(f"making {count(num_envs, 'environment')}"):
-            envs = SyncCopies(makers) if vectorization == "sync" else Workers(spec.id, makers)
+            envs = SyncCopies(makers) if vectorization == "sync" else Workers(spec.id, makers, first)
         (limit, *_) = envs.get_attr("max_episode_steps")
     else:
         limit = (spec.kwargs | kwargs).get("max_episode_steps", spec.max_episode_steps)

@@ -71,6 +71,11 @@ class TextEnv(VectorEnv):
         """Prepare for training, or for an evaluation."""
 
 
+def generators(num_envs: int, seed: int | None = None) -> list[np.random.Generator]:
+    """Return a generator of random numbers for each of N places: their texts do not depend on one another, nor on N."""
+    return [np.random.default_rng(seed if seed is None else seed + n) for n in range(num_envs)]
+
+
 def text_env(envs: VectorEnv) -> TextEnv | None:
     """Return the text environment inside the wrappers of a VectorEnv; None if it is not one."""
     env = envs.unwrapped

@@ -80,13 +80,14 @@ class Workers(AsyncVectorEnv):
     Args:
         env_id: names the environment in errors.
         makers: functions that make the copies.
+        first: number of the first copy, for messages.
 
     Raises:
         UsageError: the processes cannot be started, or one of them ends.
     """
 
-    def __init__(self, env_id: str, makers: list[Callable[[], copies.Copy]]) -> None:
-        self.env_id = env_id
+    def __init__(self, env_id: str, makers: list[Callable[[], copies.Copy]], first: int = 0) -> None:
+        self.env_id, self.first = env_id, first
         for module in (copies, fits):  # by reference, each worker would import torch with them: 3 s
             cloudpickle.register_pickle_by_value(module)
         self.parent_pipes, self.processes, self._state = [], [], AsyncState.DEFAULT
@@ -148,7 +149,7 @@ class Workers(AsyncVectorEnv):
             fate = f"exited with code {code}; its error is above"
         else:
             fate = "exited; its code must not call sys.exit but raise an exception or end the episode"
-        return f"the process of environment {index} of {self.env_id} {fate}"
+        return f"the process of environment {self.first + index} of {self.env_id} {fate}"
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         """Let the environments close themselves, and end the processes that do not do it in time.

@@ -16,14 +16,16 @@ from ppo.config.memory import check_memory
 from ppo.envs import check_envs, check_vector_env, make_envs
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
+from ppo.errors import UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.learner import Learner
 from ppo.loop.reference import Reference
 from ppo.machine.compile import resolve_compile
+from ppo.machine.distributed import gathered, join, rank, size
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import Choice, resolve_device, resolve_threads, seed_everything
 from ppo.policies import Policy, build_policy, resolve_policy
-from ppo.run.checkpoint import load_exactly
+from ppo.run.checkpoint import digest_of, load_exactly
 from ppo.run.load import load_for
 
 
@@ -58,6 +60,11 @@ class Parts:
             self.close()
             raise
 
+    def notes(self) -> tuple[str, ...]:
+        """Return why something is not compiled that should be."""
+        functions = self.collector.act, self.learner.step, self.learner.gradient, self.learner.move
+        return tuple(f"the {part.name} is not compiled: {part.reason}" for part in functions if part.reason)
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient, a task's memory."""
         policy, text = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}, text_env(self.envs)
@@ -84,12 +91,13 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
 
     Args:
         config: the settings.
-        envs: a VectorEnv of the caller's own; it sets `num_envs` and `env_id`.
+        envs: a VectorEnv of the caller's own; it sets `num_envs` and `env_id`. With several ranks, it is this rank's share.
         fresh: the run begins here; weights of one that goes on come from its checkpoint.
 
     Raises:
         UsageError: a setting, a space or an environment cannot be trained.
     """
+    join()
     own_envs = envs is not None
     # An environment may change the current folder.
     reference, init_from = (run and str(Path(run).absolute()) for run in (config.reference, config.init_from))
@@ -97,20 +105,27 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
     if envs is not None:
         check_vector_env(envs)
         name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
-        config = config.replace({"num_envs": int(envs.num_envs), "env_id": name})
+        config = config.replace({"num_envs": int(envs.num_envs) * size(), "env_id": name})
     config.validate()
+    share = config.share(rank(), size())
     if envs is None:
-        envs = make_envs(config.env_id, config.num_envs, config.vectorization, config.env_kwargs, config.group_size)
+        arguments = config.vectorization, config.env_kwargs, config.group_size
+        envs = make_envs(config.env_id, len(share), *arguments, first=share.start)
     with contextlib.ExitStack() as on_error:
         if not own_envs:
             on_error.callback(envs.close)
         envs = check_envs(envs, config.group_size, config.log_info)
-        parts = _assemble(config, envs, own_envs, init_from, reference)
+        parts = _assemble(config, envs, own_envs, init_from, reference, share.start)
         on_error.pop_all()
     return parts
 
 
-def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, reference: str) -> Parts:
+def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, reference: str, first: int) -> Parts:
+    text = text_env(envs)
+    if size() > 1 and text is not None and text.state_dict():
+        raise UsageError(
+            f"{config.env_id} remembers what it saw, and each of {size()} processes would remember its own share; use --processes 1"
+        )
     policy_name = resolve_policy(config.policy, envs)
     torch.set_num_threads(1)  # the rounding of orthogonal weights depends on the number
     seed_everything(config.seed)
@@ -122,7 +137,7 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, r
     device = resolve_device(config.device, policy)
     flat = FlatPolicy(policy.to(device.value), config.precision)
     length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
-    threads = resolve_threads(config.threads, minibatch // length * len(flat.vector))
+    threads = resolve_threads(config.threads, minibatch // length * len(flat.vector) // size())
     torch.set_num_threads(threads.value)
     if init_from:
         initial = load_for("init_from", init_from, spaces).policy.state_dict()
@@ -130,10 +145,33 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, r
     compiled = resolve_compile(config.compile, *config.work(), length)
     return Parts(
         config, envs, own_envs, spaces, policy_name, policy, device, threads, compiled,
-        collector=Collector(envs, flat, compiled.value, length),
+        collector=Collector(envs, flat, compiled.value, length, first),
         learner=Learner(flat, config, compiled.value),
         reference=_reference(config, reference, spaces, device.value),
     )  # fmt: skip
+
+
+def check_alike(parts: Parts) -> None:
+    """Check that all ranks have the same settings and hold the same numbers.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if size() == 1:
+        return
+    settings = parts.config.to_json()
+    tensors = {name: x.detach().cpu().contiguous() for name, x in parts.state_dict().items()}
+    others = gathered((settings, digest_of(tensors, "")))
+    for number, (other, digest) in enumerate(others):
+        if differing := [name for name, value in others[0][0].items() if other[name] != value]:
+            raise UsageError(
+                f"rank {number} has other settings than rank 0: {', '.join(differing)}; start all ranks alike"
+            )
+        if digest != others[0][1]:
+            raise UsageError(
+                f"rank {number} no longer holds the same numbers as rank 0; use machines of one kind with the same packages, and "
+                "resume"
+            )
 
 
 def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.device) -> Reference | None:

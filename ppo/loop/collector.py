@@ -1,5 +1,6 @@
 """The collector: steps the environments with the policy and hands over a rollout, whatever the autoreset mode."""
 
+import contextlib
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from ppo.loop.episodes import Episode, Tally
 from ppo.loop.halves import Cut, Decision, Now, Outcome, check_choices, check_numbers, columns_of
 from ppo.loop.rollout import SINCE, Rollout, Successors
 from ppo.machine.compile import Compiled
+from ppo.machine.distributed import gathered, own_randomness, size
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, Stopped, never
@@ -58,10 +60,13 @@ class Collector:
         policy: chooses actions and estimates values.
         compiled: run the policy as machine code.
         seq_len: steps between two recurrent states that the rollout stores, a divisor of T.
+        first: number of the first environment; other ranks step those before it, and those after the last.
     """
 
-    def __init__(self, envs: VectorEnv, policy: FlatPolicy, compiled: bool = False, seq_len: int = 1) -> None:
-        self.seq_len = seq_len
+    def __init__(
+        self, envs: VectorEnv, policy: FlatPolicy, compiled: bool = False, seq_len: int = 1, first: int = 0
+    ) -> None:
+        self.seq_len, self.first = seq_len, first
         self.envs, self.policy, self.head = envs, policy, policy.module.head
         self.space, self.mode = envs.single_observation_space, autoreset_mode(envs)
         self.device, self.recurrent = policy.vector.device, policy.module.state_size > 0
@@ -75,14 +80,14 @@ class Collector:
 
     @phase("resetting the environments")
     def reset(self, seed: int) -> None:
-        """Begin new episodes in all environments, seeded."""
-        obs, infos = self.envs.reset(seed=seed)
+        """Begin new episodes in all environments; `seed` is that of environment 0."""
+        obs, infos = self.envs.reset(seed=seed + self.first)  # Gymnasium counts up from there
         n = self.envs.num_envs
         first = next(value for _, value in leaf_values(self.space, obs))
         self.action_device = first.device if isinstance(first, Tensor) else None  # None: the environment wants NumPy
         self.now = Now(self._pack(obs), np.ones(n, bool), self._valid(infos), np.zeros(n, bool))
         self.state = self.policy.module.initial_state(n)  # (N, H)
-        self.tally = Tally(n, self.metrics)
+        self.tally = Tally(n, self.metrics, self.first)
         self.step = 0
 
     @torch.no_grad()
@@ -99,8 +104,32 @@ class Collector:
             NonFiniteError: an observation, reward, value or log-probability is NaN or infinite.
             UsageError: an action mask allows nothing, or what an environment returned does not fit its spaces.
         """
+        n = self.envs.num_envs
+        noise = self.head.noise(num_steps, size() * n, deterministic=deterministic)  # of all ranks' environments
+        with own_randomness():
+            return self._collect(noise[:, self.first : self.first + n].unbind(0), stop)
+
+    @phase("collecting a rollout")
+    def collect_all(self, num_steps: int, stop: Stop = never) -> tuple[Rollout, list[Episode]]:
+        """Return the rollout (T, N) of all ranks' environments and the episodes that ended in it; see `collect`.
+
+        Raises:
+            Stopped: `stop` returned True on one of the ranks.
+        """
+        if size() == 1:
+            return self.collect(num_steps, stop=stop)
+        own: tuple[Rollout, list[Episode]] | None = None
+        with contextlib.suppress(Stopped):
+            rollout, episodes = self.collect(num_steps, stop=stop)
+            own = rollout.to(torch.device("cpu")), episodes
+        parts = [part for part in gathered(own) if part is not None]
+        if len(parts) < size():
+            raise Stopped
+        whole = Rollout.side_by_side([rollout for rollout, _ in parts])
+        return whole.to(self.device), [episode for _, several in parts for episode in several]
+
+    def _collect(self, noise: tuple[Tensor, ...], stop: Stop) -> tuple[Rollout, list[Episode]]:
         begin, first_step, n = time.perf_counter(), self.step, self.envs.num_envs
-        noise = self.head.noise(num_steps, n, deterministic=deterministic).unbind(0)
         starts = self._tensor(self.now.starts)  # a feed-forward policy ignores it
         compiling = time.perf_counter()
         act = self.act.bind(*(x.clone() for x in (self.now.obs, self.state, starts, noise[0])))
@@ -108,7 +137,7 @@ class Collector:
         states, decisions, outcomes = list[Tensor](), list[Decision](), list[Outcome]()
         cuts: list[tuple[np.ndarray, Tensor, Tensor]] = []  # rows, their successors' observations and states
         try:
-            for t in range(num_steps):
+            for t, step_noise in enumerate(noise):
                 if stop():
                     raise Stopped
                 self._check_mask()
@@ -116,7 +145,7 @@ class Collector:
                     states.append(self.state)
                 if self.recurrent:
                     starts = self._tensor(self.now.starts)
-                actions, log_probs, values, self.state = act(self.now.obs, self.state, starts, noise[t])
+                actions, log_probs, values, self.state = act(self.now.obs, self.state, starts, step_noise)
                 decisions.append(Decision(self.now.obs, actions, log_probs, values, self.now.starts, self.now.valid))
                 outcome, self.now, cut = self._step(actions)
                 self.step += 1
@@ -127,10 +156,10 @@ class Collector:
             self._explain(error, columns_of(decisions) | columns_of(outcomes), cuts, first_step)
             raise
         columns = columns_of(decisions) | columns_of(outcomes)
-        check_choices(self.packer, columns["obs"], self.now.obs, cuts, first_step)
+        check_choices(self.packer, columns["obs"], self.now.obs, cuts, first_step, self.first)
         done, metrics = columns["terminated"] | columns["truncated"], columns.pop("metrics")
         rollout = self._rollout(self._on_device(columns) | {"states": torch.stack(states)}, cuts)
-        check_numbers(vars(rollout), n, first_step, rollout.successors)
+        check_numbers(vars(rollout), n, first_step, rollout.successors, self.first)
         episodes = self.tally.count(columns["rewards"], columns["valid"], done, metrics)
         self.seconds = time.perf_counter() - begin
         return rollout, episodes
@@ -138,8 +167,8 @@ class Collector:
     def _explain(self, error: Exception, columns: dict[str, Any], cuts: list[Any], first_step: int) -> None:
         """Raise what is the likelier cause of an error, an earlier number; or say at which step the error arose."""
         columns = self._on_device(columns)
-        check_numbers(columns, self.envs.num_envs, first_step)
-        check_choices(self.packer, columns.get("obs", self.now.obs[None]), self.now.obs, cuts, first_step)
+        check_numbers(columns, self.envs.num_envs, first_step, first=self.first)
+        check_choices(self.packer, columns.get("obs", self.now.obs[None]), self.now.obs, cuts, first_step, self.first)
         fault = error if isinstance(error, UsageError) else UsageError(stacking_fault(self.envs, error) or "")
         if fault.args[0]:
             raise UsageError(f"{fault.args[0]} (at step {self.step} {SINCE})", fault.page) from error
@@ -211,6 +240,6 @@ class Collector:
         stuck = np.flatnonzero(~some & self.now.valid)
         if len(stuck):
             raise UsageError(
-                f"action_mask of environment {stuck[0]} allows no action; end the episode when no action is allowed",
+                f"action_mask of environment {self.first + stuck[0]} allows no action; end the episode when no action is allowed",
                 page="environments#action-masks",
             )

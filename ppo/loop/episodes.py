@@ -24,10 +24,11 @@ class Tally:
     Args:
         num_envs: N.
         metrics: names of the environment's metrics, M of them.
+        first: number of the first environment.
     """
 
-    def __init__(self, num_envs: int, metrics: tuple[str, ...]) -> None:
-        self.metrics = metrics
+    def __init__(self, num_envs: int, metrics: tuple[str, ...], first: int = 0) -> None:
+        self.metrics, self.first = metrics, first
         self.returns, self.lengths = np.zeros(num_envs), np.zeros(num_envs, np.int64)  # (N,)
 
     def count(self, rewards: np.ndarray, valid: np.ndarray, done: np.ndarray, measures: np.ndarray) -> list[Episode]:
@@ -46,7 +47,7 @@ class Tally:
         for t, n in np.argwhere(done):
             metrics = dict(zip(self.metrics, measures[t, n].tolist(), strict=True))
             sums = float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])
-            episodes.append(Episode(int(n), *sums, metrics=metrics))
+            episodes.append(Episode(self.first + int(n), *sums, metrics=metrics))
             before[n], counted[n] = returns[t, n], lengths[t, n]
         self.returns, self.lengths = returns[-1] - before, lengths[-1] - counted
         return episodes

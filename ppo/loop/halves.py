@@ -54,7 +54,9 @@ def columns_of(halves: list[Any]) -> dict[str, Any]:
     return {name: torch.stack(x) if isinstance(x[0], Tensor) else np.array(x) for name, x in columns}
 
 
-def check_numbers(columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None) -> None:
+def check_numbers(
+    columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None, first: int = 0
+) -> None:
     """Check the columns in the order in which their numbers arise; `after` is None before there are successors."""
     names = ("obs", "values", "log_probs", "rewards")
     flat = {name: columns[name].flatten(0, 1) for name in names if name in columns}
@@ -63,12 +65,13 @@ def check_numbers(columns: dict[str, Any], num_envs: int, first_step: int, after
         numbers["final_obs"] = after.rows, after.obs
         numbers["next_values"] = after.rows, columns["next_values"].flatten()[after.rows]
     tensors = {name: x for name, x in columns.items() if isinstance(x, Tensor)}
-    check_finite(numbers, num_envs, first_step, tensors)
+    check_finite(numbers, num_envs, first_step, tensors, first)
 
 
 def check_choices(
-    packer: Packer, obs: Tensor, next_obs: Tensor, cuts: list[tuple[np.ndarray, Tensor, Tensor]], first_step: int
-) -> None:
+    packer: Packer, obs: Tensor, next_obs: Tensor, cuts: list[tuple[np.ndarray, Tensor, Tensor]], first_step: int,
+    first: int = 0,
+) -> None:  # fmt: skip
     """Refuse the earliest observed choice that its space does not have: policies cannot read it.
 
     Args:
@@ -77,6 +80,7 @@ def check_choices(
         next_obs: (N, *obs) after the last row.
         cuts: rows, and the observations and states of their successors.
         first_step: number of the step t = 0, for the message.
+        first: number of the first environment, for the message.
 
     Raises:
         UsageError: names the environment, the step and the value.
@@ -99,6 +103,6 @@ def check_choices(
                     f" at {path!r}" if path else "",
                 )
                 raise UsageError(
-                    f"the observation of environment {env} at step {first_step + step} {SINCE} is {value}{where}, which is "
+                    f"the observation of environment {first + env} at step {first_step + step} {SINCE} is {value}{where}, which is "
                     f"not in {leaf.space}"
                 )

@@ -3,6 +3,7 @@
 from ppo.envs.text_env import evaluation
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
+from ppo.machine.distributed import size
 from ppo.machine.process import Stop, never
 
 MAX_STEPS = 27_000  # the longest usual episode: 108,000 frames of Atari
@@ -12,9 +13,9 @@ def play(
     collector: Collector, episodes: int, seed: int, deterministic: bool = True, max_steps: int = MAX_STEPS,
     stop: Stop = never,
 ) -> list[Episode]:  # fmt: skip
-    """Play whole episodes from a reset and return them.
+    """Play whole episodes from a reset and return this rank's.
 
-    Every environment plays an equal share; taking the first episodes to finish would over-count short ones. Any remainder is
+    Every environment, also of other ranks, plays an equal share; taking the first episodes to finish would over-count short ones. Any remainder is
     spread evenly, because neighbouring environments may share a prompt. If an environment does not end an episode within
     `max_steps`, playing stops, and episodes under way count as they stand.
 
@@ -29,16 +30,19 @@ def play(
     Raises:
         Stopped: `stop` returned True.
     """
-    size = collector.envs.num_envs
-    shares = {n: (n + 1) * episodes // size - n * episodes // size for n in range(size)}
+    own, total = collector.envs.num_envs, size() * collector.envs.num_envs
+    numbers = range(collector.first, collector.first + own)
+    shares = {n: (n + 1) * episodes // total - n * episodes // total for n in numbers}
     with evaluation(collector.envs):
         collector.reset(seed)
         tally, played = collector.tally, {n: list[Episode]() for n in shares}
-        while any(len(played[n]) < shares[n] and tally.lengths[n] < max_steps for n in shares):
+        while any(
+            len(played[n]) < shares[n] and length < max_steps for n, length in zip(numbers, tally.lengths, strict=True)
+        ):
             for episode in collector.collect(min(32, max_steps), deterministic, stop=stop)[1]:
                 if len(played[episode.env]) < shares[episode.env]:
                     played[episode.env].append(episode)
-    for n, own in played.items():
-        if len(own) < shares[n]:
-            own.append(Episode(n, float(tally.returns[n]), int(tally.lengths[n]), ended=False))
-    return [episode for own in played.values() for episode in own]
+    for n, so_far, length in zip(numbers, tally.returns, tally.lengths, strict=True):
+        if len(played[n]) < shares[n]:
+            played[n].append(Episode(n, float(so_far), int(length), ended=False))
+    return [episode for several in played.values() for episode in several]

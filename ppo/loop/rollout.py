@@ -1,9 +1,9 @@
-"""The rollout: T steps of N environments, and its fold into sequences for training."""
+"""The rollout: T steps of N environments."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +18,6 @@ NOUNS = {
 }  # fmt: skip
 
 
-def fold(x: Tensor, length: int) -> Tensor:
-    """Cut (T, N, …) into sequences of `length` steps: (L, B, …) with B = N · T / L. A bijection of rows."""
-    return x.unflatten(0, (-1, length)).transpose(0, 1).flatten(1, 2)
-
-
 @dataclass
 class Successors:
     """Rows whose successor is not the next row of the rollout, with that successor's observation and state.
@@ -34,6 +29,15 @@ class Successors:
     rows: Tensor  # (K,) int64   flat index t · N + n
     obs: Tensor  # (K, *obs)     the successor's observation, packed
     states: Tensor  # (K, H)     the recurrent state before it
+
+    @classmethod
+    def side_by_side(cls, parts: "list[Successors]", num_envs: int) -> "Successors":
+        """Return those of the rollout of all environments, from those of rollouts of `num_envs` each."""
+        rows = [
+            part.rows // num_envs * num_envs * len(parts) + n * num_envs + part.rows % num_envs
+            for n, part in enumerate(parts)
+        ]
+        return cls(torch.cat(rows), torch.cat([part.obs for part in parts]), torch.cat([part.states for part in parts]))
 
     def next_values(self, values: Tensor, policy: Callable[..., Any]) -> Tensor:
         """Return V of each row's successor, (T, N), from V of the rows, (T, N), and the policy that gave it."""
@@ -67,6 +71,21 @@ class Rollout:
         """(T, N) bool: the row ended its episode."""
         return self.terminated | self.truncated
 
+    def to(self, device: torch.device) -> "Rollout":
+        """Return the rollout with its tensors on a device."""
+        tensors = {name: x.to(device) for name, x in vars(self).items() if name != "successors"}
+        return Rollout(**tensors, successors=Successors(*(x.to(device) for x in vars(self.successors).values())))
+
+    @classmethod
+    def side_by_side(cls, parts: "list[Rollout]") -> "Rollout":
+        """Return the rollout of all environments, from those of the ranks, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        names = (f.name for f in fields(cls) if f.name not in ("next_valid", "successors"))
+        columns: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts], 1) for name in names}
+        columns["successors"] = Successors.side_by_side([part.successors for part in parts], parts[0].valid.shape[1])
+        return cls(**columns, next_valid=torch.cat([part.next_valid for part in parts]))
+
     @torch.no_grad()
     def with_values(self, policy: Callable[..., Any]) -> "Rollout":
         """Return the rollout with values and next_values of the policy as it is now.
@@ -77,62 +96,14 @@ class Rollout:
         return replace(self, values=values, next_values=self.successors.next_values(values, policy))
 
 
-class Estimates(NamedTuple):
-    """What the loss needs beyond the rollout itself; (T, N) each."""
-
-    values: Tensor
-    advantages: Tensor  # weights of the log-probabilities: advantages, returns, or returns relative to a group
-    returns: Tensor  # advantages + values, what the critic learns
-
-
-class Batch(NamedTuple):
-    """A rollout folded into B sequences of L steps, for the learner."""
-
-    obs: Tensor  # (L, B, *obs)
-    states: Tensor  # (B, H) before the first step of each sequence
-    starts: Tensor  # (L, B) bool
-    valid: Tensor  # (L, B) bool: the row was the policy's decision, and its outcome is known
-    actions: Tensor  # (L, B, *action)
-    log_probs: Tensor  # (L, B)
-    values: Tensor  # (L, B)
-    advantages: Tensor  # (L, B)
-    returns: Tensor  # (L, B) advantages + values
-    rows: Tensor  # (L, B) int64 flat index t · N + n in the rollout
-
-    @classmethod
-    def from_rollout(cls, rollout: Rollout, valid: Tensor, estimates: Estimates, length: int) -> "Batch":
-        """Fold a rollout, the rows to train on (T, N) bool, and their estimates into sequences of `length` steps."""
-        steps, envs = valid.shape
-        rows = torch.arange(steps * envs, device=valid.device).view(steps, envs)
-        columns = {name: getattr(rollout, name) for name in ("obs", "starts", "actions", "log_probs")}
-        columns |= {"valid": valid, "rows": rows, **estimates._asdict()}
-        folded = {name: fold(column, length) for name, column in columns.items()}
-        stride = steps // len(rollout.states)  # steps from one stored state to the next
-        return cls(states=rollout.states[:: length // stride].flatten(0, 1), **folded)
-
-    def with_estimates(self, estimates: Estimates) -> "Batch":
-        """Return the batch with other estimates (T, N) in place."""
-        return self._replace(**{name: fold(x, len(self.valid)) for name, x in estimates._asdict().items()})
-
-    @property
-    def num_sequences(self) -> int:
-        """B."""
-        return self.valid.shape[1]
-
-    def select(self, index: Tensor) -> "Batch":
-        """Return the minibatch of the sequences at `index` (B',)."""
-        columns = self._asdict()
-        states = columns.pop("states")
-        return Batch(states=states[index], **{name: x.index_select(1, index) for name, x in columns.items()})
-
-
 def _usable(x: Tensor) -> Tensor:
     return x.abs() <= LARGEST  # False for NaN
 
 
 def check_finite(
-    columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first_step: int, rollout: dict[str, Tensor]
-) -> None:
+    columns: dict[str, tuple[Tensor, Tensor]], num_envs: int, first_step: int, rollout: dict[str, Tensor],
+    first_env: int = 0,
+) -> None:  # fmt: skip
     """Raise NonFiniteError for the earliest number that is NaN, infinite, or so large that its square is.
 
     Args:
@@ -141,6 +112,7 @@ def check_finite(
         num_envs: N.
         first_step: number of the step t = 0, for the message.
         rollout: the columns (T, N, …), for inspection.
+        first_env: number of the environment n = 0, for the message.
     """
     numbers = {name: (rows, x) for name, (rows, x) in columns.items() if x.is_floating_point()}
     first: dict[str, int] = {}  # the place in the column
@@ -157,5 +129,5 @@ def check_finite(
     entry = (~_usable(x[first[name]])).nonzero()[0].tolist()
     value, where = x[first[name]][tuple(entry)].item(), f" in entry {entry}" if entry else ""
     fault = "too large: its square overflows float32" if math.isfinite(value) else "not finite"
-    noun = f"{NOUNS.get(name, name)} of environment {env} at step {first_step + step} {SINCE}"
+    noun = f"{NOUNS.get(name, name)} of environment {first_env + env} at step {first_step + step} {SINCE}"
     raise NonFiniteError(f"{noun} is {value:g}{where}, which is {fault}", rollout)

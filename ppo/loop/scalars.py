@@ -9,6 +9,7 @@ from ppo.loop.assemble import Parts
 from ppo.loop.episodes import Episode, averages
 from ppo.loop.play import MAX_STEPS, play
 from ppo.loop.rollout import Rollout
+from ppo.machine.distributed import gathered
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, Stopped
 from ppo.numbers import count
@@ -63,15 +64,18 @@ def evaluate(parts: Parts, episodes: int, seed: int, stop: Stop) -> tuple[list[E
     Raises:
         NonFiniteError: as in training.
     """
-    begin, played, max_steps = time.perf_counter(), list[Episode](), evaluation_limit(parts)
+    begin, max_steps = time.perf_counter(), evaluation_limit(parts)
+    own: list[Episode] | None = []
     try:
         if episodes:
             with phase(f"evaluating the policy: {count(episodes, 'episode')} of at most {count(max_steps, 'step')}"):
-                played = play(parts.collector, episodes, seed, max_steps=max_steps, stop=stop)
+                own = play(parts.collector, episodes, seed, max_steps=max_steps, stop=stop)
     except Stopped:
-        pass  # the row says that there was no evaluation; the caller sees the signal
+        own = None  # the row says that there was no evaluation; the caller sees the signal
     except NonFiniteError as error:
         raise NonFiniteError(f"while evaluating: {error}", error.tensors) from error
+    shares = gathered(own) if episodes else []
+    played = [] if None in shares else [episode for several in shares for episode in several or ()]
     return played, {
         **averages(played, parts.collector.metrics, "eval", "eval"),
         "eval/unfinished": float(sum(not episode.ended for episode in played)) if played else math.nan,

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gymnasium
@@ -16,17 +17,16 @@ from ppo.config import Config
 from ppo.envs import lines_of, time_limit
 from ppo.envs.text_env import begin_training, text_env
 from ppo.errors import UsageError
-from ppo.loop.assemble import assemble
+from ppo.loop.assemble import assemble, check_alike
 from ppo.loop.episodes import Episode
 from ppo.loop.scalars import evaluate, scalars
+from ppo.machine.distributed import gathered, rank
 from ppo.machine.imports import only_trusted, trusting
-from ppo.machine.phase import phase
 from ppo.machine.process import Stop, Stopped, seed_everything, stop_signals
 from ppo.run.checkpoint import checkpoint_path, forensics, read_checkpoint, write_checkpoint
-from ppo.run.files import new_folder, write_settings
-from ppo.run.logger import Logger, Progress
+from ppo.run.files import new_folder
+from ppo.run.logger import Logger, Progress, open_logger
 
-RANK = 0  # of this process
 EVALUATION_SEED = 1_000_003  # added to the run's seed, so that no training episode is played again
 
 
@@ -55,7 +55,7 @@ class Trainer:
         self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
         self.evaluation: list[Episode] = []  # the latest
         self.run_dir: Path | None = None
-        self.stopped = False
+        self.told_to_stop = Event()  # by a signal or by `stop`
         if checkpoint is not None:
             with self.parts.closed_on_error():
                 self._restore(checkpoint)
@@ -93,28 +93,29 @@ class Trainer:
         """
         begin_training(self.envs, self.config.env_id)
         run_dir = self.open_run()
-        logger = Logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
-        self.stopped, due = False, self.finished
-        collect = phase("collecting a rollout")(self.collector.collect)
-        with contextlib.closing(logger), forensics(run_dir), stop_signals() as signal:
+        logger = open_logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
+        due = self.finished
+        with contextlib.closing(logger), forensics(run_dir), stop_signals() as self.told_to_stop:
+            stop = self.told_to_stop.is_set
             self._begin_segment()
             with contextlib.suppress(Stopped):
-                while not (self.finished or self.stopped):
-                    rollout, episodes = collect(self.config.num_steps, stop=signal.is_set)
+                while not self.finished:
+                    rollout, episodes = self.collector.collect_all(self.config.num_steps, stop)
                     penalized, kl = self.reference.penalize(rollout, self.policy) if self.reference else (rollout, {})
                     spent = self.global_step / self.config.total_timesteps
-                    stats = self.learner.update(penalized, spent, signal.is_set)
+                    stats = self.learner.update(penalized, spent, stop)
                     self.policy.update_statistics(rollout.obs, rollout.valid)
                     self.iteration += 1
                     self.global_step += int(rollout.valid.sum())
 
                     due = self.iteration % self.checkpoint_every == 0 or self.finished
                     self._check_decisions(due)
-                    row = scalars(self.parts, rollout, episodes, stats) | kl | self._evaluate(due, signal.is_set)
+                    row = scalars(self.parts, rollout, episodes, stats) | kl | self._evaluate(due, stop)
                     logger.write(row, self.iteration, self.global_step)
                     if due:
                         self._end_segment(logger, row["eval/episodic_return"])
-                    yield Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self._notes())
+                    counts = self.iteration, self.global_step, self.config.total_timesteps
+                    yield Progress(row, *counts, self.parts.notes())
             if not due:
                 self._end_segment(logger, math.nan)
 
@@ -129,16 +130,16 @@ class Trainer:
         self.close()
 
     def stop(self) -> None:
-        """End `iterations` after the one under way, with a checkpoint."""
-        self.stopped = True
+        """End `iterations` with a checkpoint, as Ctrl-C does."""
+        self.told_to_stop.set()
 
     def open_run(self) -> Path:
         """Return the run's folder, made now if it is new, with the settings in config.json."""
         if self.run_dir is None:
             env = self.config.env_id.rpartition(":")[2].replace("/", "_")
             name = f"{env}__{self.config.exp_name or self.config.algorithm}__s{self.config.seed}"
-            self.run_dir = new_folder(self.runs_dir, name)
-            write_settings(self.run_dir, self.config.to_json())
+            folder = new_folder(self.runs_dir, name, self.config.to_json()) if rank() == 0 else self.runs_dir
+            self.run_dir = gathered(folder)[0]
         return self.run_dir
 
     @classmethod
@@ -170,7 +171,7 @@ class Trainer:
         return trainer
 
     def save(self, finished: bool, evaluated: float = math.nan, made_by: str = "train") -> None:
-        """Write the latest checkpoint, and the best if its evaluation is the best so far.
+        """Write the latest checkpoint, and the best if its evaluation is the best so far; rank 0 does, for all.
 
         Args:
             finished: the run has spent its budget; if not, it can be resumed.
@@ -181,9 +182,11 @@ class Trainer:
             NonFiniteError: a weight, moment or statistic is not finite; the checkpoints stay as they are.
         """
         folder = (self.run_dir or self.open_run()) / "checkpoints"
-        folder.mkdir(exist_ok=True)
         best = evaluated > self.best_return  # NaN is never the best
         self.best_return = evaluated if best else self.best_return
+        if rank():
+            return
+        folder.mkdir(exist_ok=True)
         meta = {
             "config": self.config.to_json(),
             "own_envs": self.parts.own_envs,
@@ -210,16 +213,19 @@ class Trainer:
         self.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
 
     def _begin_segment(self) -> None:
-        """Begin new episodes with every generator and environment seeded from (seed, rank, iteration).
+        """Begin new episodes with every generator and environment seeded from (seed, iteration).
 
         This happens at the start and after each checkpoint. So the running job and one that resumes there continue alike,
         and no random state and no simulator needs to be on disk.
         """
-        self.collector.reset(seed_everything(self.config.seed, (RANK, self.iteration)))
+        check_alike(self.parts)
+        self.collector.reset(seed_everything(self.config.seed, (0, self.iteration)))
 
     def _end_segment(self, logger: Logger, evaluated: float) -> None:
         """Write a checkpoint, which cuts the episodes under way, and begin new ones."""
-        logger.write_text("samples", lines_of(self.envs), self.global_step)
+        logger.write_text(
+            "samples", [line for lines in gathered(lines_of(self.envs)) for line in lines], self.global_step
+        )
         logger.flush()
         self.save(self.finished, evaluated)
         self._begin_segment()
@@ -233,11 +239,6 @@ class Trainer:
                 f"the policy took no decision in the {steps} steps before the first checkpoint{prompts}; choose num_steps above "
                 f"{max(longest, steps)}"
             )
-
-    def _notes(self) -> tuple[str, ...]:
-        """Return why something is not compiled that should be."""
-        parts = {"policy": self.collector.act, "optimizer step": self.learner.step}
-        return tuple(f"the {name} is not compiled: {part.reason}" for name, part in parts.items() if part.reason)
 
     def _evaluate(self, due: bool, stop: Stop) -> dict[str, float]:
         """Evaluate if a checkpoint is due, and return the scalars."""

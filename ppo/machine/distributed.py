@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from ppo.errors import UsageError, one_line
+from ppo.errors import one_line
 
-TIMEOUT = datetime.timedelta(minutes=30)  # of the ranks' longest wait for one another: a rollout of the slowest environment
+TIMEOUT = datetime.timedelta(
+    minutes=30
+)  # of the ranks' longest wait for one another: a rollout of the slowest environment
 Value = TypeVar("Value")
 
 
@@ -30,11 +32,11 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def join(device: torch.device) -> None:
+def join() -> None:
     """Meet the other ranks, if there are any; a second call does nothing."""
     if not launched() or dist.is_initialized():
         return
-    backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _together():
         dist.init_process_group(backend, timeout=TIMEOUT)
     atexit.register(leave)  # torch's threads would abort an exit without it
@@ -51,21 +53,14 @@ def rank() -> int:
     return int(os.environ["RANK"]) if launched() else 0
 
 
+def local_rank() -> int:
+    """Return this process's number among the ranks of this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if launched() else 0
+
+
 def size() -> int:
     """Return the number of ranks that have met; 1 without torchrun."""
     return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def share(number: int, noun: str) -> slice:
-    """Return which of `number` things are this rank's; the ranks' shares are equal and in the order of their numbers.
-
-    Raises:
-        UsageError: they do not divide; `noun` names the number.
-    """
-    if number % size():
-        raise UsageError(f"{noun} = {number} does not divide into processes = {size()}; choose a divisor of {number}")
-    own = number // size()
-    return slice(rank() * own, (rank() + 1) * own) if size() > 1 else slice(0, number)
 
 
 def gathered(value: Value) -> list[Value]:
@@ -86,9 +81,24 @@ def sum_(x: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
+def own_randomness() -> Iterator[None]:
+    """Give this rank random numbers of its own inside the block; afterwards all ranks draw the same ones again.
+
+    What the ranks draw alike is the noise of all environments' actions and the minibatches. An environment or a network that
+    draws from torch's generator must not disturb that.
+    """
+    if size() == 1:
+        yield
+        return
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
+        torch.manual_seed(int(torch.randint(2**31, ())) + rank())
+        yield
+
+
+@contextlib.contextmanager
 def first_on_machine() -> Iterator[None]:
     """Let one rank of each machine run the block, then the others, which may use the files that it wrote."""
-    waits = size() > 1 and int(os.environ.get("LOCAL_RANK", "0")) > 0
+    waits = local_rank() > 0
     if waits:
         gathered(None)
     yield

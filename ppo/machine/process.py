@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ppo.errors import UsageError
+from ppo.machine.distributed import launched, local_rank, rank
 
 # Rows of a minibatch times parameters, per thread. Two threads were 1.5 times as fast as one from 5 million on, for two
 # layers of 64 to 512 and for convolutions, and no faster at 1.5 million.
@@ -33,12 +34,14 @@ class Choice(Generic[Value]):
 def seed_everything(seed: int, key: tuple[int, ...] = ()) -> int:
     """Seed torch, NumPy and Python from a seed and a key, and return the seed for the environments, below 2³¹.
 
-    The empty key seeds the initial weights; (rank, iteration) seeds what follows a checkpoint.
+    The empty key seeds the initial weights; (0, iteration) seeds what follows a checkpoint. Torch, from which come the noise of the
+    actions and the minibatches, is alike on all ranks.
     """
     words = np.random.SeedSequence(seed, spawn_key=key).generate_state(4)
+    own = np.random.SeedSequence(seed, spawn_key=(rank(), *key[1:])).generate_state(4) if key else words
     torch.manual_seed(int(words[0]))
-    np.random.seed(int(words[1]))  # not used in this package, but perhaps by an environment
-    random.seed(int(words[2]))
+    np.random.seed(int(own[1]))  # not used in this package, but perhaps by an environment
+    random.seed(int(own[2]))
     return int(words[3]) >> 1  # an environment may keep its seed in 32 bits with a sign
 
 
@@ -52,12 +55,25 @@ def resolve_device(device: str, network: nn.Module) -> Choice[torch.device]:
     if device == "cuda" and not available:
         raise UsageError("device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     if device != "auto":
-        return Choice(torch.device(device), "requested")
+        return Choice(_cuda_device() if device == "cuda" else torch.device(device), "requested")
     if not available:
         return Choice(torch.device("cpu"), "torch finds no CUDA device")
     if any(isinstance(module, nn.Conv2d) for module in network.modules()):
-        return Choice(torch.device("cuda"), "the policy has convolutions")
+        return Choice(_cuda_device(), "the policy has convolutions")
     return Choice(torch.device("cpu"), "without convolutions, GPU transfers cost more than they save")
+
+
+def _cuda_device() -> torch.device:
+    """Return the CUDA device of this rank; the ranks on a machine have one each."""
+    if not launched():
+        return torch.device("cuda")
+    if local_rank() >= torch.cuda.device_count():
+        raise UsageError(
+            f"this machine has {torch.cuda.device_count()} CUDA devices, too few for each process; use --device cpu or fewer "
+            "processes"
+        )
+    torch.cuda.set_device(local_rank())
+    return torch.device("cuda", local_rank())
 
 
 def resolve_threads(threads: int | str, work: int) -> Choice[int]:
@@ -125,8 +141,9 @@ def _restore() -> None:
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of processor cores that this process may use; the ranks on a machine share them."""
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, number // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def compiler() -> str | None:

@@ -42,7 +42,7 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any
         stored[name] = copy.clone() if address in memory else copy
         memory.add(address)
     text = json.dumps({"schema": SCHEMA, **meta})
-    digest = _digest(stored, text)
+    digest = digest_of(stored, text)
     signature = sign(digest + text)
     write_atomically(path, save(stored, metadata={"ppo": text, "sha256": digest, "signature": _with_check(signature)}))
 
@@ -52,8 +52,8 @@ def _with_check(signature: str) -> str:
     return f"{signature} {hashlib.sha256(signature.encode()).hexdigest()[:16]}"
 
 
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    """Return the SHA-256 of a checkpoint's contents, so that a flipped bit is noticed."""
+def digest_of(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of tensors on the CPU and a text: of a checkpoint's contents, so that a flipped bit is noticed."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         x = tensors[name]
@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     """
     header, tensors = _read(path)
     fields = _fields(path, header)
-    digest = _digest(tensors, header["ppo"])
+    digest = digest_of(tensors, header["ppo"])
     signature = header.get("signature", "").partition(" ")[0]
     expected = {"ppo": header["ppo"], "sha256": digest}
     if header not in (expected, expected | {"signature": _with_check(signature)}):  # older files have no signature

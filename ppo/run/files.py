@@ -97,8 +97,13 @@ def write_settings(run_dir: Path, settings: dict[str, Any]) -> None:
     write_atomically(run_dir / "config.json", json.dumps(settings, indent=2).encode())
 
 
-def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder under `parent` with a name that is free: `name`, or `name__2`, `name__3` and so on.
+def new_folder(parent: Path, name: str, settings: dict[str, Any]) -> Path:
+    """Make a run folder under `parent` with a name that is free: `name`, or `name__2`, `name__3` and so on.
+
+    Args:
+        parent: the folder that holds the run folders.
+        name: of the new one.
+        settings: for its config.json.
 
     Raises:
         UsageError: the folder cannot be made, or its name is not UTF-8.
@@ -108,13 +113,14 @@ def new_folder(parent: Path, name: str) -> Path:
         folder = parent / (name if attempt == 1 else f"{name}__{attempt}")
         try:
             folder.mkdir(parents=True)
-            return folder
+            break
         except FileExistsError:
             if not parent.is_dir():
                 raise UsageError(f"{parent} is not a folder; choose another --runs-dir") from None
         except OSError as error:
             raise UsageError(f"cannot make {folder}: {error.strerror}; choose another --runs-dir") from error
-    raise AssertionError("unreachable")
+    write_settings(folder, settings)
+    return folder
 
 
 def check_name(path: Path) -> None:

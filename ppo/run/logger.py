@@ -14,6 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import hparams, text
 
 from ppo.errors import UsageError, printable
+from ppo.machine.distributed import rank
 from ppo.run.checkpoint import check_newest
 from ppo.run.events import Events
 from ppo.run.files import (
@@ -120,6 +121,30 @@ class Logger:
         """Close TensorBoard's file, and let others write to the run."""
         with contextlib.suppress(OSError):  # `write` or `flush` has reported it
             self.stack.close()
+
+
+class NullLogger(Logger):
+    """The logger of a rank that leaves writing to rank 0."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, row: dict[str, float], iteration: int, global_step: int) -> None:
+        """Write nothing."""
+
+    def write_text(self, tag: str, lines: Sequence[str], global_step: int) -> None:
+        """Write nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def open_logger(run_dir: Path, settings: dict[str, Any], iteration: int = 0, global_step: int = 0) -> Logger:
+    """Return this rank's logger of a run; its arguments are those of `Logger`."""
+    return NullLogger() if rank() else Logger(run_dir, settings, iteration, global_step)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ppo.envs.spaces import Packer, packed_size
-from ppo.envs.text_env import Demonstration, TextEnv
+from ppo.envs.text_env import Demonstration, TextEnv, generators
 from ppo.errors import UsageError
 from ppo.text.sequences import Sequences
 from ppo.text.state import objects, restore, state_of
@@ -60,7 +60,7 @@ class TokenEnv(TextEnv):
         self.single_observation_space = Dict(both) if self.masked else token
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.rng = np.random.default_rng()
+        self.rngs = generators(num_envs)
         self.sequences = Sequences(num_envs, task.vocabulary, task.max_tokens)
         self.returns = np.zeros(num_envs)  # (N,) of the current sequences
         self.samples: dict[int, tuple[Completion, float]] = {}  # the last finished sequence of each place, its return
@@ -78,9 +78,9 @@ class TokenEnv(TextEnv):
         return int(self.sequences.prompt_lengths.max()) - 1
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin new sequences; `seed` seeds the prompts."""
+        """Begin new sequences; `seed` seeds the prompts of place 0, and counts up from there."""
         if seed is not None:
-            self.rng = np.random.default_rng(seed)
+            self.rngs = generators(self.num_envs, seed)
         self._begin(np.arange(self.num_envs))
         return self._obs(), {"valid": self._valid()}
 
@@ -160,7 +160,7 @@ class TokenEnv(TextEnv):
 
     def _begin(self, rows: np.ndarray) -> None:
         """Replace sequences, always whole groups, by the end token and a prompt."""
-        prompts = [self.task.draw(self.rng) for _ in rows[:: self.group_size]]
+        prompts = [self.task.draw(self.rngs[n]) for n in rows[:: self.group_size]]
         self.sequences.begin(rows, [prompt for prompt in prompts for _ in range(self.group_size)])
         self.returns[rows] = 0
         self.waiting[rows] = self.limit[rows] = False

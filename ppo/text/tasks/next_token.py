@@ -8,7 +8,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from ppo.envs.text_env import Demonstration, TextEnv
+from ppo.envs.text_env import Demonstration, TextEnv, generators
 from ppo.errors import UsageError
 from ppo.text.corpus import read_lines, split, vocabulary_of
 from ppo.text.task import check_arguments
@@ -53,7 +53,7 @@ class NextTokenEnv(TextEnv):
         self.table = np.full((len(encoded), self.lengths.max()), self.vocabulary.end)  # (lines, width)
         for row, line in zip(self.table, encoded, strict=True):
             row[: len(line)] = line
-        self.rng = np.random.default_rng()
+        self.rngs = generators(num_envs)
         self.line, self.position, self.correct = np.zeros((3, num_envs), np.int64)  # (N,) each
 
     @property
@@ -62,9 +62,9 @@ class NextTokenEnv(TextEnv):
         return [([], row[: length - 1].tolist()) for row, length in zip(self.table, self.lengths, strict=True)]
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin new lines."""
+        """Begin new lines; `seed` seeds those of place 0, and counts up from there."""
         if seed is not None:
-            self.rng = np.random.default_rng(seed)
+            self.rngs = generators(self.num_envs, seed)
         self._begin(np.ones(self.num_envs, bool))
         return self._obs(), {}
 
@@ -88,7 +88,7 @@ class NextTokenEnv(TextEnv):
         return self._obs(), hits.astype(np.float64), done, np.zeros_like(done), infos
 
     def _begin(self, where: np.ndarray) -> None:
-        self.line[where] = self.rng.integers(len(self.table), size=int(where.sum()))
+        self.line[where] = [self.rngs[n].integers(len(self.table)) for n in np.flatnonzero(where)]
         self.position[where] = self.correct[where] = 0
 
     def _obs(self) -> np.ndarray:

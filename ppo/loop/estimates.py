@@ -1,0 +1,69 @@
+"""Estimates: which rows of a rollout to train on, how much better their actions were than expected, and what they returned."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppo.config import Config
+from ppo.loop.advantages import gae, group_complete, group_relative, outcome_known
+from ppo.loop.reward_scaling import RewardScaler
+from ppo.loop.rollout import Rollout
+
+
+class Estimates(NamedTuple):
+    """What the loss needs beyond the rollout itself; (T, N) each."""
+
+    values: Tensor
+    advantages: Tensor  # weights of the log-probabilities: advantages, returns, or returns relative to a group
+    returns: Tensor  # advantages + values, what the critic learns
+
+
+class Estimator:
+    """Estimate advantages and returns as the settings say.
+
+    Args:
+        config: discounts, groups, scaling of rewards.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.scaler = RewardScaler(config.gamma, config.num_envs) if config.scale_rewards else None
+
+    def rewards(self, rollout: Rollout) -> np.ndarray:
+        """Return the rewards to learn from (T, N): less the penalties, and scaled, which updates the statistics."""
+        rewards = (rollout.rewards - rollout.penalties).cpu().numpy()
+        return rewards if self.scaler is None else self.scaler.scale(rewards, *_on_host(rollout.starts, rollout.valid))
+
+    def trained(self, rollout: Rollout) -> Tensor:
+        """Return (T, N) bool: the decisions to train on, those whose outcome is known."""
+        valid, done, next_valid = _on_host(rollout.valid, rollout.done, rollout.next_valid)
+        groups = self.config.group_size
+        known = group_complete(done, groups) if groups > 1 else outcome_known(valid, done, next_valid)
+        return rollout.valid & torch.from_numpy(known).to(rollout.valid.device)
+
+    def estimates(self, rollout: Rollout, rewards: np.ndarray) -> Estimates:
+        """Return the estimates from a rollout with its values, and the rewards (T, N)."""
+        config = self.config
+        values, next_values = _on_host(rollout.values, rollout.next_values)
+        terminated, truncated, valid = _on_host(rollout.terminated, rollout.truncated, rollout.valid)
+        (next_valid,) = _on_host(rollout.next_valid)
+        flags, trace = (terminated, truncated, valid), (config.gamma, config.gae_lambda)
+        host = gae(rewards, values, next_values, *flags, *trace, next_valid)
+        advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
+        returns = advantages + rollout.values
+        weights = advantages if config.baseline else returns
+        if config.group_size > 1:
+            raw, penalties = _on_host(rollout.rewards, rollout.penalties)
+            weights = group_relative(raw, penalties, terminated | truncated, config.group_size).to(weights)
+        return Estimates(rollout.values, weights, returns)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the statistics of rewards, by name."""
+        stats = {} if self.scaler is None else self.scaler.stats.state_dict()
+        return {f"scaler.{name}": x for name, x in stats.items()}
+
+
+def _on_host(*tensors: Tensor) -> list[np.ndarray]:
+    return [x.cpu().numpy() for x in tensors]
