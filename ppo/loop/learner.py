@@ -16,7 +16,7 @@ from ppo.loop.losses import STATS, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
 from ppo.machine.compile import Compiled
-from ppo.machine.distributed import RankLost, gathered, rank, size, sum_
+from ppo.machine.distributed import RankLost, any_rank, gathered, rank, size, sum_
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, never
@@ -129,9 +129,7 @@ class Learner:
 
     def _ends(self, stop: Stop) -> bool:
         """Return whether to end the update after an epoch. Ranks that compute the same steps do not stop before its end."""
-        if size() == 1:
-            return stop()
-        return self.shares and bool(sum_(torch.tensor(float(stop()))))
+        return any_rank(stop()) if self.shares or size() == 1 else False
 
     def _step(self, policy: FlatPolicy, *tensors: Tensor) -> tuple[Tensor]:
         """Take one optimizer step on a minibatch and return its statistics, in the order of COLUMNS.
@@ -170,16 +168,17 @@ class Learner:
         return norm
 
     def descend(self, loss: Tensor, learning_rate: float) -> float:
-        """Take one optimizer step on a loss other than PPO's, and return the loss.
+        """Take one optimizer step on a loss other than PPO's, the sum of the ranks' losses, and return that.
 
         Raises:
             NonFiniteError: it is NaN or infinite.
         """
-        value = float(loss.detach())
+        sums = sum_(torch.cat([self.policy.gradient(loss), loss.detach().view(1)]))
+        value = float(sums[-1])
         if not math.isfinite(value):
             raise NonFiniteError(f"the loss is {value}; lower learning_rate", {})
         self.learning_rate.fill_(learning_rate)
-        self._optimize(self.policy, self.policy.gradient(loss), self.learning_rate, *self.moments.values())
+        self._optimize(self.policy, sums[:-1], self.learning_rate, *self.moments.values())
         return value
 
     def _check(self, steps: list[Step]) -> None:

@@ -80,6 +80,11 @@ def sum_(x: Tensor) -> Tensor:
     return x
 
 
+def any_rank(flag: bool) -> bool:
+    """Return whether the flag is True on one of the ranks."""
+    return flag if size() == 1 else bool(sum_(torch.tensor(float(flag))))
+
+
 @contextlib.contextmanager
 def own_randomness() -> Iterator[None]:
     """Give this rank random numbers of its own inside the block; afterwards all ranks draw the same ones again.

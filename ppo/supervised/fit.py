@@ -10,9 +10,10 @@ from typing import NamedTuple
 from ppo.envs.text_env import TextEnv, text_env
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
+from ppo.machine.distributed import any_rank
 from ppo.machine.phase import phase
 from ppo.machine.process import seed_everything, stop_signals
-from ppo.run.logger import Logger, Progress
+from ppo.run.logger import Progress, open_logger
 
 EVALUATIONS = 20  # at most, in a run
 
@@ -45,8 +46,9 @@ def fit(
     config, vector = trainer.config, trainer.learner.policy.vector
     run_dir, begin = trainer.open_run(), time.perf_counter()
     seed_everything(config.seed, (0, 0))
-    best, best_vector, worse, next_evaluation, over = math.inf, vector.clone(), 0, 1 / EVALUATIONS, False
-    with contextlib.closing(Logger(run_dir, config.to_json())) as logger, stop_signals() as stop:
+    best, best_vector, worse, next_evaluation = math.inf, vector.clone(), 0, 1 / EVALUATIONS
+    over = stopped = False
+    with contextlib.closing(open_logger(run_dir, config.to_json())) as logger, stop_signals() as stop:
         while not over:
             learning_rate = config.learning_rate
             if config.anneal_lr:
@@ -55,7 +57,8 @@ def fit(
             trainer.iteration, trainer.global_step = trainer.iteration + 1, trainer.global_step + tokens
             progress, value = trainer.global_step / config.total_timesteps, math.nan
             # Another step of the same size would exceed the budget.
-            over = stop.is_set() or trainer.global_step + tokens > config.total_timesteps
+            stopped = any_rank(stop.is_set())
+            over = stopped or trainer.global_step + tokens > config.total_timesteps
             if over or progress >= next_evaluation:
                 next_evaluation += 1 / EVALUATIONS
                 with phase("evaluating on held-out texts"):
@@ -72,8 +75,8 @@ def fit(
             if report is not None:
                 report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps, tuple(notes)))
         vector.copy_(best_vector)
-        trainer.save(not stop.is_set(), made_by=command)
-    return FitResult(run_dir, best, finished=not stop.is_set())
+        trainer.save(not stopped, made_by=command)
+    return FitResult(run_dir, best, finished=not stopped)
 
 
 def check_trainer(trainer: Trainer, patience: int) -> TextEnv:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from ppo.envs.text_env import Demonstration, TextEnv
+from ppo.errors import UsageError
 from ppo.loop.losses import valid_mean
 from ppo.loop.trainer import Trainer
+from ppo.machine.distributed import gathered, rank, size
 from ppo.policies import Policy
 from ppo.run.logger import Progress
 from ppo.supervised.fit import check_trainer, fit
@@ -57,6 +59,8 @@ class Pretraining:
         self.batches = _batches(_note_long(training, env.max_tokens, self.notes), trainer, env)
         self.windows = list(itertools.islice(_batches(held_out, trainer, env), EVALUATION_WINDOWS))
         self.state = trainer.policy.initial_state(trainer.config.num_envs)  # (N, H) after the last batch
+        streams = torch.arange(trainer.config.num_envs)
+        self.minibatches = [own_part(chunk) for chunk in streams.chunk(trainer.config.num_minibatches)]
 
     def run(self, report: Callable[[Progress], None] | None = None) -> PretrainResult:
         """Train the policy, and write its run folder; `report` is called after each iteration."""
@@ -67,10 +71,11 @@ class Pretraining:
     def _train_step(self, learning_rate: float) -> tuple[float, int]:
         """Take a step on each minibatch of streams, and return the last loss and the number of tokens."""
         learner, config, batch, loss = self.trainer.learner, self.trainer.config, next(self.batches), math.nan
-        for streams in torch.arange(config.num_envs).chunk(config.num_minibatches):
-            minibatch = TokenBatch(*(x[:, streams] for x in batch))
+        for whole, streams in self.minibatches:
+            minibatch, total = TokenBatch(*(x[:, streams] for x in batch)), batch.valid[:, whole].sum().clamp(min=1)
             dist, _, next_state = learner.policy.forward(minibatch.obs, self.state[streams], minibatch.starts)
-            loss = learner.descend(-valid_mean(dist.log_prob(minibatch.actions), minibatch.valid), learning_rate)
+            log_probs = dist.log_prob(minibatch.actions)
+            loss = learner.descend(-valid_mean(log_probs, minibatch.valid, total), learning_rate)
             self.state[streams] = next_state.detach()
         return loss, config.batch_size
 
@@ -96,12 +101,27 @@ def pretrain(
 @torch.no_grad()
 def perplexity(policy: Policy, windows: list[TokenBatch]) -> float:
     """Return exp of the mean negative log-likelihood of the policy's tokens, in consecutive windows."""
-    state, log_probs, valid = policy.initial_state(windows[0].valid.shape[1]), [], []
+    streams = own_part(torch.arange(windows[0].valid.shape[1]))[1]
+    state, log_probs, valid = policy.initial_state(len(streams)), [], []
     for batch in windows:
-        dist, _, state = policy(batch.obs, state, batch.starts)
-        log_probs.append(dist.log_prob(batch.actions))
-        valid.append(batch.valid)
-    return float(valid_mean(torch.cat(log_probs), torch.cat(valid)).neg().exp())
+        dist, _, state = policy(batch.obs[:, streams], state, batch.starts[:, streams])
+        log_probs.append(dist.log_prob(batch.actions[:, streams]))
+        valid.append(batch.valid[:, streams])
+    total = torch.cat([batch.valid for batch in windows]).sum().clamp(min=1)
+    return math.exp(-sum(gathered(float(valid_mean(torch.cat(log_probs), torch.cat(valid), total)))))
+
+
+def own_part(streams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return streams (B,), and this rank's part of them.
+
+    Raises:
+        UsageError: they do not divide.
+    """
+    if len(streams) % size():
+        raise UsageError(
+            f"a minibatch of {len(streams)} texts does not divide into processes = {size()}; choose a divisor of {len(streams)}"
+        )
+    return streams, streams.chunk(size())[rank()]
 
 
 def _sources(trainer: Trainer, env: TextEnv, corpus: str) -> tuple[Iterator[Demonstration], Iterator[Demonstration]]:
