@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import ppo
 from ppo import Trainer, UsageError, preset, pretrain
-from ppo.loop import learner
+from ppo.machine import distributed
 from ppo.machine.distributed import join, leave, rank, size
 
 COMMON = {"compile": "off", "checkpoint_every": 2, "vectorization": "auto", "threads": 1}
@@ -68,11 +68,11 @@ def ending() -> VectorEnv:
 @contextlib.contextmanager
 def shared(work_per_rank: int) -> Iterator[None]:
     """Let ranks share the work of minibatches of at least this size."""
-    before, learner.WORK_PER_RANK = learner.WORK_PER_RANK, work_per_rank
+    before, distributed.WORK_PER_RANK = distributed.WORK_PER_RANK, work_per_rank
     try:
         yield
     finally:
-        learner.WORK_PER_RANK = before
+        distributed.WORK_PER_RANK = before
 
 
 def train(name: str, folder: Path, reference: str, iterations: int = 2) -> dict[str, Any]:

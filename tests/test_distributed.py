@@ -157,3 +157,25 @@ def test_each_process_steps_an_equal_share_of_the_environments():
         config.share(0, 3)
     with pytest.raises(UsageError, match=r"processes = 4; choose a divisor of num_envs / group_size = 2"):
         Config(num_envs=8, group_size=4, gamma=1.0).share(0, 4)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "sequences", "work", "parts"),
+    [
+        (1, 64, 10**9, [slice(0, 64)]),
+        (
+            2,
+            64,
+            10_000,
+            [slice(0, 64)] * 2,
+        ),  # 0.64 million: the sum over the ranks would take longer than the minibatch
+        (2, 64, 80_000, [slice(0, 32), slice(32, 64)]),  # 5.1 million
+        (4, 64, 80_000, [slice(0, 64)] * 4),
+        (2, 63, 10**9, [slice(0, 63)] * 2),  # does not divide
+    ],
+)
+def test_ranks_share_a_minibatch_where_that_saves_more_than_their_sum_takes(monkeypatch, ranks, sequences, work, parts):
+    monkeypatch.setattr(distributed, "size", lambda: ranks)
+    for rank, part in enumerate(parts):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        assert distributed.part_of(sequences, work) == part

@@ -7,9 +7,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from ppo import Config
-from ppo.loop.batch import Batch
-from ppo.loop.estimates import Estimates
-from ppo.loop.learner import Learner, explained_variance
+from ppo.loop.learner import Learner
 from ppo.loop.rollout import Rollout, Successors
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
@@ -93,13 +91,3 @@ def test_the_penalty_of_a_group_is_proportional_to_its_coefficient_where_all_rew
         norms.append(stats["grad_norm"] / coef)
     assert norms[0] > 0.01
     assert norms == pytest.approx([norms[0]] * 4, rel=1e-4)
-
-
-def test_explained_variance_is_over_the_rows_that_train():
-    rollout = rollout_of([True, True])
-    returns = torch.tensor([[1.0, 3.0], [5.0, 900.0], [0.0, 0.0], [0.0, 0.0]])
-    values = torch.tensor([[0.0, 3.0], [6.0, -900.0], [7.0, 7.0], [7.0, 7.0]])
-    valid = torch.tensor([[True, True], [True, False], [False, False], [False, False]])
-    batch = Batch.from_rollout(rollout, valid, Estimates(values, returns, returns), 1)
-    # returns 1, 3, 5 have variance 8/3; the errors 1, 0, −1 have variance 2/3
-    assert explained_variance(batch) == pytest.approx(0.75)

@@ -19,7 +19,7 @@ from ppo.machine.process import (
     stop_signals,
 )
 
-KEYS = ((), (0, 0), (0, 1), (1, 0), (0, 10))
+KEYS = ((), (0, 0), (0, 1), (0, 5), (0, 10))
 
 
 @pytest.fixture(autouse=True)

@@ -67,3 +67,10 @@ class Estimator:
 
 def _on_host(*tensors: Tensor) -> list[np.ndarray]:
     return [x.cpu().numpy() for x in tensors]
+
+
+def explained_variance(values: Tensor, returns: Tensor, valid: Tensor) -> float:
+    """Return 1 − Var[R − V] / Var[R] over valid rows: 1 is perfect, 0 as good as a constant, NaN if R is constant."""
+    values, returns = values[valid], returns[valid]
+    variance = returns.var(correction=0) if len(returns) else returns.new_zeros(())
+    return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else float("nan")

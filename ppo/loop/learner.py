@@ -11,21 +11,29 @@ from torch import Tensor
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.batch import Batch, Minibatch
-from ppo.loop.estimates import Estimator
+from ppo.loop.estimates import Estimator, explained_variance
 from ppo.loop.losses import STATS, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
 from ppo.machine.compile import Compiled
-from ppo.machine.distributed import RankLost, any_rank, gathered, rank, size, sum_
+from ppo.machine.distributed import (
+    RankLost,
+    any_rank,
+    from_first,
+    gathered,
+    part_of,
+    random_states,
+    rank,
+    set_random_states,
+    size,
+    sum_,
+)
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, never
 from ppo.run.checkpoint import fits
 
 COLUMNS = (*STATS, "grad_norm", "offender")  # of an optimizer step's statistics
-# Rows of a minibatch times parameters, per rank, from which a rank computes a part of each minibatch. Below, the sum over the ranks
-# takes longer (0.3 to 0.6 ms) than the rest of the minibatch does.
-WORK_PER_RANK = 2_500_000
 
 
 class Step(NamedTuple):
@@ -40,7 +48,7 @@ class Learner:
     """Optimize a policy on rollouts.
 
     Every rank has the whole rollout. Where minibatches are large, each computes the gradient of its part of them, and the parts
-    are summed; where they are small, each computes all of it. Both give every rank the same weights.
+    are summed; where they are small, rank 0 computes all, and the others take over its weights.
 
     Args:
         policy: trained in place.
@@ -60,10 +68,9 @@ class Learner:
         self.step = Compiled(self._step, policy, compiled and not self.shares, "optimizer step")
         self.gradient = Compiled(self._gradient, policy, compiled and self.shares, "gradient")
         self.move = Compiled(self._move, policy, compiled and self.shares, "optimizer step")
-        self.seconds = 0.0  # of the last update
+        self.seconds = self.compile_seconds = 0.0  # of the last update, without compiling; of compiling
         self.estimator = Estimator(config)
 
-    @phase("updating the policy")
     def update(self, rollout: Rollout, progress: float, stop: Stop = never) -> dict[str, float]:
         """Train on a rollout.
 
@@ -78,13 +85,26 @@ class Learner:
         Raises:
             NonFiniteError: a loss or gradient is NaN or infinite; names the first such step, holds its minibatch.
         """
-        begin, config = time.perf_counter(), self.config
+        begin = time.perf_counter()
+        stats = self._update(rollout, progress, stop) if self.shares or rank() == 0 else {}
+        if size() > 1 and not self.shares:
+            tensors = [self.policy.vector, *self.state_dict().values()]
+            stats, values, generators = from_first((stats, [x.cpu() for x in tensors], random_states()))
+            for x, value in zip(tensors, values, strict=True):
+                x.copy_(value)
+            set_random_states(generators)
+        self.seconds = time.perf_counter() - begin - self.compile_seconds
+        return stats
+
+    @phase("updating the policy")
+    def _update(self, rollout: Rollout, progress: float, stop: Stop) -> dict[str, float]:
+        config, self.compile_seconds = self.config, 0.0
         learning_rate = config.learning_rate * (1 - progress) if config.anneal_lr else config.learning_rate
         self.learning_rate.fill_(learning_rate)
         rewards = self.estimator.rewards(rollout)
         estimates = self.estimator.estimates(rollout, rewards)
         batch = Batch.from_rollout(rollout, self.estimator.trained(rollout), estimates, self.seq_len)
-        variance = explained_variance(batch)
+        variance = explained_variance(batch.values, batch.returns, batch.valid)
         epochs: list[list[Step]] = []
         for epoch in range(config.update_epochs):
             if epoch and config.recompute_advantages:
@@ -95,19 +115,19 @@ class Learner:
             if not epoch:
                 compiling = time.perf_counter()
                 step = self._bind(minibatches[0])
-                begin += time.perf_counter() - compiling
+                self.compile_seconds = time.perf_counter() - compiling
             epochs.append([])
             for index, minibatch in zip(order[:, self.part], minibatches, strict=True):
                 epochs[-1].append(Step(batch, index, step(minibatch)))
-                if size() == 1 and stop():
+                if not self.shares and stop():
                     break
             means = torch.stack([taken.stats for taken in epochs[-1]]).mean(0)
-            if self._ends(stop) or (config.target_kl and means[STATS.index("approx_kl")] > config.target_kl):
+            told = any_rank(stop()) if self.shares else stop()
+            if told or (config.target_kl and means[STATS.index("approx_kl")] > config.target_kl):
                 break
         self._check([taken for epoch_steps in epochs for taken in epoch_steps])
         stats = dict(zip(COLUMNS, means.tolist(), strict=True))
         del stats["offender"]  # a row's index, for `_check`
-        self.seconds = time.perf_counter() - begin
         return stats | {
             "explained_variance": variance, "learning_rate": learning_rate, "epochs": float(len(epochs)),
         }  # fmt: skip
@@ -126,10 +146,6 @@ class Learner:
             return torch.cat([move(sum_(sums), *state)[0], offender])
 
         return shared_step
-
-    def _ends(self, stop: Stop) -> bool:
-        """Return whether to end the update after an epoch. Ranks that compute the same steps do not stop before its end."""
-        return any_rank(stop()) if self.shares or size() == 1 else False
 
     def _step(self, policy: FlatPolicy, *tensors: Tensor) -> tuple[Tensor]:
         """Take one optimizer step on a minibatch and return its statistics, in the order of COLUMNS.
@@ -190,13 +206,13 @@ class Learner:
         number, column = bad[0].tolist()
         batch, index, _ = steps[number]
         minibatch, row = batch.select(index), int(stats[number, COLUMNS.index("offender")])
-        offenders = gathered(int(minibatch.rows.flatten()[row]) if row >= 0 else -1)  # of each rank's part
+        offenders = gathered(row) if self.shares else [row]  # of each rank's part
         culprit = next((n for n, offender in enumerate(offenders) if offender >= 0), 0)
         if rank() != culprit:
             raise RankLost(f"rank {culprit} has a number that is not finite")
         where = "in its gradient alone"
         if row >= 0:
-            step, env = divmod(offenders[culprit], self.config.num_envs)
+            step, env = divmod(int(minibatch.rows.flatten()[row]), self.config.num_envs)
             where = f"first in environment {env} at step {step} of the rollout"
         raise NonFiniteError(
             f"{COLUMNS[column]} is not finite in optimizer step {number + 1} of the iteration, {where}",
@@ -224,25 +240,5 @@ class Learner:
             tensor.copy_(stored[name])
 
 
-def part_of(sequences: int, work: int) -> slice:
-    """Return which of a minibatch's sequences this rank computes.
-
-    Args:
-        sequences: of a minibatch.
-        work: steps of a sequence times parameters.
-    """
-    if sequences % size() or sequences * work < size() * WORK_PER_RANK:
-        return slice(0, sequences)
-    own = sequences // size()
-    return slice(rank() * own, (rank() + 1) * own)
-
-
 def _described(tensors: dict[str, Tensor]) -> str:
     return ", ".join(f"{name} {str(x.dtype)[6:]} {tuple(x.shape)}" for name, x in sorted(tensors.items()))
-
-
-def explained_variance(batch: Batch) -> float:
-    """Return 1 − Var[R − V] / Var[R] over valid rows: 1 is perfect, 0 as good as a constant, NaN if R is constant."""
-    values, returns = batch.values[batch.valid], batch.returns[batch.valid]
-    variance = returns.var(correction=0) if len(returns) else returns.new_zeros(())
-    return float(1 - (returns - values).var(correction=0) / variance) if variance > 0 else float("nan")

@@ -20,7 +20,7 @@ from ppo.errors import UsageError
 from ppo.loop.assemble import assemble, check_alike
 from ppo.loop.episodes import Episode
 from ppo.loop.scalars import evaluate, scalars
-from ppo.machine.distributed import gathered, rank
+from ppo.machine.distributed import from_first, gathered, rank
 from ppo.machine.imports import only_trusted, trusting
 from ppo.machine.process import Stop, Stopped, seed_everything, stop_signals
 from ppo.run.checkpoint import checkpoint_path, forensics, read_checkpoint, write_checkpoint
@@ -139,7 +139,7 @@ class Trainer:
             env = self.config.env_id.rpartition(":")[2].replace("/", "_")
             name = f"{env}__{self.config.exp_name or self.config.algorithm}__s{self.config.seed}"
             folder = new_folder(self.runs_dir, name, self.config.to_json()) if rank() == 0 else self.runs_dir
-            self.run_dir = gathered(folder)[0]
+            self.run_dir = from_first(folder)
         return self.run_dir
 
     @classmethod

@@ -46,8 +46,7 @@ def fit(
     config, vector = trainer.config, trainer.learner.policy.vector
     run_dir, begin = trainer.open_run(), time.perf_counter()
     seed_everything(config.seed, (0, 0))
-    best, best_vector, worse, next_evaluation = math.inf, vector.clone(), 0, 1 / EVALUATIONS
-    over = stopped = False
+    best, best_vector, worse, next_evaluation, over = math.inf, vector.clone(), 0, 1 / EVALUATIONS, False
     with contextlib.closing(open_logger(run_dir, config.to_json())) as logger, stop_signals() as stop:
         while not over:
             learning_rate = config.learning_rate
