@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from ppo import Config, NonFiniteError, Trainer, UsageError, load_policy
 from ppo.policies.mlp import MLPPolicy
-from ppo.run.checkpoint import _digest, checkpoint_path, load_exactly, read_checkpoint, write_checkpoint
+from ppo.run.checkpoint import checkpoint_path, digest_of, load_exactly, read_checkpoint, write_checkpoint
 
 TENSORS = {"policy.weight": torch.arange(6.0).reshape(2, 3), "policy.count": torch.tensor(7, dtype=torch.float64)}
 META = {"iteration": 3, "config": {"seed": 1}, "best_return": None}
@@ -230,7 +230,7 @@ def test_a_signature_is_of_the_text_and_of_the_tensors(path):
     with safe_open(path, "pt") as file:
         header = file.metadata()
     text = header["ppo"].replace('"seed": 1', '"seed": 2')
-    digest = _digest(TENSORS, text)
+    digest = digest_of(TENSORS, text)
     save_file(TENSORS, path, metadata=header | {"ppo": text, "sha256": digest})
     assert read_checkpoint(path)[1]["config"] == {"seed": 2}
     assert read_checkpoint(path)[1]["signed"] is False

@@ -195,7 +195,7 @@ def forge(tensors: dict[str, Tensor], meta: dict[str, Any], rng: random.Random) 
             tensors[name] = torch.full_like(x, rng.choice([torch.nan, torch.inf, 1e30]))
         what = f"{kind} of {name}"
     text = json.dumps(meta)
-    header = {"ppo": text, "sha256": checkpoints._digest(tensors, text)}
+    header = {"ppo": text, "sha256": checkpoints.digest_of(tensors, text)}
     return save(tensors, metadata=header), what
 
 

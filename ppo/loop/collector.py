@@ -72,7 +72,8 @@ class Collector:
         self.device, self.recurrent = policy.vector.device, policy.module.state_size > 0
         self.packer, self.mask = Packer(self.space, self.device), mask_columns(self.space)
         self.act = Compiled(act, policy, compiled)
-        self.seconds = self.env_seconds = 0.0  # of the last collect, and of envs.step within it
+        # Of the last collect, without compiling; of envs.step within it; and of compiling before it.
+        self.seconds = self.env_seconds = self.compile_seconds = 0.0
         self.metrics: tuple[str, ...] = opt_in(envs.metadata)["metrics"]
         self.reads_valid, self.all_valid = opt_in(envs.metadata)["valid"], np.ones(envs.num_envs, bool)
         self.no_metrics = np.zeros((envs.num_envs, len(self.metrics)))
@@ -118,22 +119,23 @@ class Collector:
         """
         if size() == 1:
             return self.collect(num_steps, stop=stop)
-        own: tuple[Rollout, list[Episode]] | None = None
+        begin, own = time.perf_counter(), None
         with contextlib.suppress(Stopped):
             rollout, episodes = self.collect(num_steps, stop=stop)
-            own = rollout.to(torch.device("cpu")), episodes
+            own = rollout, episodes
         parts = [part for part in gathered(own) if part is not None]
         if len(parts) < size():
             raise Stopped
-        whole = Rollout.side_by_side([rollout for rollout, _ in parts])
-        return whole.to(self.device), [episode for _, several in parts for episode in several]
+        whole = Rollout.side_by_side([rollout for rollout, _ in parts]).to(self.device)
+        self.seconds = time.perf_counter() - begin - self.compile_seconds
+        return whole, [episode for _, several in parts for episode in several]
 
     def _collect(self, noise: tuple[Tensor, ...], stop: Stop) -> tuple[Rollout, list[Episode]]:
         begin, first_step, n = time.perf_counter(), self.step, self.envs.num_envs
         starts = self._tensor(self.now.starts)  # a feed-forward policy ignores it
         compiling = time.perf_counter()
         act = self.act.bind(*(x.clone() for x in (self.now.obs, self.state, starts, noise[0])))
-        begin, self.env_seconds = begin + time.perf_counter() - compiling, 0.0
+        self.compile_seconds, self.env_seconds = time.perf_counter() - compiling, 0.0
         states, decisions, outcomes = list[Tensor](), list[Decision](), list[Outcome]()
         cuts: list[tuple[np.ndarray, Tensor, Tensor]] = []  # rows, their successors' observations and states
         try:
@@ -161,7 +163,7 @@ class Collector:
         rollout = self._rollout(self._on_device(columns) | {"states": torch.stack(states)}, cuts)
         check_numbers(vars(rollout), n, first_step, rollout.successors, self.first)
         episodes = self.tally.count(columns["rewards"], columns["valid"], done, metrics)
-        self.seconds = time.perf_counter() - begin
+        self.seconds = time.perf_counter() - begin - self.compile_seconds
         return rollout, episodes
 
     def _explain(self, error: Exception, columns: dict[str, Any], cuts: list[Any], first_step: int) -> None:

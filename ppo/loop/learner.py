@@ -89,7 +89,7 @@ class Learner:
         stats = self._update(rollout, progress, stop) if self.shares or rank() == 0 else {}
         if size() > 1 and not self.shares:
             tensors = [self.policy.vector, *self.state_dict().values()]
-            stats, values, generators = from_first((stats, [x.cpu() for x in tensors], random_states()))
+            stats, values, generators = from_first((stats, tensors, random_states()))
             for x, value in zip(tensors, values, strict=True):
                 x.copy_(value)
             set_random_states(generators)

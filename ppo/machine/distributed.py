@@ -7,9 +7,11 @@ must be made by all of them, in the same order.
 import atexit
 import contextlib
 import datetime
+import io
 import os
+import pickle
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -80,21 +82,36 @@ def part_of(sequences: int, work: int) -> slice:
 
 
 def gathered(value: Value) -> list[Value]:
-    """Return the values of all ranks, in their order; tensors must be on the CPU."""
-    values = [value] * size()
-    if size() > 1:
-        with _together():
-            dist.all_gather_object(values, value)
-    return values
+    """Return the values of all ranks, in their order; their tensors come on the CPU."""
+    if size() == 1:
+        return [value]
+    packed: list[bytes] = [b""] * size()
+    with _together():
+        dist.all_gather_object(packed, _packed(value))
+    return [pickle.loads(data) for data in packed]
 
 
 def from_first(value: Value) -> Value:
-    """Return rank 0's value on all ranks; tensors must be on the CPU."""
-    values = [value]
-    if size() > 1:
-        with _together():
-            dist.broadcast_object_list(values)
-    return values[0]
+    """Return rank 0's value on all ranks; its tensors come on the CPU."""
+    if size() == 1:
+        return value
+    packed = [b"" if rank() else _packed(value)]
+    with _together():
+        dist.broadcast_object_list(packed)
+    return pickle.loads(packed[0])
+
+
+class _Pickler(pickle.Pickler):
+    """Pickle tensors as arrays; torch's own way takes a fifth of a millisecond for each."""
+
+    def reducer_override(self, x: Any) -> Any:
+        return (torch.from_numpy, (x.detach().cpu().numpy(),)) if isinstance(x, Tensor) else NotImplemented
+
+
+def _packed(value: Any) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
+    return file.getvalue()
 
 
 def sum_(x: Tensor) -> Tensor:
