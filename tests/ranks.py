@@ -1,9 +1,12 @@
 """Small runs that several ranks train as one does; run by torchrun, or imported and run alone.
 
 torchrun --nproc-per-node 2 tests/ranks.py FOLDER REFERENCE
+
+on the device that RANKS_DEVICE names, the CPU without it.
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +23,9 @@ from ppo import Trainer, UsageError, preset, pretrain
 from ppo.machine import distributed
 from ppo.machine.distributed import join, leave, rank, size
 
-COMMON = {"compile": "off", "checkpoint_every": 2, "vectorization": "auto", "threads": 1}
+COMMON = {"compile": "off", "checkpoint_every": 2, "vectorization": "auto", "threads": 1} | {
+    "device": os.environ.get("RANKS_DEVICE", "cpu")
+}
 CONTROL = {"vectorization": "sync", "num_envs": 4, "num_steps": 32, "num_minibatches": 2, "update_epochs": 3}
 TEXT = {"policy": "gru", "num_envs": 8, "num_steps": 16, "state_size": 16, "hidden_sizes": [16], "num_minibatches": 2}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -94,7 +99,7 @@ def train(name: str, folder: Path, reference: str, iterations: int = 2) -> dict[
 
 def result(trainer: Trainer) -> dict[str, Any]:
     """Return what must be the same on any number of ranks, and what is this rank's own."""
-    tensors = {name: x.clone() for name, x in trainer.parts.state_dict().items() if x.is_floating_point()}
+    tensors = {name: x.cpu().clone() for name, x in trainer.parts.state_dict().items() if x.is_floating_point()}
     numbers = np.random.rand(), float(torch.rand(()))
     return {
         "tensors": tensors,

@@ -33,14 +33,22 @@ def reference(folder):
         return str(trainer.run_dir)
 
 
+def launch(number: int, folder: Path, reference: str, environment: dict[str, str]) -> None:
+    """Run tests/ranks.py on this many ranks."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)]
+    command = [*launcher, ROOT / "tests" / "ranks.py", folder, reference]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+    done = subprocess.run(
+        command, cwd=folder, env=environment, timeout=300, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def two(folder, reference):
     """Return the results of two ranks."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     (folder / "two").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [*launcher, ROOT / "tests" / "ranks.py", folder / "two", reference]
-    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=300, capture_output=True)
+    launch(2, folder / "two", reference, {})
     return [torch.load(folder / "two" / f"rank_{rank}.pt", weights_only=False) for rank in range(2)]
 
 
