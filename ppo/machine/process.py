@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ppo.errors import UsageError
+from ppo.machine import agent
 from ppo.machine.distributed import launched, local_rank, rank
 
 # Rows of a minibatch times parameters, per thread. Two threads were 1.5 times as fast as one from 5 million on, for two
@@ -112,7 +113,11 @@ _handlers: dict[int, Any] = {}  # the process's own, while a run is under way
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event, for every run under way; the second has its usual effect."""
+    """Turn the first SIGINT or SIGTERM into an event, for every run under way; the second has its usual effect.
+
+    Under torchrun's agent the same signal may come again, from the agent or from a batch system that tells every process, and is
+    ignored; the other one has its usual effect. An agent that is told twice to stop sends SIGTERM.
+    """
     stop, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
     _stops.append(stop)
     if in_main and not _handlers:  # only the main thread may set handlers
@@ -128,7 +133,11 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def _on_signal(number: int, frame: Any) -> None:
+    own = _handlers.pop(number) if agent.attached() and number in _handlers else None
     _restore()
+    if own is not None:
+        signal.signal(number, lambda number, frame: None)
+        _handlers[number] = own  # until the last run has ended
     for stop in _stops:
         stop.set()
     if not _stops:  # the last run ended in another thread, which could not restore the handler
