@@ -34,10 +34,10 @@ from ppo.run.files import shown
 PATIENCE = "300"
 SHOW_CURSOR = b"\x1b[?25h"  # which the panel of a killed rank hides
 CAUSES = {
-    signal.SIGKILL: ", as the system does when memory runs out; use fewer processes or environments",
-    signal.SIGSEGV: ", a fault in compiled code of the environment or of a package; look for a newer version of it",
-    signal.SIGABRT: ", by compiled code of the environment or of a package; look for its message above",
-    signal.SIGBUS: ", as when shared memory runs out; use fewer processes or environments",
+    signal.SIGKILL: "memory ran out; then use fewer processes or environments",
+    signal.SIGSEGV: "compiled code of the environment or of a package has a fault; then try another version",
+    signal.SIGABRT: "compiled code of the environment or of a package has a fault; then its message is above",
+    signal.SIGBUS: "shared memory ran out; then use fewer processes or environments",
 }
 
 
@@ -82,6 +82,8 @@ def launch(args: list[str], processes: int, restarts: int) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # of connections to ranks that have ended
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as under torchrun; torch has the setting `threads`
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", PATIENCE)
+    # A killed rank cannot remove the semaphores of its environments' processes, and Python would say so.
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
     signals = [number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
                if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP  # fmt: skip
     config = LaunchConfig(

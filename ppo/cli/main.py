@@ -30,6 +30,7 @@ from ppo.errors import NonFiniteError, UsageError, address, printable
 from ppo.machine import agent
 from ppo.machine.distributed import LOST_CODE, RankLost, launched, rank
 from ppo.machine.imports import trusting
+from ppo.machine.process import heed_signals
 from ppo.run.load import architecture, config_of
 
 COMMANDS: dict[str, Any] = {  # in the order in which a newcomer needs them; text at the end
@@ -64,7 +65,9 @@ def main(args: list[str] | None = None) -> None:
     args = (sys.argv[1:] if args is None else args) or ["--help"]
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())  # of the user's own modules, which hide no installed package from there
-    agent.end_with_agent()
+    if agent.attached():
+        agent.end_with_agent()
+        heed_signals()
     code = agent.outcome(agent.notes())
     if code is not None:  # before this restart, which would end alike
         sys.exit(code)

@@ -60,7 +60,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
     check_rewarded(trainer.envs, trainer.config.env_id)
     folder = trainer.open_run()  # a refusal comes before the first line
     if rank() == 0:
-        agent.keep_folder(folder)
+        agent.keep_folder(trainer.config.runs_dir / folder.name)
     if agent.restarts():
         origin = f"restart {agent.restarts()} at step {trainer.global_step:,}, because a process was killed"
     print_lines(console, [("settings", origin), *([] if agent.restarts() else describe(trainer))])

@@ -62,6 +62,7 @@ def claim(code: int) -> bool:
     if store is None:
         return True
     if threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM):  # with which the agent ends all ranks once one has failed
             signal.signal(number, lambda number, frame: None)
     return _first(store, FAULT, f"{os.environ['RANK']} {code}")
@@ -99,7 +100,7 @@ def finish() -> None:
 
 
 def keep_folder(folder: Path) -> None:
-    """Note the run's folder."""
+    """Note the run's folder, in which a restart goes on."""
     store = notes()
     if store is not None:
         store.set(FOLDER, str(folder))
@@ -128,8 +129,7 @@ def noted(store: Store | None, key: str) -> str:
 
 def end_with_agent() -> None:
     """Stop this process, as a signal does, when its agent has died; nobody else would."""
-    if attached():
-        threading.Thread(target=_watch, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=_watch, args=[os.getppid()], daemon=True).start()
 
 
 def _watch(agent: int) -> None:

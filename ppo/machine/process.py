@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def stop_signals() -> Iterator[threading.Event]:
     """Turn the first SIGINT or SIGTERM into an event, for every run under way; the second has its usual effect.
 
     Under torchrun's agent the same signal may come again, from the agent or from a batch system that tells every process, and is
-    ignored; the other one has its usual effect. An agent that is told twice to stop sends SIGTERM.
+    ignored; the other one has its usual effect. An agent that is told twice to stop sends SIGTERM. See also `heed_signals`.
     """
     stop, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
     _stops.append(stop)
@@ -133,15 +134,34 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def _on_signal(number: int, frame: Any) -> None:
-    own = _handlers.pop(number) if agent.attached() and number in _handlers else None
     _restore()
-    if own is not None:
+    if agent.attached():
         signal.signal(number, lambda number, frame: None)
-        _handlers[number] = own  # until the last run has ended
     for stop in _stops:
         stop.set()
     if not _stops:  # the last run ended in another thread, which could not restore the handler
         signal.raise_signal(number)
+
+
+def heed_signals() -> None:
+    """Let this rank end by a signal also while it waits for other ranks, when Python runs no handlers.
+
+    A thread of its own sees each signal. It leaves the first one to the run under way, and ends the process on a different one or
+    where no run is under way.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_heed, args=[reader, writer], daemon=True).start()
+
+
+def _heed(reader: socket.socket, writer: socket.socket) -> None:
+    told: set[int] = set()
+    while numbers := reader.recv(64):  # `writer` is an argument so that it stays open
+        for number in {signal.SIGINT, signal.SIGTERM}.intersection(numbers) - told:
+            told.add(number)
+            if len(told) > 1 or not _stops:
+                os._exit(128 + number)
 
 
 def _restore() -> None:
