@@ -27,17 +27,16 @@ from ppo.cli.terminal import print_error
 from ppo.machine import agent
 from ppo.machine.distributed import LOST_CODE
 from ppo.numbers import count
-from ppo.run.files import shown
 
 # Seconds in which the ranks may stop in order, with a checkpoint, before they are killed. A step of the slowest environment and a
 # large checkpoint on a slow disk fit in; whoever cannot wait presses Ctrl-C again.
 PATIENCE = "300"
 SHOW_CURSOR = b"\x1b[?25h"  # which the panel of a killed rank hides
-CAUSES = {
-    signal.SIGKILL: "memory ran out; then use fewer processes or environments",
-    signal.SIGSEGV: "compiled code of the environment or of a package has a fault; then try another version",
-    signal.SIGABRT: "compiled code of the environment or of a package has a fault; then its message is above",
-    signal.SIGBUS: "shared memory ran out; then use fewer processes or environments",
+REASONS = {
+    signal.SIGKILL: "did memory run out? if so, use fewer processes or environments",
+    signal.SIGBUS: "did shared memory run out? if so, use fewer processes or environments",
+    signal.SIGSEGV: "a fault in compiled code, of the environment or of a package",
+    signal.SIGABRT: "a fault in compiled code, of the environment or of a package",
 }
 
 
@@ -125,17 +124,27 @@ def ending(notes: Store, failures: Mapping[int, int], told: signal.Signals | Non
     if code is not None or not failures:
         return code or 0, ""
     # The agent ends the others with SIGTERM, and those that wait for a dead rank lose it.
-    rank, code = min(failures.items(), key=lambda item: (item[1] == LOST_CODE, item[1] == -signal.SIGTERM))
-    after = f" after {count(restarts, 'restart')}" if restarts else ""
+    rank, code = min(failures.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[1] == LOST_CODE))
+    sentence = cause(rank, code, agent.noted(notes, agent.LOSS)) + (
+        f", after {count(restarts, 'restart')}" if restarts else ""
+    )
+    folder = Path(agent.noted(notes, agent.FOLDER))
+    resumable = (folder / "checkpoints" / "latest.safetensors").exists()
+    remedy = f"continue with: ppo resume {shlex.quote(str(folder))}" if resumable else "start the command again"
+    return (128 - code if code < 0 else code), f"error: {sentence}; {remedy}"
+
+
+def cause(rank: int, code: int, loss: str) -> str:
+    """Return why the ranks ended.
+
+    Args:
+        rank: the first that failed.
+        code: its exit code, negative for a signal.
+        loss: what a rank noted that lost another one.
+    """
     if code == LOST_CODE:
-        sentence = agent.noted(notes, agent.LOSS) + after
-    elif code < 0:
-        sentence = (
-            f"rank {rank} was killed by {signal.Signals(-code).name}{after}{CAUSES.get(signal.Signals(-code), '')}"
-        )
-    else:
-        sentence = f"rank {rank} ended with exit code {code}{after}, without an error that Python could see"
-    folder = agent.noted(notes, agent.FOLDER)
-    if folder and (Path(folder) / "checkpoints" / "latest.safetensors").exists():
-        sentence += f"; continue with: ppo resume {shlex.quote(str(shown(Path(folder))))}"
-    return (128 - code if code < 0 else code), f"error: {sentence}"
+        return loss
+    if code >= 0:
+        return f"rank {rank} ended with exit code {code} and no Python error"
+    number = signal.Signals(-code)
+    return f"rank {rank} was killed by {number.name}" + (f" ({REASONS[number]})" if number in REASONS else "")

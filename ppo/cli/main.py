@@ -89,7 +89,8 @@ def main(args: list[str] | None = None) -> None:
         _fail(130, "interrupted")
     except NonFiniteError as error:
         see = f"(see {address('howto/debug#a-number-is-not-finite')})"
-        _fail(1, f"stopped{_of_rank()}: {printable(str(error), keep='')} {see}")
+        own = f" (rank {rank()})" if launched() else ""
+        _fail(1, f"stopped{own}: {printable(str(error), keep='')} {see}")
     except RankLost as error:
         if agent.report_loss(str(error)):
             print_error(f"error: {error}")
@@ -97,19 +98,13 @@ def main(args: list[str] | None = None) -> None:
     except Exception:  # a bug, or of the user's own code
         if not agent.claim(1):
             sys.exit(1)
-        if launched():
-            print_error(f"error{_of_rank()}:")
-        raise
+        raise  # torch puts the rank's number before each line
 
 
 def _fail(code: int, sentence: str) -> NoReturn:
     if agent.claim(code):
         print_error(sentence)
     sys.exit(code)
-
-
-def _of_rank() -> str:
-    return f" (rank {rank()})" if launched() else ""
 
 
 def _run(command: Any) -> None:

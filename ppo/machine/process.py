@@ -110,6 +110,7 @@ class Stopped(BaseException):
 
 _stops: list[threading.Event] = []  # of the runs under way
 _handlers: dict[int, Any] = {}  # the process's own, while a run is under way
+_told: set[int] = set()  # signals that a rank has received
 
 
 @contextlib.contextmanager
@@ -134,9 +135,10 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def _on_signal(number: int, frame: Any) -> None:
+    _told.add(number)
+    if agent.attached() and _stops:
+        _handlers[number] = lambda number, frame: None
     _restore()
-    if agent.attached():
-        signal.signal(number, lambda number, frame: None)
     for stop in _stops:
         stop.set()
     if not _stops:  # the last run ended in another thread, which could not restore the handler
@@ -156,11 +158,10 @@ def heed_signals() -> None:
 
 
 def _heed(reader: socket.socket, writer: socket.socket) -> None:
-    told: set[int] = set()
     while numbers := reader.recv(64):  # `writer` is an argument so that it stays open
-        for number in {signal.SIGINT, signal.SIGTERM}.intersection(numbers) - told:
-            told.add(number)
-            if len(told) > 1 or not _stops:
+        for number in {signal.SIGINT, signal.SIGTERM}.intersection(numbers) - _told:
+            _told.add(number)
+            if len(_told) > 1 or not _stops:
                 os._exit(128 + number)
 
 
