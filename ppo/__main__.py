@@ -24,7 +24,8 @@ def main() -> None:
 def _end(*_: Any) -> None:
     if os.isatty(1):
         os.write(1, SHOW_CURSOR)
-    os.write(2, b"interrupted\n")
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # one of several processes, for which the launcher speaks
+        os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)
 
 

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import socket
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from ppo import UsageError
+from ppo.machine import process
 from ppo.machine.process import (
     Choice,
     compiler,
@@ -108,6 +110,44 @@ def test_the_first_signal_is_an_event_and_the_second_has_its_usual_effect():
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_under_an_agent_the_same_signal_again_is_ignored_and_the_other_has_its_usual_effect(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setattr(process, "_told", set())
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with stop_signals() as stop:
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.is_set()
+            assert signal.getsignal(signal.SIGINT) is usual[signal.SIGINT]
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # perhaps late
+    finally:
+        signal.signal(signal.SIGTERM, usual[signal.SIGTERM])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "running", "told", "code"),
+    [
+        ([signal.SIGTERM, signal.SIGTERM], True, set(), None),
+        ([signal.SIGINT, signal.SIGTERM], True, set(), 143),
+        ([signal.SIGINT], False, set(), 130),
+        ([signal.SIGINT], False, {signal.SIGINT}, None),  # which has stopped the run, before the thread looked
+        ([signal.SIGCHLD], False, set(), None),
+    ],
+)
+def test_a_rank_ends_by_two_different_signals_or_by_one_outside_of_a_run(monkeypatch, numbers, running, told, code):
+    codes = []
+    monkeypatch.setattr(process.os, "_exit", codes.append)
+    monkeypatch.setattr(process, "_stops", [threading.Event()] * running)
+    monkeypatch.setattr(process, "_told", told)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.send(bytes(numbers))
+        writer.shutdown(socket.SHUT_WR)
+        process._heed(reader, writer)
+    assert codes == ([] if code is None else [code])
 
 
 def test_handlers_of_signals_are_restored_and_other_threads_have_none():

@@ -5,9 +5,8 @@ import functools
 import inspect
 import operator
 import os
-import shutil
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import tyro
 from tyro.conf import subcommand
@@ -16,10 +15,11 @@ from ppo.cli.compare import Compare
 from ppo.cli.data import Data
 from ppo.cli.environments import Check, Envs
 from ppo.cli.flags import FLAGS, Changes, one_sentence, wrapped
+from ppo.cli.processes import spread
 from ppo.cli.report import Report
 from ppo.cli.reporter import Phases
 from ppo.cli.runs import Chat, Eval, Export, Sample
-from ppo.cli.terminal import console, fold
+from ppo.cli.terminal import console, print_error
 from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.cli.watch import Watch
 from ppo.config import Config
@@ -27,7 +27,10 @@ from ppo.config.presets import preset
 from ppo.config.setting import check_changeable
 from ppo.config.values import read_toml
 from ppo.errors import NonFiniteError, UsageError, address, printable
+from ppo.machine import agent
+from ppo.machine.distributed import LOST_CODE, RankLost, launched, rank
 from ppo.machine.imports import trusting
+from ppo.machine.process import heed_signals
 from ppo.run.load import architecture, config_of
 
 COMMANDS: dict[str, Any] = {  # in the order in which a newcomer needs them; text at the end
@@ -62,31 +65,46 @@ def main(args: list[str] | None = None) -> None:
     args = (sys.argv[1:] if args is None else args) or ["--help"]
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())  # of the user's own modules, which hide no installed package from there
+    if agent.attached():
+        agent.end_with_agent()
+        heed_signals()
+    code = agent.outcome(agent.notes())
+    if code is not None:  # before this restart, which would end alike
+        sys.exit(code)
     try:
         command = parse(args)
+        spread(command, args)
         with trusting(getattr(command, "trust", False)), Phases(console):
             _run(command)
+        if rank() == 0:
+            agent.finish()
     except UsageError as error:
         console.file.flush()
-        _print_error(f"error: {printable(str(error), keep='')}")
-        sys.exit(2)
+        _fail(2, f"error: {printable(str(error), keep='')}")
     except BrokenPipeError:  # `ppo … | head`: the reader has closed the pipe, and Python must not flush it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        agent.claim(1)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _fail(130, "interrupted")
     except NonFiniteError as error:
         see = f"(see {address('howto/debug#a-number-is-not-finite')})"
-        _print_error(f"stopped: {printable(str(error), keep='')} {see}")
-        sys.exit(1)
+        own = f" (rank {rank()})" if launched() else ""
+        _fail(1, f"stopped{own}: {printable(str(error), keep='')} {see}")
+    except RankLost as error:
+        if agent.report_loss(str(error)):
+            print_error(f"error: {error}")
+        sys.exit(LOST_CODE)
+    except Exception:  # a bug, or of the user's own code
+        if not agent.claim(1):
+            sys.exit(1)
+        raise  # torch puts the rank's number before each line
 
 
-def _print_error(sentence: str) -> None:
-    """Print a sentence to standard error; a terminal does not break its words."""
-    if sys.stderr.isatty():
-        sentence = fold(sentence, shutil.get_terminal_size().columns)
-    print(sentence, file=sys.stderr)
+def _fail(code: int, sentence: str) -> NoReturn:
+    if agent.claim(code):
+        print_error(sentence)
+    sys.exit(code)
 
 
 def _run(command: Any) -> None:

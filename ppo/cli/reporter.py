@@ -169,7 +169,7 @@ class Reporter:
                 parts.append(f"eval {number(latest['eval/episodic_return'])}")
             left = (progress.total_timesteps - progress.global_step) / speed if speed else math.inf
             done = f"{progress.global_step:,}/{progress.total_timesteps:,} steps  {speed:,.0f} SPS"
-            print("  ".join([done, *parts, f"ETA {left:.0f} s"]), flush=True)
+            self.console.print("  ".join([done, *parts, f"ETA {left:.0f} s"]), markup=False)
             for alarm in alarms(self.history, self.settings):
                 self._once("alarm", str(alarm))
         self.tenths = tenths

@@ -13,12 +13,15 @@ from rich.console import Console
 from ppo.cli.history import Table
 from ppo.cli.reporter import Reporter
 from ppo.cli.terminal import print_lines, time_split
+from ppo.config import Config
 from ppo.config.words import write_pairs
 from ppo.envs import autoreset_mode, time_limit
 from ppo.envs.spaces import one_line
 from ppo.envs.text_env import check_rewarded
 from ppo.loop.scalars import evaluation_limit
 from ppo.loop.trainer import Trainer
+from ppo.machine import agent
+from ppo.machine.distributed import rank, size
 from ppo.numbers import count, number
 from ppo.policies.features import flat_images
 from ppo.run.files import shown
@@ -31,6 +34,21 @@ NO_EPISODE = (
 )
 
 
+def go_on(settings: Config) -> Trainer | None:
+    """Return the trainer of a run that was under way when a rank was killed; None if there was none.
+
+    It continues from the latest checkpoint, or without one from the beginning, in the same folder.
+    """
+    folder = agent.noted(agent.notes(), agent.FOLDER) if agent.restarts() else ""
+    if not folder:
+        return None
+    if (Path(folder) / "checkpoints" / "latest.safetensors").exists():
+        return Trainer.resume(folder)
+    trainer = Trainer(settings)
+    trainer.run_dir = Path(folder)
+    return trainer
+
+
 def train(trainer: Trainer, origin: str, console: Console) -> None:
     """Train with a progress bar; print the resolved settings before, and the result and the next commands after.
 
@@ -41,7 +59,11 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
     """
     check_rewarded(trainer.envs, trainer.config.env_id)
     folder = trainer.open_run()  # a refusal comes before the first line
-    print_lines(console, [("settings", origin), *describe(trainer)])
+    if rank() == 0:
+        agent.keep_folder(trainer.config.runs_dir / folder.name)
+    if agent.restarts():
+        origin = f"restart {agent.restarts()} at step {trainer.global_step:,}, because a process was killed"
+    print_lines(console, [("settings", origin), *([] if agent.restarts() else describe(trainer))])
     reporter = Reporter(console, trainer.config.to_json(), trainer.global_step)
     for _, step, row in Table(folder / "progress.csv").new_rows():  # of a resumed run
         if step <= trainer.global_step:
@@ -140,7 +162,8 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
     config, envs, length = trainer.config, trainer.envs, trainer.learner.seq_len
     parameters = sum(p.numel() for p in trainer.policy.parameters())
     sequences = config.batch_size // length // config.num_minibatches
-    vector = f"{envs.num_envs} x {type(envs.unwrapped).__name__}, autoreset {autoreset_mode(envs).value}"
+    shares = f" in {size()} processes" if size() > 1 else ""
+    vector = f"{config.num_envs} x {type(envs.unwrapped).__name__}{shares}, autoreset {autoreset_mode(envs).value}"
     lines = [
         ("environment", f"{config.env_id}: {vector}"),
         ("observation", one_line(envs.single_observation_space)),

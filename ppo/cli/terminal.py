@@ -1,6 +1,8 @@
 """The terminal: the console on which everything is printed, and lines of names and texts."""
 
 import functools
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterable
 
@@ -8,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from ppo.errors import printable
+from ppo.machine.distributed import rank
 
 
 class SafeConsole(Console):
@@ -23,7 +26,8 @@ class SafeConsole(Console):
         raise BrokenPipeError
 
 
-console = SafeConsole(highlight=False, soft_wrap=True)
+# Rank 0 alone prints, and shows a panel on a terminal.
+console = SafeConsole(highlight=False, soft_wrap=True, quiet=rank() > 0, force_interactive=False if rank() else None)
 
 fold = functools.partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)  # into lines of whole words
 INDENT = " " * 15  # of texts next to their names
@@ -67,3 +71,10 @@ def print_lines(console: Console, lines: list[tuple[str, str]], wrap: bool = Tru
         if wrap and console.is_terminal:
             text = fold(text, max(console.width, 35), initial_indent=INDENT, subsequent_indent=INDENT).lstrip()
         console.print(f"{name:>13}  {text}", markup=False)
+
+
+def print_error(sentence: str) -> None:
+    """Print a sentence to standard error; a terminal does not break its words."""
+    if sys.stderr.isatty():
+        sentence = fold(sentence, shutil.get_terminal_size().columns)
+    print(sentence, file=sys.stderr, flush=True)

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ppo.cli.flags import Changes, Trust, optional
+from ppo.cli.processes import MAX_RESTARTS, Processes, Restarts
 from ppo.cli.terminal import console
 from ppo.config import Config
 from ppo.config.presets import preset
 from ppo.config.setting import changeable
 from ppo.errors import UsageError
+from ppo.machine import agent
 from ppo.run.load import config_of
 
 Settings = Annotated[OmitArgPrefixes[Config], arg(name="")]
@@ -28,14 +30,16 @@ class Train:
     settings: Settings
     config: ConfigFile = None
     """TOML file of settings by name, for example num_envs = 4."""
+    processes: Processes = 1
+    max_restarts: Restarts = MAX_RESTARTS
     trust: Trust = False
 
     def run(self) -> None:
         """Train with a progress bar."""
-        from ppo.cli.session import train
+        from ppo.cli.session import go_on, train
         from ppo.loop.trainer import Trainer
 
-        trainer = Trainer(self.settings)
+        trainer = go_on(self.settings) or Trainer(self.settings)
         name = preset(self.settings.env_id, self.settings.algorithm, self.settings.policy)[0]
         train(trainer, f"preset {name}", console)
 
@@ -54,6 +58,7 @@ class Pretrain:
     """Stop after this many evaluations without a lower held-out perplexity and keep the best. 0: keep the last."""
     config: ConfigFile = None
     """TOML file of settings by name, for example num_envs = 4."""
+    processes: Processes = 1
     trust: Trust = False
 
     def run(self) -> None:
@@ -105,6 +110,8 @@ class Resume:
     run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
     """Run folder."""
     settings: Annotated[OmitArgPrefixes[Changes], arg(name="")] = field(default_factory=Changes)
+    processes: Processes = 1
+    max_restarts: Restarts = MAX_RESTARTS
     trust: Trust = False
 
     def run(self) -> None:
@@ -115,7 +122,7 @@ class Resume:
         old, new = config_of(self.run_dir).to_json(), self.settings.to_json()
         changes = {name: new[name] for name in changeable(Config) if new[name] != old[name]}
         trainer = Trainer.resume(self.run_dir, changes)
-        if trainer.finished:
+        if trainer.finished and not agent.restarts():  # a rank may be killed after the last checkpoint
             raise UsageError(
                 f"{self.run_dir} is at step {trainer.global_step}, so total_timesteps = {trainer.config.total_timesteps} "
                 f"has no room for another rollout of {trainer.config.batch_size} steps; choose --total-timesteps "

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from ppo.errors import one_line
+from ppo.machine import agent
 
 TIMEOUT = datetime.timedelta(
     minutes=30
@@ -25,6 +26,7 @@ TIMEOUT = datetime.timedelta(
 # Rows of a minibatch times parameters, per rank, from which a rank computes a part of each minibatch. Below, the sum over the ranks
 # takes longer (0.3 to 0.6 ms) than the rest of the minibatch does.
 WORK_PER_RANK = 2_500_000
+LOST_CODE = 75  # exit code of a rank that lost another one: EX_TEMPFAIL of sysexits.h, "try again"
 Value = TypeVar("Value")
 
 
@@ -34,7 +36,11 @@ class RankLost(Exception):
 
 def launched() -> bool:
     """Return whether this process is one of several ranks; they may not have met yet."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return _ranks() > 1
+
+
+def _ranks() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def join() -> None:
@@ -42,8 +48,10 @@ def join() -> None:
     if not launched() or dist.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store = agent.meeting()
+    own: dict[str, Any] = {} if store is None else {"store": store, "rank": rank(), "world_size": _ranks()}
     with _together():
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        dist.init_process_group(backend, timeout=TIMEOUT, **own)
     atexit.register(leave)  # torch's threads would abort an exit without it
 
 

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from ppo.errors import UsageError
+from ppo.machine import agent
 from ppo.machine.distributed import launched, local_rank, rank
 
 # Rows of a minibatch times parameters, per thread. Two threads were 1.5 times as fast as one from 5 million on, for two
@@ -108,11 +110,16 @@ class Stopped(BaseException):
 
 _stops: list[threading.Event] = []  # of the runs under way
 _handlers: dict[int, Any] = {}  # the process's own, while a run is under way
+_told: set[int] = set()  # signals that a rank has received
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event, for every run under way; the second has its usual effect."""
+    """Turn the first SIGINT or SIGTERM into an event, for every run under way; the second has its usual effect.
+
+    Under torchrun's agent the same signal may come again, from the agent or from a batch system that tells every process, and is
+    ignored; the other one has its usual effect. An agent that is told twice to stop sends SIGTERM. See also `heed_signals`.
+    """
     stop, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
     _stops.append(stop)
     if in_main and not _handlers:  # only the main thread may set handlers
@@ -128,11 +135,34 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def _on_signal(number: int, frame: Any) -> None:
+    _told.add(number)
+    if agent.attached() and _stops:
+        _handlers[number] = lambda number, frame: None
     _restore()
     for stop in _stops:
         stop.set()
     if not _stops:  # the last run ended in another thread, which could not restore the handler
         signal.raise_signal(number)
+
+
+def heed_signals() -> None:
+    """Let this rank end by a signal also while it waits for other ranks, when Python runs no handlers.
+
+    A thread of its own sees each signal. It leaves the first one to the run under way, and ends the process on a different one or
+    where no run is under way.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_heed, args=[reader, writer], daemon=True).start()
+
+
+def _heed(reader: socket.socket, writer: socket.socket) -> None:
+    while numbers := reader.recv(64):  # `writer` is an argument so that it stays open
+        for number in {signal.SIGINT, signal.SIGTERM}.intersection(numbers) - _told:
+            _told.add(number)
+            if len(_told) > 1 or not _stops:
+                os._exit(128 + number)
 
 
 def _restore() -> None:
