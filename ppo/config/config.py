@@ -171,7 +171,8 @@ class Config:
             UsageError: the environments, or their groups, do not divide.
         """
         if processes > 1 and self.num_envs % (processes * self.group_size):
-            rule = f"choose a divisor of num_envs / group_size = {self.num_envs // self.group_size}"
+            groups = "num_envs / group_size = " * (self.group_size > 1)
+            rule = f"choose a divisor of {groups}{self.num_envs // self.group_size}"
             raise UsageError(f"num_envs = {self.num_envs} does not divide into processes = {processes}; {rule}")
         own = self.num_envs // processes
         return range(rank * own, (rank + 1) * own)
