@@ -18,8 +18,9 @@ TINY = scaling_rows.Row(
 )
 FREE, DEAR = Fit(0.0, 0.0, 0.0), Fit(1.0, 0.0, 0.0)
 FOUR = {name: {"2": FREE, "4": FREE} for name in ("all-reduce", "gather", "broadcast")}
+PARTS = {"environment": 3.0, "inference": 1.0, "update": 2.0, "rest": 0.5}
 ROW = {
-    "seconds": dict.fromkeys(("one", "two"), {"environment": 3.0, "inference": 1.0, "update": 2.0, "rest": 0.5}),
+    "seconds": {"one": PARTS, "two": PARTS},
     "rates": {"one": [100.0, 110.0, 90.0], "two": [170.0], "pair": [180.0]},
     "parameters": 10_000, "optimizer_steps": 5, "sequences": 64, "seq_len": 1, "num_envs": 8, "rollout_bytes": 4000,
     "shared": False,
