@@ -97,7 +97,7 @@ def network(delay: float, ranks: int) -> list[scaling_network.Point] | str:
 
 
 def parts_of(rounds: int, seconds: float, ranks: int, peer_installed: bool) -> dict[tuple[str, str], Callable[[], Any]]:
-    """Return what is measured, by its place in scaling.json."""
+    """Return the function that measures each part, by the place of its figures in scaling.json."""
     parts: dict[tuple[str, str], Callable[[], Any]] = {
         ("rows", name): partial(compare, name, rounds, seconds) for name in ROWS
     }

@@ -105,6 +105,7 @@ def _start(place: Link, number: int, ranks: int, address: str) -> "subprocess.Po
     environment = os.environ | {
         "RANK": str(number), "WORLD_SIZE": str(ranks), "MASTER_ADDR": address, "MASTER_PORT": str(place.port),
         "GLOO_SOCKET_IFNAME": place.device, "OMP_NUM_THREADS": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # it warns that addresses have no names
     }  # fmt: skip
     command = [*place.command, sys.executable, "-m", "benchmarks.scaling_network"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)

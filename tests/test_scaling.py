@@ -72,7 +72,7 @@ def test_a_run_measures_every_part_once_and_ends_in_a_page(results, capsys, monk
     assert "The network of 1 ms was not measured: the command ip is missing" in page
     assert "| loopback | 2 | 1.01 ms | 2.00 ms | 11.00 ms | 1.00 ms | 1.00 ns | 0 % |" in page
     assert "| HalfCheetah-v5 | 1 | 1.0 | 2.0 | none, bit for bit |" in page
-    monkeypatch.setattr(scaling, "compare", None)  # would fail
+    monkeypatch.setattr(scaling, "compare", lambda *_: pytest.fail("measured again"))
     scaling.run(rounds=1, seconds=0.0)
 
 
