@@ -58,11 +58,11 @@ def peer(side: str, rollouts: int) -> None:
 def peers(rounds: int, seconds: float) -> dict[str, list[float]]:
     """Return steps per second of HalfCheetah with both cores: two ranks of ours, and each side of the peer, in turn."""
     rates: dict[str, list[float]] = {"ours": [], **{side: [] for side in SIDES}}
-    result(start(CHEETAH, 2, 0))  # fills the cache of compiled functions
+    result(start(ROWS[CHEETAH], 2, 0))  # fills the cache of compiled functions
     for _ in range(rounds):
-        rates["ours"].append(own_rate(result(start(CHEETAH, 2, seconds))))
+        rates["ours"].append(own_rate(result(start(ROWS[CHEETAH], 2, seconds))))
         for side, (threads, _) in SIDES.items():
-            words = ["peer", "--side", side, "--rollouts", str(max(1, round(seconds * 2)))]
+            words = ["peer", "--side", side, "--rollouts", str(max(1, round(seconds)))]
             command = [sys.executable, "-m", "benchmarks.scaling", *words]
             environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
@@ -99,7 +99,7 @@ def network(delay: float, ranks: int) -> list[scaling_network.Point] | str:
 def parts_of(rounds: int, seconds: float, ranks: int, peer_installed: bool) -> dict[tuple[str, str], Callable[[], Any]]:
     """Return the function that measures each part, by the place of its figures in scaling.json."""
     parts: dict[tuple[str, str], Callable[[], Any]] = {
-        ("rows", name): partial(compare, name, rounds, seconds) for name in ROWS
+        ("rows", name): partial(compare, row, rounds, seconds) for name, row in ROWS.items()
     }
     if peer_installed:
         parts["other", "peers"] = partial(peers, rounds, seconds)

@@ -108,7 +108,8 @@ def _start(place: Link, number: int, ranks: int, address: str) -> "subprocess.Po
         "TORCH_CPP_LOG_LEVEL": "ERROR",  # it warns that addresses have no names
     }  # fmt: skip
     command = [*place.command, sys.executable, "-m", "benchmarks.scaling_network"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+    output = subprocess.DEVNULL if number else subprocess.PIPE  # rank 0 prints
+    return subprocess.Popen(command, stdout=output, text=True, env=environment, cwd=ROOT)
 
 
 def main(ranks: int = 8, delay: float = 0.0) -> None:

@@ -1,6 +1,6 @@
 """Measure steps per second of whole training runs on one rank, on two, and in two runs at the same time.
 
-    torchrun --nproc-per-node 2 -m benchmarks.scaling_rows --row "Humanoid-v5, preset" --seconds 10
+    torchrun --nproc-per-node 2 -m benchmarks.scaling_rows --row '{"env_id": "HalfCheetah-v5"}' --seconds 10
 
 It prints JSON: when each iteration ended, and where rank 0's time went.
 """
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ ATARI = SYNC | {"num_envs": 8, "num_steps": 128, "update_epochs": 4, "num_miniba
 
 @dataclass(frozen=True)
 class Row:
-    """A training run that is measured: changes to a preset, and the least speedup of two ranks on two cores."""
+    """A training run: changes to a preset."""
 
     env_id: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -112,10 +112,18 @@ def launcher(ranks: int) -> list[str]:
     return [sys.executable, *(several if ranks > 1 else [])]
 
 
-def start(name: str, ranks: int, seconds: float) -> "subprocess.Popen[str]":
+def start(row: Row, ranks: int, seconds: float) -> "subprocess.Popen[str]":
     """Start the measurement of a row."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [*launcher(ranks), "-m", "benchmarks.scaling_rows", "--row", name, "--seconds", str(seconds)]
+    command = [
+        *launcher(ranks),
+        "-m",
+        "benchmarks.scaling_rows",
+        "--row",
+        json.dumps(asdict(row)),
+        "--seconds",
+        str(seconds),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
 
 
@@ -140,22 +148,25 @@ def pair(found: list[dict[str, Any]]) -> float:
     return sum(rate(one["ends"], begin, end) for one in found)
 
 
-def compare(name: str, rounds: int, seconds: float) -> dict[str, Any]:
+def compare(row: Row, rounds: int, seconds: float) -> dict[str, Any]:
     """Return a row's steps per second on one rank, on two, and in two independent runs at the same time, in turn."""
     rates: dict[str, list[float]] = {"one": [], "two": [], "pair": []}
     split: dict[str, list[dict[str, float]]] = {"one": [], "two": []}
     sizes: dict[str, Any] = {}
-    result(start(name, 1, 0))  # fills the cache of compiled functions
-    result(start(name, 2, 0))
+    result(start(row, 1, 0))  # fills the cache of compiled functions
+    result(start(row, 2, 0))
     for _ in range(rounds):
         for side, ranks in (("one", 1), ("two", 2)):
-            found = result(start(name, ranks, seconds))
+            found = result(start(row, ranks, seconds))
             rates[side].append(own_rate(found))
             split[side].append(found["seconds"])
             sizes |= {key: found[key] for key in found.keys() - {"ends", "seconds"}}
-        both = [start(name, 1, seconds) for _ in range(2)]
+        both = [start(row, 1, seconds) for _ in range(2)]
         rates["pair"].append(pair([result(process) for process in both]))
-        print(f"{name}: {', '.join(f'{side} {values[-1]:,.0f}' for side, values in rates.items())} steps/s", flush=True)
+        print(
+            f"{row.env_id}: {', '.join(f'{side} {values[-1]:,.0f}' for side, values in rates.items())} steps/s",
+            flush=True,
+        )
     medians = {
         side: {part: statistics.median(parts[part] for parts in several) for part in several[0]}
         for side, several in split.items()
@@ -164,8 +175,13 @@ def compare(name: str, rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def main(row: str, seconds: float) -> None:
-    """Measure a row on the ranks that torchrun has started, and print the figures as JSON."""
-    found = measure(ROWS[row], seconds)
+    """Measure a row on the ranks that torchrun has started, and print the figures as JSON.
+
+    Args:
+        row: the row as JSON.
+        seconds: of training that count.
+    """
+    found = measure(Row(**json.loads(row)), seconds)
     if rank() == 0:
         print(json.dumps(found))
 

@@ -3,11 +3,13 @@
 import json
 import re
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import pages, scaling, scaling_links, scaling_network, scaling_rows
+from benchmarks import pages, scaling, scaling_learning, scaling_links, scaling_network, scaling_rows
 from benchmarks.runs import RESULTS
 from benchmarks.scaling_model import Fit, fit, seconds, shares, summary, worth
 from benchmarks.scaling_network import Point
@@ -36,7 +38,7 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling_rows, "WARMUP", 1)
     monkeypatch.setattr(scaling_rows, "LEAST", 1)
     monkeypatch.setattr(scaling, "ROWS", {"tiny": TINY})
-    monkeypatch.setattr(scaling_rows, "start", lambda name, ranks, seconds: seconds)
+    monkeypatch.setattr(scaling_rows, "start", lambda row, ranks, seconds: seconds)
     monkeypatch.setattr(scaling_rows, "result", lambda seconds: scaling_rows.measure(TINY, seconds))
     monkeypatch.setattr(scaling_rows, "pair", lambda several: 2.0)
     points = [
@@ -50,9 +52,9 @@ def results(tmp_path, monkeypatch):
 
     monkeypatch.setattr(scaling_network, "measure", measure)
     monkeypatch.setattr(scaling, "times", lambda rounds, peers: {"ours": [2.0, 4.0]})
-    monkeypatch.setattr(scaling.scaling_learning, "SEEDS", (1,))
+    monkeypatch.setattr(scaling_learning, "SEEDS", (1,))
     learnt = {"env_id": "HalfCheetah-v5", "seed": 1, "one": 1.0, "two": 2.0, "difference": 0.0}
-    monkeypatch.setattr(scaling.scaling_learning, "compare", lambda env_id, seed: learnt)
+    monkeypatch.setattr(scaling_learning, "compare", lambda env_id, seed: learnt)
     monkeypatch.setattr(scaling, "installed", lambda *packages: {"torch": "2.0"})
     return tmp_path
 
@@ -157,6 +159,36 @@ def test_the_best_of_the_peers_sides_counts():
     assert peers == {"best": "SubprocVecEnv, 1 thread", "ratio": 11 / 4}
 
 
+def test_the_difference_of_two_runs_is_a_fraction_of_their_weights_norm(monkeypatch):
+    weights = {"a": [3.0, 4.0], "b": [3.0, 4.5]}
+    monkeypatch.setattr(
+        scaling_learning, "read_checkpoint",
+        lambda path: ({"policy.w": torch.tensor(weights[path.parts[0]]), "optimizer.step": torch.rand(1)}, {}),
+    )  # fmt: skip
+    assert scaling_learning.difference(Path("a"), Path("b")) == pytest.approx(0.1)
+    assert scaling_learning.difference(Path("a"), Path("a")) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "commands"),
+    [("absent", ["train"]), ("interrupted", ["resume"]), ("finished", [])],
+)
+def test_a_run_of_the_learning_grid_is_trained_resumed_or_taken(tmp_path, monkeypatch, before, commands):
+    state, ran = [before], []
+
+    def run(command, **_):
+        ran.append(command[command.index("ppo") + 1])
+        assert command[1:4] == ["-m", "torch.distributed.run", "--standalone"]
+        state[0] = "finished"
+
+    monkeypatch.setattr(scaling_learning, "ROOT", tmp_path)
+    monkeypatch.setattr(scaling_learning.subprocess, "run", run)
+    monkeypatch.setattr(scaling_learning, "newest_run", lambda *_: None if state[0] == "absent" else tmp_path)
+    monkeypatch.setattr(scaling_learning, "meta_of", lambda run: {"finished": state[0] == "finished"})
+    assert scaling_learning.finish("HalfCheetah-v5", 1, 2) == tmp_path
+    assert ran == commands
+
+
 def test_a_machine_that_cannot_make_networks_is_told_why(monkeypatch):
     monkeypatch.setattr(scaling_links.shutil, "which", lambda name: None)
     assert scaling.network(0.1, 2) == "the command ip is missing; install iproute2"
@@ -167,10 +199,10 @@ def test_a_machine_that_cannot_make_networks_is_told_why(monkeypatch):
 
 @pytest.mark.slow
 def test_two_ranks_are_measured_under_torchrun():
-    found = scaling_rows.result(scaling_rows.start("CartPole, velocities hidden, GRU", 2, 0.0))
+    found = scaling_rows.result(scaling_rows.start(TINY, 2, 0.0))
     assert len(found["ends"]) == 1 + scaling_rows.LEAST
     assert scaling_rows.own_rate(found) > 0
-    assert found["shared"] is False
+    assert (found["shared"], found["num_envs"]) == (False, 2)
 
 
 @pytest.mark.slow
