@@ -18,11 +18,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.runs import RESULTS
-from benchmarks.suites import SPEED, SUITES, Task
+from benchmarks.suites import SCALING, SPEED, SUITES, Task
 
 ROOT = Path(__file__).parents[1]
 PAGES, TEMPLATES = ROOT / "docs" / "results", Path(__file__).parent / "templates"
-FIRST = ["mujoco", "classic", "memory", "algorithms", "text", "frontier", "rlhf", "next_token", "q_learning", "speed"]
+FIRST = [
+    "mujoco", "classic", "memory", "algorithms", "text", "frontier", "rlhf", "next_token", "q_learning", "speed", "scaling",
+]  # fmt: skip
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)  # of README.md, from readme_NAME.md
 
 
@@ -131,7 +133,7 @@ def environment() -> Environment:
         "number": number, "numbers": numbers, "count": count, "spread": spread, "mean": statistics.fmean,
         "median": statistics.median, "reached": reached, "ratios": ratios, "faster": faster,
     }  # fmt: skip
-    jinja.globals |= {"zip": zip, "targets": SPEED}
+    jinja.globals |= {"zip": zip, "targets": SPEED | SCALING}
     return jinja
 
 

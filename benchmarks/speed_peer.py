@@ -17,19 +17,25 @@ if TYPE_CHECKING:
 EVALUATED_EVERY = 8192  # steps between evaluations on the way to a perfect CartPole, two episodes of each environment
 
 
-def measure_peer(row: Row) -> dict[str, float]:
-    """Train the peer with the same hyperparameters and return its steps per second."""
+def measure_peer(row: Row, threads: int = 1, workers: bool = False) -> dict[str, float]:
+    """Train the peer with the same hyperparameters and return its steps per second.
+
+    Args:
+        row: our settings.
+        threads: of torch.
+        workers: step each environment in a process of its own.
+    """
     import sb3_contrib
     import stable_baselines3
     import torch
     from stable_baselines3.common.env_util import make_vec_env
-    from stable_baselines3.common.vec_env import VecNormalize
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     config = row.config
     kind = {"PPO": stable_baselines3.PPO, "RecurrentPPO": sb3_contrib.RecurrentPPO}[row.peer]
     name = {"PPO": "MlpPolicy", "RecurrentPPO": "MlpLstmPolicy"}[row.peer]
-    envs = make_vec_env(config.env_id, config.num_envs)
+    envs = make_vec_env(config.env_id, config.num_envs, vec_env_cls=SubprocVecEnv if workers else DummyVecEnv)
     if config.normalize_obs:
         envs = VecNormalize(envs, gamma=config.gamma)
     size = config.batch_size // config.num_minibatches

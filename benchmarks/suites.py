@@ -51,6 +51,12 @@ SPEED = {
     "CartPole 4 × 128": 4, "HalfCheetah 1 × 2048": 4, "HalfCheetah, preset 8 × 256": 5, "CartPole 8 × 128, GRU": 10,
     "collect": 0.8, "update": 0.67,
 }  # fmt: skip
+# The least speedup of two ranks on two cores, by the row of `benchmarks.scaling`; for peers our speed to the best of the peer's, for
+# times the largest ratio of the time to a perfect CartPole.
+SCALING = {
+    "Humanoid-v5, preset": 1.7, "HalfCheetah-v5, preset": 1.6, "CNN, images of 84 × 84 × 4": 1.7,
+    "CartPole, velocities hidden, GRU": 1.4, "peers": 5, "times": 0.5,
+}  # fmt: skip
 SUITES: dict[str, list[Task]] = {
     "memory": [
         Task("CartPole, velocities hidden, GRU", f"{HIDDEN} --policy gru", 490, "zoo LSTM 500", policy="deterministic"),

@@ -1,4 +1,4 @@
-"""Two tasks that need memory, registered as `benchmarks.tasks:CartPoleHidden-v0` and `benchmarks.tasks:Recall-v0`."""
+"""Tasks, registered as `benchmarks.tasks:NAME`: two that need memory, CartPoleHidden-v0 and Recall-v0, and Images-v0."""
 
 from typing import Any
 
@@ -44,9 +44,38 @@ class Recall(gymnasium.Env):
         return self.cues, float(done and action == self.cue), done, False, {}
 
 
+class Images(gymnasium.Env):
+    """Name the picture: each observation is one of several frames of noise, 84 × 84 × 4 pixels as of Atari games, at little cost.
+
+    The reward is 1 for the number of the frame modulo the number of actions, 0 otherwise.
+    """
+
+    def __init__(self, frames: int = 16, actions: int = 4) -> None:
+        self.observation_space, self.action_space = Box(0, 255, (84, 84, 4), np.uint8), Discrete(actions)
+        self.actions = actions
+        self.frames = np.random.default_rng(0).integers(0, 256, (frames, 84, 84, 4), np.uint8)  # alike in all copies
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return a frame."""
+        super().reset(seed=seed)
+        return self._next(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Reward the action for the frame before, and return the next frame."""
+        reward = float(action == self.number % self.actions)
+        return self._next(), reward, False, False, {}
+
+    def _next(self) -> np.ndarray:
+        self.number = int(self.np_random.integers(len(self.frames)))
+        return self.frames[self.number]
+
+
 def _cartpole_hidden(**kwargs: Any) -> gymnasium.Env:
     return HiddenVelocity(gymnasium.make("CartPole-v1", **kwargs))
 
 
 gymnasium.register("CartPoleHidden-v0", entry_point=_cartpole_hidden)
 gymnasium.register("Recall-v0", entry_point="benchmarks.tasks:Recall")
+gymnasium.register("Images-v0", entry_point="benchmarks.tasks:Images", max_episode_steps=256)
