@@ -3,6 +3,7 @@
     pip install -e ".[peers,compare,mujoco]"
     python -m benchmarks.speed run --rounds 5
     python -m benchmarks.speed report      # draw the charts again from speed.json, without measuring
+    python -m benchmarks.speed run --device cuda   # a GPU, into speed_cuda.json
 
 One process at a time, one thread, the same hyperparameters for both libraries, in turn: A B A B …; a figure is the median of
 the rounds, a ratio the quotient of two medians. Imports, compilation and the first rollouts do not count towards steps per
@@ -21,11 +22,11 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
-from benchmarks import pages
+from benchmarks import pages, speed_gpu
 from benchmarks.pages import PAGES
 from benchmarks.runs import RESULTS, installed, text_of, today
 from benchmarks.speed_loops import Row, measure_bound, measure_ours
@@ -105,7 +106,7 @@ def scale() -> dict[str, dict[str, float]]:
     return results
 
 
-def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
+def run(rounds: int = 5, only: str = "", again: bool = False, device: Literal["cpu", "cuda"] = "cpu") -> None:
     """Measure everything, and write the numbers, the charts and the page.
 
     Each part is written to speed.json as soon as it is measured. A part is not measured again while the code, the
@@ -115,11 +116,17 @@ def run(rounds: int = 5, only: str = "", again: bool = False) -> None:
         rounds: rounds of each comparison.
         only: measure only the rows whose name contains this; "times", "scale" and "text" are names too. Empty: everything.
         again: measure every part again.
+        device: cuda measures the rows of `benchmarks.speed_gpu` instead.
     """
     versions = installed(*PACKAGES) | {"python": platform.python_version()}
     peers = versions.keys() >= PEERS
     if not peers:
         print('The peers are not installed, so only ours is measured; pip install -e ".[peers]" adds them.')
+    if device == "cuda":
+        about = {"machine": machine_name(), "versions": text_of(versions)}
+        about["command"] = f"python -m benchmarks.speed run --device cuda --rounds {rounds}"
+        speed_gpu.measure(RESULTS / "speed_cuda.json", rounds, peers, spawn, about)
+        return
     parts: dict[str, Callable[[], Any]] = {name: partial(compare, row, rounds, peers) for name, row in ROWS.items()}
     parts |= {"times": partial(times, rounds, peers), "scale": scale, "text": partial(tokens_per_second, rounds)}
     path, machine = RESULTS / "speed.json", machine_name()

@@ -35,6 +35,7 @@ def measure_peer(row: Row, threads: int = 1, workers: bool = False) -> dict[str,
     config = row.config
     kind = {"PPO": stable_baselines3.PPO, "RecurrentPPO": sb3_contrib.RecurrentPPO}[row.peer]
     name = {"PPO": "MlpPolicy", "RecurrentPPO": "MlpLstmPolicy"}[row.peer]
+    name = "CnnPolicy" if config.policy == "cnn" else name
     envs = make_vec_env(config.env_id, config.num_envs, vec_env_cls=SubprocVecEnv if workers else DummyVecEnv)
     if config.normalize_obs:
         envs = VecNormalize(envs, gamma=config.gamma)
@@ -42,7 +43,8 @@ def measure_peer(row: Row, threads: int = 1, workers: bool = False) -> dict[str,
     model = kind(
         name, envs, config.learning_rate, config.num_steps, size, config.update_epochs, config.gamma,
         config.gae_lambda, config.clip_coef, ent_coef=config.ent_coef, vf_coef=config.vf_coef,
-        max_grad_norm=config.max_grad_norm, normalize_advantage=config.norm_adv, device="cpu", policy_kwargs=row.policy,
+        max_grad_norm=config.max_grad_norm, normalize_advantage=config.norm_adv, policy_kwargs=row.policy,
+        device=config.device if config.device != "auto" else "cpu",
     )  # fmt: skip
     model.learn(config.batch_size)
     steps, begin = config.batch_size * row.rollouts, time.perf_counter()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 import tyro
 
-from benchmarks import pages, speed, speed_loops, speed_text, speed_times
+from benchmarks import pages, speed, speed_gpu, speed_loops, speed_text, speed_times
 
 SMALL = {"env_id": "CartPole-v1", "num_envs": 2, "num_steps": 32, "num_minibatches": 2, "update_epochs": 1}
 TINY = speed_loops.Row("tiny", SMALL, 2, compile="off")
@@ -116,3 +116,43 @@ def test_a_row_survives_the_command_line(capsys, monkeypatch):
     arguments = shlex.split(f"--side bound --row '{json.dumps(asdict(TINY))}'")
     tyro.cli(speed.measure, args=arguments)
     assert json.loads(capsys.readouterr().out) == {"sps": 1.0}
+
+
+def test_a_gpu_has_rows_and_figures_of_its_own(results, monkeypatch, capsys):
+    """The rows run on the processor here: what is tested is the way to the figures."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="2"):
+        speed.run(device="cuda")
+    assert "--device cuda needs a CUDA device, but torch finds none" in capsys.readouterr().err
+    assert not (results / "speed_cuda.json").exists()
+    spawned = []
+
+    def spawn(side, row):
+        spawned.append((side, row.config.device, row.compile))
+        return {"sps": 100.0 * len(spawned)}
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a card")
+    monkeypatch.setattr(speed, "spawn", spawn)
+    monkeypatch.setattr(speed, "installed", lambda *packages: VERSIONS)
+    monkeypatch.setattr(speed_gpu, "ROWS", (TINY,))
+    speed.run(rounds=1, device="cuda")
+    assert spawned == [
+        ("ours", "cuda", "off"),
+        ("ours", "cuda", "off"),
+        ("ours", "cpu", "off"),
+        ("peer", "cuda", "off"),
+    ]
+    found = json.loads((results / "speed_cuda.json").read_text())
+    assert found["card"] == "a card"
+    assert found["rows"] == {"tiny": {"CUDA graphs": [100.0], "eager": [200.0], "processor": [300.0], "peer": [400.0]}}
+    assert "a card, tiny: CUDA graphs 100, eager 200" in capsys.readouterr().out
+
+
+def test_the_rows_of_a_gpu_train(results):
+    for row in speed_gpu.ROWS[2:3]:
+        small = speed_loops.Row(
+            row.name, row.settings | {"num_envs": 1, "num_steps": 4, "update_epochs": 1}, 1, compile="off"
+        )
+        for side, changed in speed_gpu.sides_of(small, peers=False, device="cpu").values():
+            assert speed.MEASURES[side](speed_loops.Row(**(asdict(changed) | {"compile": "off"})))["sps"] > 0
