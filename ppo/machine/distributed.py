@@ -164,17 +164,6 @@ def own_randomness() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def first_on_machine() -> Iterator[None]:
-    """Let one rank of each machine run the block, then the others, which may use the files that it wrote."""
-    waits = local_rank() > 0
-    if waits:
-        gathered(None)
-    yield
-    if not waits:
-        gathered(None)
-
-
-@contextlib.contextmanager
 def _together() -> Iterator[None]:
     try:
         yield

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from ppo.errors import one_line
-from ppo.machine.cache import cache_folder
+from ppo.machine.cache import alone, cache_folder
 from ppo.machine.operations import private, tracing
 from ppo.machine.process import compiler
 
@@ -58,17 +58,22 @@ def load(graph: GraphModule, tensors: list[Tensor]) -> Run:
         CompileError: there is no C++ compiler, or it fails.
     """
     path = cache_path(graph, tensors)
-    try:
-        known = path.is_file()
-    except OSError as error:
-        raise CompileError(f"the cache folder {path.parent} cannot be read: {error.strerror}; set PPO_CACHE") from error
-    if known:
-        with contextlib.suppress(OSError):
-            path.touch()
-        with contextlib.suppress(RuntimeError):  # a damaged file is compiled again
-            return _open(path)
-    _compile(graph, tensors, path)
-    for entry in path.parent.glob("*.pt2"):  # 2 MB each, one for every network and batch that was ever trained
+    with alone(path) if compiler() else contextlib.nullcontext():  # the ranks of a run want the same code
+        try:
+            known = path.is_file()
+        except OSError as error:
+            raise CompileError(
+                f"the cache folder {path.parent} cannot be read: {error.strerror}; set PPO_CACHE"
+            ) from error
+        if known:
+            with contextlib.suppress(OSError):
+                path.touch()
+            with contextlib.suppress(RuntimeError):  # a damaged file is compiled again
+                return _open(path)
+        _compile(graph, tensors, path)
+    for entry in path.parent.glob(
+        "*.[pl]*"
+    ):  # .pt2 of 2 MB, one for every network and batch that was ever trained, and .lock
         with contextlib.suppress(OSError):
             if time.time() - entry.stat().st_mtime > EXPIRY:
                 entry.unlink()
@@ -105,8 +110,9 @@ def _compile(graph: GraphModule, tensors: list[Tensor], path: Path) -> None:
         raise CompileError("there is no C++ compiler; install g++")
     from torch._inductor import aoti_compile_and_package
 
-    # Precompiled headers would leave 280 MB in the temporary folder at each start.
-    options = {"cpp.cxx": (command,), "aot_inductor.precompile_headers": False}
+    # Precompiled headers would leave 280 MB in the temporary folder at each start. Torch would compile and run a program first, for 8 s,
+    # to see whether the compiler knows the processor's vector instructions; one that does not fails here and says so.
+    options = {"cpp.cxx": (command,), "aot_inductor.precompile_headers": False, "cpp.vec_isa_ok": True}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings(action="ignore"):
