@@ -44,7 +44,7 @@ def test_every_setting_has_help_with_its_default(capsys):
     text = words(help_of(capsys, "train"))
     flags = ["--" + name.replace("_", "-") for name in Config().to_json() if name != "env_id"]
     assert [flag for flag in flags if not re.search(rf"{flag}\b.*?\(default: ", text)] == []
-    assert text.count("(default: ") == len(flags) + 3  # env_id, --config and --trust
+    assert text.count("(default: ") == len(flags) + 5  # env_id, --config, --processes, --max-restarts and --trust
     assert all(docstrings(Config).get(name) for name in Config().to_json())
 
 

@@ -201,7 +201,7 @@ def test_a_second_interrupt_ends_ranks_that_do_not_stop(start, tmp_path):
     ("env_id", "flags", "code", "lines", "text"),
     [
         ("CartPole-v1", ["--env-kwargs", "nothing", "1"], 2, 1, "error: CartPole-v1 cannot be made with {'nothing': 1}"),
-        ("faulty:Faulty-v0", ["--env-kwargs", "fault", "infinite"], 1, 1, "stopped (rank 1): the reward of environment 2 at step 50"),
+        ("faulty:Faulty-v0", ["--env-kwargs", "fault", "infinite"], 1, 1, "stopped (rank 1): the reward of environment 2 at step 49"),
         ("faulty:Faulty-v0", ["--env-kwargs", "fault", "error"], 1, None, "[rank1]: ValueError: the robot fell"),
     ],
 )  # fmt: skip

@@ -50,11 +50,12 @@ def spread(command: Any, args: list[str]) -> None:
         if wanted not in (1, "auto", ranks):
             raise UsageError(f"processes = {wanted}, but torchrun has started {ranks}; leave --processes out")
         return
+    if wanted == 1:
+        return
     command.settings.validate()
     choice = choose(command.settings) if wanted == "auto" else Choice(int(wanted), "requested")
     command.settings.share(0, choice.value)
-    if wanted != 1:
-        print_lines(console, [("processes", f"{choice.value}: {choice.reason}")])
+    print_lines(console, [("processes", f"{choice.value}: {choice.reason}")])
     if choice.value > 1:
         from ppo.cli.launch import launch  # half a second
 
