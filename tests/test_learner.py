@@ -6,9 +6,11 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from ppo import Config
+from ppo import Config, NonFiniteError
+from ppo.loop import learner
 from ppo.loop.learner import Learner
 from ppo.loop.rollout import Rollout, Successors
+from ppo.machine.distributed import RankLost
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 
@@ -91,3 +93,39 @@ def test_the_penalty_of_a_group_is_proportional_to_its_coefficient_where_all_rew
         norms.append(stats["grad_norm"] / coef)
     assert norms[0] > 0.01
     assert norms == pytest.approx([norms[0]] * 4, rel=1e-4)
+
+
+def broken(row: tuple[int, int]) -> Rollout:
+    """Return a rollout whose old log-probability at (t, n) makes an infinite ratio."""
+    rollout = rollout_of([True, True])
+    rollout.log_probs[row] = -1e4
+    return rollout
+
+
+def test_the_first_row_that_is_not_finite_is_named_with_its_minibatch():
+    with pytest.raises(
+        NonFiniteError, match=r"policy_loss is not finite in optimizer step \d .* environment 1 at step 2"
+    ) as caught:
+        update(broken((2, 1)), num_minibatches=1)
+    assert caught.value.tensors["rows"].numel() == T * N
+    assert caught.value.tensors["log_probs"].min() == -1e4
+
+
+def test_of_several_ranks_the_one_with_the_row_that_is_not_finite_says_so(monkeypatch):
+    """Rank 1 has the row in its half of the minibatch; rank 0 gets only the sum, which is not finite either."""
+    monkeypatch.setattr(learner, "gathered", lambda row: [-1, row] if row >= 0 else [row, 0])
+    monkeypatch.setattr(learner, "size", lambda: 2)
+    monkeypatch.setattr(learner, "any_rank", bool)
+    monkeypatch.setattr(learner, "sum_", lambda x: x + float("nan"))
+    order = torch.arange(T * N).view(T, N).T.flatten()  # environment 1 has the second half
+    monkeypatch.setattr("torch.randperm", lambda *_, **__: order)
+    errors = []
+    for rank in range(2):
+        monkeypatch.setattr(learner, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(learner, "part_of", lambda *_, rank=rank: slice(rank * T, rank * T + T))
+        with pytest.raises((NonFiniteError, RankLost)) as caught:
+            update(broken((2, 1)), num_minibatches=1)
+        errors.append(caught.value)
+    assert isinstance(errors[0], RankLost)
+    assert "rank 1 has a number that is not finite" in str(errors[0])
+    assert "environment 1 at step 2" in str(errors[1])
