@@ -1,6 +1,8 @@
 """What ranks note in the store of torchrun's agent: one of them prints an error, and a restart finds the run's folder."""
 
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,17 +62,27 @@ def test_a_lost_rank_is_told_once_and_only_if_no_error_explains_it(store, monkey
     assert agent.noted(agent.notes(), agent.LOSS) == ("" if claimed else "rank 0 has lost another rank")
 
 
-def test_a_restart_finds_the_folder_but_not_the_addresses(store, monkeypatch):
+def test_a_restart_finds_the_folder(store):
     agent.keep_folder(Path("runs/a"))
-    before = agent.meeting()
-    before.set("address", "gone")
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert agent.noted(agent.notes(), agent.FOLDER) == "runs/a"
-    assert not agent.meeting().check(["address"])
+
+
+def test_ranks_meet_apart_from_those_that_died_whoever_comes_first(store, monkeypatch):
+    monkeypatch.setattr(agent, "MEETING_TICK", 0.001)
+    for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
+        with ThreadPoolExecutor(3) as pool:
+            meetings = []
+            for rank in order:
+                meetings.append(pool.submit(agent.meeting, rank, 3))
+                time.sleep(0.01)  # in which it may take those for its companions that died before
+            first, *others = (meeting.result(timeout=10) for meeting in meetings)
+        assert not first.check(["address"])
+        first.set("address", "of this start")
+        assert all(other.check(["address"]) for other in others)
 
 
 def test_without_an_agent_every_process_prints_its_own_errors(monkeypatch):
-    assert (agent.attached(), agent.restarts(), agent.agent_store()) == (False, 0, None)
+    assert (agent.attached(), agent.agent_store(), agent.meeting(0, 1)) == (False, None, None)
     assert agent.claim(1)
     assert agent.report_loss("")
     agent.keep_folder(Path("runs/a"))

@@ -230,7 +230,7 @@ def test_a_killed_rank_costs_only_time(start, tmp_path, launcher):
     until(latest(tmp_path).exists)
     os.kill(ranks(process.pid)[number - 1], signal.SIGKILL)
     code, out, err = end(process, [])
-    assert (code, out.count("restart 1 at step "), out.count("run folder")) == (0, 1, 1), err
+    assert (code, out.count("restart  at step "), out.count("run folder")) == (0, 1, 1), err
     start(
         "train",
         "CartPole-v1",

@@ -39,7 +39,7 @@ def go_on(settings: Config) -> Trainer | None:
 
     It continues from the latest checkpoint, or without one from the beginning, in the same folder.
     """
-    folder = agent.noted(agent.notes(), agent.FOLDER) if agent.restarts() else ""
+    folder = agent.noted(agent.notes(), agent.FOLDER)
     if not folder:
         return None
     if (Path(folder) / "checkpoints" / "latest.safetensors").exists():
@@ -59,11 +59,12 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
     """
     check_rewarded(trainer.envs, trainer.config.env_id)
     folder = trainer.open_run()  # a refusal comes before the first line
+    if agent.noted(agent.notes(), agent.FOLDER):
+        print_lines(console, [("restart", f"at step {trainer.global_step:,}, because a process was killed")])
+    else:
+        print_lines(console, [("settings", origin), *describe(trainer)])
     if rank() == 0:
         agent.keep_folder(trainer.config.runs_dir / folder.name)
-    if agent.restarts():
-        origin = f"restart {agent.restarts()} at step {trainer.global_step:,}, because a process was killed"
-    print_lines(console, [("settings", origin), *([] if agent.restarts() else describe(trainer))])
     reporter = Reporter(console, trainer.config.to_json(), trainer.global_step)
     for _, step, row in Table(folder / "progress.csv").new_rows():  # of a resumed run
         if step <= trainer.global_step:

@@ -122,7 +122,8 @@ class Resume:
         old, new = config_of(self.run_dir).to_json(), self.settings.to_json()
         changes = {name: new[name] for name in changeable(Config) if new[name] != old[name]}
         trainer = Trainer.resume(self.run_dir, changes)
-        if trainer.finished and not agent.restarts():  # a rank may be killed after the last checkpoint
+        # A rank may be killed after the last checkpoint.
+        if trainer.finished and not agent.noted(agent.notes(), agent.FOLDER):
             raise UsageError(
                 f"{self.run_dir} is at step {trainer.global_step}, so total_timesteps = {trainer.config.total_timesteps} "
                 f"has no room for another rollout of {trainer.config.batch_size} steps; choose --total-timesteps "

@@ -10,23 +10,19 @@ import os
 import signal
 import threading
 import time
+import uuid
 from pathlib import Path
 
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 NAME = "ppo"  # of the ranks' role if `ppo --processes` started them, and of what they keep in the store
-FAULT, DONE, FOLDER, LOSS = "fault", "done", "folder", "loss"  # keys of the store
-TICK = 1.0  # seconds between two looks at the agent
+FAULT, DONE, FOLDER, LOSS, TOKEN, MEETING = "fault", "done", "folder", "loss", "token", "meeting"  # keys of the store
+TICK, MEETING_TICK = 1.0, 0.02  # seconds between two looks at the agent, and at its store
 
 
 def attached() -> bool:
     """Return whether an agent started this process, perhaps as its only one."""
     return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def restarts() -> int:
-    """Return how often the agent has started all ranks again."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 @functools.cache
@@ -37,19 +33,35 @@ def agent_store() -> Store | None:
     return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
 
 
-def meeting() -> Store | None:
-    """Return the part of the agent's store in which the ranks find each other.
-
-    Each restart has its own: the addresses from before it are no longer valid.
-    """
-    store = agent_store()
-    return None if store is None else PrefixStore(f"{NAME} {restarts()}", store)
-
-
 def notes() -> Store | None:
     """Return the part of the agent's store that outlasts a restart."""
     store = agent_store()
     return None if store is None else PrefixStore(NAME, store)
+
+
+def meeting(rank: int, ranks: int) -> Store | None:
+    """Return a part of the agent's store in which only the ranks of this start find each other; None without an agent.
+
+    What ranks left there that have died since must not be read: their addresses are no longer valid. So each rank draws a token,
+    rank 0 calls a meeting of all tokens, and calls another one until each rank has found its own token in it.
+    """
+    store, token = notes(), uuid.uuid4().hex[:8]
+    if store is None:
+        return None
+    store.set(f"{TOKEN} {rank}", token)
+    name = ""
+    while not (name and store.check([f"{name} begins"])):
+        if rank == 0:
+            name = " ".join(store.get(f"{TOKEN} {number}").decode() for number in range(ranks))
+            store.set(MEETING, name)
+        called = store.get(MEETING).decode()
+        if token in called.split():
+            name = called
+            store.set(f"{name} {rank}", "")
+        if rank == 0 and store.check([f"{name} {number}" for number in range(ranks)]):
+            store.set(f"{name} begins", "")
+        time.sleep(MEETING_TICK)
+    return PrefixStore(name, store)
 
 
 def claim(code: int) -> bool:

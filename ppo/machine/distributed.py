@@ -48,9 +48,9 @@ def join() -> None:
     if not launched() or dist.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store = agent.meeting()
-    own: dict[str, Any] = {} if store is None else {"store": store, "rank": rank(), "world_size": _ranks()}
     with _together():
+        store = agent.meeting(rank(), _ranks())
+        own: dict[str, Any] = {} if store is None else {"store": store, "rank": rank(), "world_size": _ranks()}
         dist.init_process_group(backend, timeout=TIMEOUT, **own)
     atexit.register(leave)  # torch's threads would abort an exit without it
 
