@@ -30,7 +30,7 @@ ROWS = (
 
 
 def sides_of(row: Row, peers: bool, device: str = "cuda") -> dict[str, tuple[str, Row]]:
-    """Return what is measured of a row, by the heading of its column: the side, as in `benchmarks.speed`, and the settings."""
+    """Return the measurements of a row by the heading of their column: the side, as in `benchmarks.speed`, and the settings."""
     on_device = replace(row, settings=row.settings | {"device": device})
     sides = {
         "CUDA graphs": ("ours", on_device),

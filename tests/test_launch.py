@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def test_the_sentence_of_a_killed_rank_says_how_to_go_on(tmp_path):
 
 # ---- two ranks ------------------------------------------------------------------------------------------------------
 
-slow = pytest.mark.slow
+SLOW = {"marks": pytest.mark.slow}  # one of each kind runs always
 needs_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 SIZES = """--num-envs 4 --num-steps 32 --num-minibatches 2 --update-epochs 2 --hidden-sizes 8 --eval-episodes 0 --compile off
 --vectorization sync --checkpoint-every 4 --device cpu"""
@@ -157,6 +158,12 @@ def latest(tmp_path: Path, env: str = "CartPole-v1") -> Path:
     return tmp_path / "runs" / f"{env}__ppo__s1" / "checkpoints" / "latest.safetensors"
 
 
+def same(path: Path, other: Path) -> bool:
+    """Return whether two checkpoints hold the same bits."""
+    first, second = read_checkpoint(path)[0], read_checkpoint(other)[0]
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
 def end(process: subprocess.Popen[str], pids: list[int]) -> tuple[int, str, str]:
     """Wait for the end of a command, and return its exit code and what it printed; no process of it is left."""
     out, err = process.communicate(timeout=60)
@@ -164,8 +171,10 @@ def end(process: subprocess.Popen[str], pids: list[int]) -> tuple[int, str, str]
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("way", ["SIGINT", "SIGTERM", "SIGTERM to all", "SIGTERM to rank 1", "SIGKILL"])
-@slow
+@pytest.mark.parametrize(
+    "way",
+    ["SIGINT", *(pytest.param(way, **SLOW) for way in ("SIGTERM", "SIGTERM to all", "SIGTERM to rank 1", "SIGKILL"))],
+)
 @needs_linux
 def test_a_signal_stops_all_ranks_with_a_checkpoint(start, tmp_path, way):
     process = start("train", "CartPole-v1", *TRAIN, *ENDLESS, "--processes", "2")
@@ -183,7 +192,7 @@ def test_a_signal_stops_all_ranks_with_a_checkpoint(start, tmp_path, way):
     assert out.count("settings") == 1
 
 
-@slow
+@pytest.mark.slow
 @needs_linux
 def test_a_second_interrupt_ends_ranks_that_do_not_stop(start, tmp_path):
     process = start("train", "faulty:Faulty-v0", *TRAIN, *ENDLESS, "--processes", "2", "--env-kwargs", "fault", "stuck")
@@ -200,12 +209,15 @@ def test_a_second_interrupt_ends_ranks_that_do_not_stop(start, tmp_path):
 @pytest.mark.parametrize(
     ("env_id", "flags", "code", "lines", "text"),
     [
-        ("CartPole-v1", ["--env-kwargs", "nothing", "1"], 2, 1, "error: CartPole-v1 cannot be made with {'nothing': 1}"),
+        pytest.param(
+            "CartPole-v1", ["--env-kwargs", "nothing", "1"], 2, 1, "error: CartPole-v1 cannot be made with {'nothing': 1}", **SLOW,
+        ),
         ("faulty:Faulty-v0", ["--env-kwargs", "fault", "infinite"], 1, 1, "stopped (rank 1): the reward of environment 2 at step 49"),
-        ("faulty:Faulty-v0", ["--env-kwargs", "fault", "error"], 1, None, "[rank1]: ValueError: the robot fell"),
+        pytest.param(
+            "faulty:Faulty-v0", ["--env-kwargs", "fault", "error"], 1, None, "[rank1]: ValueError: the robot fell", **SLOW,
+        ),
     ],
 )  # fmt: skip
-@slow
 @needs_linux
 def test_an_error_is_printed_once_and_not_repeated_by_a_restart(start, env_id, flags, code, lines, text):
     process = start("train", env_id, *TRAIN, *ENDLESS, "--processes", "2", *flags)
@@ -216,8 +228,9 @@ def test_an_error_is_printed_once_and_not_repeated_by_a_restart(start, env_id, f
     assert "restart" not in out
 
 
-@pytest.mark.parametrize("launcher", ["ppo", "torchrun", "torchrun with one rank"])
-@slow
+@pytest.mark.parametrize(
+    "launcher", ["ppo", pytest.param("torchrun", **SLOW), pytest.param("torchrun with one rank", **SLOW)]
+)
 @needs_linux
 def test_a_killed_rank_costs_only_time(start, tmp_path, launcher):
     budget = ["--total-timesteps", "6000"]
@@ -232,25 +245,16 @@ def test_a_killed_rank_costs_only_time(start, tmp_path, launcher):
     code, out, err = end(process, [])
     assert (code, out.count("restart  at step "), out.count("run folder")) == (0, 1, 1), err
     start(
-        "train",
-        "CartPole-v1",
-        *TRAIN,
-        *budget,
-        "--exp-name",
-        "whole",
-        *(["--processes", "2"] if number > 1 else []),
+        "train", "CartPole-v1", *TRAIN, *budget, "--exp-name", "whole", *(["--processes", "2"] if number > 1 else [])
     ).wait(60)
-    whole = read_checkpoint(tmp_path / "runs" / "CartPole-v1__whole__s1" / "checkpoints" / "latest.safetensors")[0]
-    disturbed = read_checkpoint(latest(tmp_path))[0]
-    assert disturbed.keys() == whole.keys()
-    assert all(torch.equal(disturbed[name], whole[name]) for name in whole)
+    assert same(latest(tmp_path), tmp_path / "runs" / "CartPole-v1__whole__s1" / "checkpoints" / "latest.safetensors")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
         "CartPole-v1__ppo__s1",
         "CartPole-v1__whole__s1",
     ]
 
 
-@slow
+@pytest.mark.slow
 @needs_linux
 def test_a_rank_that_dies_again_and_again_ends_the_run_with_one_sentence(start, tmp_path):
     process = start("train", "CartPole-v1", *TRAIN, *ENDLESS, "--processes", "2", "--max-restarts", "0")
@@ -261,3 +265,27 @@ def test_a_rank_that_dies_again_and_again_ends_the_run_with_one_sentence(start, 
     assert (code, err.count("\n")) == (137, 1)
     assert err.startswith("error: rank 1 was killed by SIGKILL")
     assert err.endswith("; continue with: ppo resume runs/CartPole-v1__ppo__s1\n")
+
+
+@pytest.mark.robustness
+@pytest.mark.parametrize("policy", ["mlp", "gru"])
+@needs_linux
+def test_30_kills_of_random_ranks_at_random_moments_cost_only_time(start, tmp_path, policy):
+    """Kills a rank every 3 to 10 s, 15 for each policy, while it starts, collects, updates, evaluates or saves."""
+    rng, kills, budget = random.Random(1), 0, ["--total-timesteps", "60_000", "--policy", policy, "--processes", "2"]
+    start("train", "CartPole-v1", *TRAIN, *budget, "--exp-name", "whole").wait(300)
+    process = start("train", "CartPole-v1", *TRAIN, *budget, "--max-restarts", "1000")
+    while kills < 15:
+        time.sleep(rng.uniform(3, 10))
+        if process.poll() is not None:
+            break
+        own = ranks(process.pid)
+        if own:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(own[rng.choice(sorted(own))], rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSEGV]))
+                kills += 1
+    out, err = process.communicate(timeout=300)
+    print(f"{policy}: {kills} kills, {out.count('restart  at step ')} restarts from a checkpoint")
+    assert process.returncode == 0, err
+    assert kills == 15
+    assert same(latest(tmp_path), tmp_path / "runs" / "CartPole-v1__whole__s1" / "checkpoints" / "latest.safetensors")

@@ -159,8 +159,10 @@ def own_randomness() -> Iterator[None]:
         return
     states = random_states()
     torch.manual_seed(int(torch.randint(2**31, ())) + rank())
-    yield
-    set_random_states(states)
+    try:
+        yield
+    finally:
+        set_random_states(states)
 
 
 @contextlib.contextmanager
