@@ -268,11 +268,11 @@ def test_a_rank_that_dies_again_and_again_ends_the_run_with_one_sentence(start, 
 
 
 @pytest.mark.robustness
-@pytest.mark.parametrize("policy", ["mlp", "gru"])
+@pytest.mark.parametrize(("policy", "steps"), [("mlp", "150_000"), ("gru", "60_000")])
 @needs_linux
-def test_30_kills_of_random_ranks_at_random_moments_cost_only_time(start, tmp_path, policy):
+def test_30_kills_of_random_ranks_at_random_moments_cost_only_time(start, tmp_path, policy, steps):
     """Kills a rank every 3 to 10 s, 15 for each policy, while it starts, collects, updates, evaluates or saves."""
-    rng, kills, budget = random.Random(1), 0, ["--total-timesteps", "60_000", "--policy", policy, "--processes", "2"]
+    rng, kills, budget = random.Random(1), 0, ["--total-timesteps", steps, "--policy", policy, "--processes", "2"]
     start("train", "CartPole-v1", *TRAIN, *budget, "--exp-name", "whole").wait(300)
     process = start("train", "CartPole-v1", *TRAIN, *budget, "--max-restarts", "1000")
     while kills < 15:
