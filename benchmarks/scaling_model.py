@@ -14,7 +14,7 @@ import math
 import statistics
 from typing import Any, NamedTuple
 
-from ppo.machine.distributed import WORK_PER_RANK
+from ppo.machine.distributed import shared
 
 
 class Fit(NamedTuple):
@@ -47,9 +47,8 @@ def fits(points: list[list[Any]]) -> dict[str, dict[str, Fit]]:
 
 
 def shares(row: dict[str, Any], ranks: int) -> bool:
-    """Return whether ranks share the work of a minibatch, as `ppo.machine.distributed.part_of` decides."""
-    rows = row["sequences"] * row["seq_len"]
-    return row["sequences"] % ranks == 0 and rows * row["parameters"] >= ranks * WORK_PER_RANK
+    """Return whether ranks share the work of a minibatch."""
+    return shared(row["sequences"], row["seq_len"] * row["parameters"], ranks)
 
 
 def seconds(row: dict[str, Any], ranks: int, network: dict[str, dict[str, Fit]]) -> float:

@@ -1,6 +1,5 @@
 """How many processes a command runs in: the flags, the checks, and the choice for `auto`."""
 
-import os
 import sys
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,7 @@ from ppo.config import Config
 from ppo.envs.gym import find_spec
 from ppo.errors import UsageError
 from ppo.machine import agent
-from ppo.machine.distributed import launched
+from ppo.machine.distributed import launched, launched_ranks
 from ppo.machine.process import Choice, cores
 
 Processes = Annotated[
@@ -37,7 +36,7 @@ def spread(command: Any, args: list[str]) -> None:
     Raises:
         UsageError: the command cannot run in that many processes.
     """
-    wanted, ranks = getattr(command, "processes", None), int(os.environ.get("WORLD_SIZE", "1"))
+    wanted, ranks = getattr(command, "processes", None), launched_ranks()
     if wanted is None:
         if launched():
             raise UsageError(f"`ppo {args[0]}` runs in one process, not in {ranks}; start it without torchrun")

@@ -19,7 +19,7 @@ from ppo.machine.inductor import CompileError, Run, load, trace
 from ppo.machine.phase import phase
 from ppo.machine.process import Choice, compiler
 
-SECONDS = 30  # to compile both functions of a run when neither is in the cache; measured 20 to 28
+SECONDS = 30  # to compile both functions of a run when neither is in the cache; measured 20 to 28, and 37 to 41 on a slower core
 
 
 def resolve_compile(

@@ -20,9 +20,8 @@ from torch import distributed as dist
 from ppo.errors import one_line
 from ppo.machine import agent
 
-TIMEOUT = datetime.timedelta(
-    minutes=30
-)  # of the ranks' longest wait for one another: a rollout of the slowest environment
+# The ranks' longest wait for one another: a rollout of the slowest environment.
+TIMEOUT = datetime.timedelta(minutes=30)
 # Rows of a minibatch times parameters, per rank, from which a rank computes a part of each minibatch. Below, the sum over the ranks
 # takes longer (0.3 to 0.6 ms) than the rest of the minibatch does.
 WORK_PER_RANK = 2_500_000
@@ -36,10 +35,11 @@ class RankLost(Exception):
 
 def launched() -> bool:
     """Return whether this process is one of several ranks; they may not have met yet."""
-    return _ranks() > 1
+    return launched_ranks() > 1
 
 
-def _ranks() -> int:
+def launched_ranks() -> int:
+    """Return the number of ranks that torchrun has started; they may not have met yet."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -49,8 +49,8 @@ def join() -> None:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _together():
-        store = agent.meeting(rank(), _ranks())
-        own: dict[str, Any] = {} if store is None else {"store": store, "rank": rank(), "world_size": _ranks()}
+        store = agent.meeting(rank(), launched_ranks())
+        own: dict[str, Any] = {} if store is None else {"store": store, "rank": rank(), "world_size": launched_ranks()}
         dist.init_process_group(backend, timeout=TIMEOUT, **own)
     atexit.register(leave)  # torch's threads would abort an exit without it
 
@@ -83,19 +83,24 @@ def part_of(sequences: int, work: int) -> slice:
         sequences: of a minibatch.
         work: steps of a sequence times parameters.
     """
-    if sequences % size() or sequences * work < size() * WORK_PER_RANK:
+    if not shared(sequences, work, size()):
         return slice(0, sequences)
     own = sequences // size()
     return slice(rank() * own, (rank() + 1) * own)
+
+
+def shared(sequences: int, work: int, ranks: int) -> bool:
+    """Return whether ranks each compute a part of a minibatch; arguments as in `part_of`."""
+    return ranks > 1 and sequences % ranks == 0 and sequences * work >= ranks * WORK_PER_RANK
 
 
 def gathered(value: Value) -> list[Value]:
     """Return the values of all ranks, in their order; their tensors come on the CPU."""
     if size() == 1:
         return [value]
-    packed: list[bytes] = [b""] * size()
+    own, packed = _packed(value), [b""] * size()
     with _together():
-        dist.all_gather_object(packed, _packed(value))
+        dist.all_gather_object(packed, own)
     return [pickle.loads(data) for data in packed]
 
 

@@ -71,9 +71,8 @@ def load(graph: GraphModule, tensors: list[Tensor]) -> Run:
             with contextlib.suppress(RuntimeError):  # a damaged file is compiled again
                 return _open(path)
         _compile(graph, tensors, path)
-    for entry in path.parent.glob(
-        "*.[pl]*"
-    ):  # .pt2 of 2 MB, one for every network and batch that was ever trained, and .lock
+    # An entry is 2 MB of machine code for every network and batch that was ever trained, and its lock.
+    for entry in path.parent.glob("*.[pl]*"):
         with contextlib.suppress(OSError):
             if time.time() - entry.stat().st_mtime > EXPIRY:
                 entry.unlink()
@@ -110,7 +109,7 @@ def _compile(graph: GraphModule, tensors: list[Tensor], path: Path) -> None:
         raise CompileError("there is no C++ compiler; install g++")
     from torch._inductor import aoti_compile_and_package
 
-    # Precompiled headers would leave 280 MB in the temporary folder at each start. Torch would compile and run a program first, for 8 s,
+    # Precompiled headers would leave 280 MB in the temporary folder at each start. Torch would compile and run a program first
     # to see whether the compiler knows the processor's vector instructions; one that does not fails here and says so.
     options = {"cpp.cxx": (command,), "aot_inductor.precompile_headers": False, "cpp.vec_isa_ok": True}
     try:

@@ -60,7 +60,7 @@ class Pretraining:
         self.windows = list(itertools.islice(_batches(held_out, trainer, env), EVALUATION_WINDOWS))
         self.state = trainer.policy.initial_state(trainer.config.num_envs)  # (N, H) after the last batch
         streams = torch.arange(trainer.config.num_envs)
-        self.minibatches = [own_part(chunk) for chunk in streams.chunk(trainer.config.num_minibatches)]
+        self.minibatches = [(chunk, own_part(chunk)) for chunk in streams.chunk(trainer.config.num_minibatches)]
 
     def run(self, report: Callable[[Progress], None] | None = None) -> PretrainResult:
         """Train the policy, and write its run folder; `report` is called after each iteration."""
@@ -101,7 +101,7 @@ def pretrain(
 @torch.no_grad()
 def perplexity(policy: Policy, windows: list[TokenBatch]) -> float:
     """Return exp of the mean negative log-likelihood of the policy's tokens, in consecutive windows."""
-    streams = own_part(torch.arange(windows[0].valid.shape[1]))[1]
+    streams = own_part(torch.arange(windows[0].valid.shape[1]))
     state, log_probs, valid = policy.initial_state(len(streams)), [], []
     for batch in windows:
         dist, _, state = policy(batch.obs[:, streams], state, batch.starts[:, streams])
@@ -111,8 +111,8 @@ def perplexity(policy: Policy, windows: list[TokenBatch]) -> float:
     return math.exp(-sum(gathered(float(valid_mean(torch.cat(log_probs), torch.cat(valid), total)))))
 
 
-def own_part(streams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return streams (B,), and this rank's part of them.
+def own_part(streams: Tensor) -> Tensor:
+    """Return this rank's part of streams (B,).
 
     Raises:
         UsageError: they do not divide.
@@ -121,7 +121,7 @@ def own_part(streams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         raise UsageError(
             f"a minibatch of {len(streams)} texts does not divide into processes = {size()}; choose a divisor of {len(streams)}"
         )
-    return streams, streams.chunk(size())[rank()]
+    return streams.chunk(size())[rank()]
 
 
 def _sources(trainer: Trainer, env: TextEnv, corpus: str) -> tuple[Iterator[Demonstration], Iterator[Demonstration]]:
