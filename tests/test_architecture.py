@@ -25,7 +25,7 @@ LOOP = [
     ["halves", "estimates"],
     ["batch"],
     ["collector", "learner", "reference"],
-    ["play", "assemble"],
+    ["play", "assemble", "prepare"],
     ["scalars"],
     ["trainer"],
 ]  # fmt: skip

@@ -1,6 +1,10 @@
 """Compiled is eager; a function that cannot be compiled runs eagerly, and the run says why."""
 
 import os
+import signal
+import socket
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +28,7 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ 
 compiles_gru = pytest.mark.skipif(
     torch.__version__ < "2.13", reason="torch before 2.13 cannot compile the GRU's update"
 )
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux compiles in a fork")
 N, T = 2, 7
 TINY = {
     "num_envs": N, "num_steps": T, "num_minibatches": 2, "update_epochs": 2, "hidden_sizes": [8], "state_size": 8,
@@ -109,7 +114,7 @@ def run(request, tmp_path_factory) -> CompiledRun:
         raise CompileError("damaged")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ppo.machine.compile.load", damage)
+        patch.setattr("ppo.machine.compile.begin", damage)
         train(new(request.param, folder, **ONE_ITERATION))
     for name in ("old.pt2", "ratings.jsonl"):
         (cache_folder() / name).touch()
@@ -322,6 +327,52 @@ def test_a_compiler_that_fails_is_quoted_in_one_line_and_called_once(tmp_path, m
     assert bound(torch.ones(3), moment)[0].tolist() == [6.5]  # the function itself: 1 + 2 + 3 + 0.5
     assert function.policy.vector.tolist() == pytest.approx([0.9, 1.9, 2.9])
     assert {path.suffix for path in tmp_path.glob("cache/*")} == {".lock"}
+
+
+@on_linux
+def test_prepared_functions_are_compiled_at_the_same_time(tmp_path, monkeypatch):
+    script, log = tmp_path / "c++", tmp_path / "log"
+    script.write_text(
+        '#!/bin/sh\ncase "$*" in *wrapper.cpp*) ;; *--version*) echo "g++ 12"; exit;; *) exit;; esac\n'
+        f"echo begun >> {log}\nfor _ in $(seq 200); do test $(wc -l < {log}) = 2 && break; sleep 0.05; done\n"
+        f'echo "fatal error: $(wc -l < {log}) at once" >&2\nexit 1\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path / "cache"))
+    functions = [Compiled(descend, FlatPolicy(Small()), enabled=True) for _ in range(2)]
+    examples = [(torch.ones(3), torch.zeros(3)), (torch.ones(1), torch.zeros(3))]
+    for function, example in zip(functions, examples, strict=True):
+        function.prepare(*example)
+        assert (function.run, function.reason) == (None, "")
+    for function, example in zip(functions, examples, strict=True):
+        function.bind(*example)
+        assert function.reason == f"{script} fails: fatal error: 2 at once"
+
+
+@on_linux
+@needs_compiler
+def test_a_compiling_process_that_is_killed_leaves_the_function_eager(tmp_path, monkeypatch):
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path))
+    monkeypatch.setattr("ppo.machine.inductor._answer", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    function, moment = Compiled(descend, FlatPolicy(Small()), enabled=True), torch.zeros(3)
+    bound = function.bind(torch.ones(3), moment)
+    assert function.reason == "the process that compiled it was killed"
+    assert bound(torch.ones(3), moment)[0].tolist() == [6.5]
+
+
+@on_linux
+def test_a_compiling_process_holds_no_connection_of_its_parent(tmp_path, monkeypatch):
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path))
+    monkeypatch.setattr("ppo.machine.inductor._compile", lambda *_: time.sleep(2))
+    function = Compiled(descend, FlatPolicy(Small()), enabled=True)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        function.prepare(torch.ones(3), torch.zeros(3))
+        time.sleep(0.2)
+        ours.close()
+        theirs.settimeout(1)
+        assert theirs.recv(1) == b""
 
 
 # ---- the comparison of machine code with its function ---------------------------------------------------------------

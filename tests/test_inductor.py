@@ -14,7 +14,7 @@ from torch import Tensor
 from ppo.envs.spaces import Packer
 from ppo.loop.collector import act
 from ppo.machine.flat import FlatPolicy
-from ppo.machine.inductor import CompileError, cache_path, load, trace
+from ppo.machine.inductor import CompileError, begin, cache_path, trace
 from ppo.policies import build_policy
 
 N = 2
@@ -89,7 +89,7 @@ def test_without_a_compiler_nothing_is_written(monkeypatch, tmp_path):
     monkeypatch.setenv("PPO_CACHE", str(tmp_path / "cache"))
     x = torch.zeros(2)
     with pytest.raises(CompileError, match=r"^there is no C\+\+ compiler; install g\+\+$"):
-        load(trace(lambda x: (x + 1,), [x]), [x])
+        begin(trace(lambda x: (x + 1,), [x]), [x])
     assert not (tmp_path / "cache").exists()
 
 

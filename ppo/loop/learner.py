@@ -96,6 +96,14 @@ class Learner:
         self.seconds = time.perf_counter() - begin - self.compile_seconds
         return stats
 
+    def calls(self, example: Minibatch) -> list[tuple[Compiled, tuple[Tensor, ...]]]:
+        """Return the functions of an optimizer step, with the arguments that they are compiled for."""
+        state, rows = (self.learning_rate, *self.moments.values()), (*example.batch, example.total)
+        if not self.shares:
+            return [(self.step, (*rows, *state))]
+        sums = self.policy.vector.new_zeros(len(self.policy.vector) + len(STATS))
+        return [(self.gradient, rows), (self.move, (sums, *state))]
+
     @phase("updating the policy")
     def _update(self, rollout: Rollout, progress: float, stop: Stop) -> dict[str, float]:
         config, self.compile_seconds = self.config, 0.0
@@ -134,16 +142,14 @@ class Learner:
 
     def _bind(self, example: Minibatch) -> Callable[[Minibatch], Tensor]:
         """Return the function that takes an optimizer step on a minibatch, and returns its statistics, as COLUMNS."""
-        state, rows = (self.learning_rate, *self.moments.values()), (*example.batch, example.total)
-        if not self.shares:
-            step = self.step.bind(*rows, *state)
-            return lambda minibatch: step(*minibatch.batch, minibatch.total, *state)[0]
-        gradient = self.gradient.bind(*rows)
-        move = self.move.bind(self.policy.vector.new_zeros(len(self.policy.vector) + len(STATS)), *state)
+        first, *rest = [function.bind(*arguments) for function, arguments in self.calls(example)]
+        state = (self.learning_rate, *self.moments.values())
+        if not rest:
+            return lambda minibatch: first(*minibatch.batch, minibatch.total, *state)[0]
 
         def shared_step(minibatch: Minibatch) -> Tensor:
-            sums, offender = gradient(*minibatch.batch, minibatch.total)
-            return torch.cat([move(sum_(sums), *state)[0], offender])
+            sums, offender = first(*minibatch.batch, minibatch.total)
+            return torch.cat([rest[0](sum_(sums), *state)[0], offender])
 
         return shared_step
 

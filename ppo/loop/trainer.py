@@ -19,6 +19,7 @@ from ppo.envs.text_env import begin_training, text_env
 from ppo.errors import UsageError
 from ppo.loop.assemble import assemble, check_alike
 from ppo.loop.episodes import Episode
+from ppo.loop.prepare import prepare
 from ppo.loop.scalars import evaluate, scalars
 from ppo.machine.distributed import from_first, gathered, rank
 from ppo.machine.imports import only_trusted, trusting
@@ -98,6 +99,7 @@ class Trainer:
         with contextlib.closing(logger), forensics(run_dir), stop_signals() as self.told_to_stop:
             stop = self.told_to_stop.is_set
             self._begin_segment()
+            prepare(self.collector, self.learner, self.config.num_steps)
             with contextlib.suppress(Stopped):
                 while not self.finished:
                     rollout, episodes = self.collector.collect_all(self.config.num_steps, stop)

@@ -15,10 +15,11 @@ from ppo.errors import one_line
 from ppo.machine.cache import cache_folder
 from ppo.machine.cuda_graph import capture, restore_after
 from ppo.machine.flat import FlatPolicy
-from ppo.machine.inductor import CompileError, Run, load, trace
+from ppo.machine.inductor import CompileError, Run, begin, trace
 from ppo.machine.phase import phase
 from ppo.machine.process import Choice, compiler
 
+Function = Callable[..., tuple[Tensor, ...]]
 SECONDS = 30  # to compile both functions of a run when neither is in the cache; measured 20 to 28, and 37 to 41 on a slower core
 
 
@@ -63,36 +64,67 @@ class Compiled:
         name: of the function, for people.
     """
 
-    def __init__(
-        self, function: Callable[..., tuple[Tensor, ...]], policy: FlatPolicy, enabled: bool, name: str = "policy"
-    ) -> None:
+    def __init__(self, function: Function, policy: FlatPolicy, enabled: bool, name: str = "policy") -> None:
         self.function, self.policy, self.enabled, self.name = function, policy, enabled, name
         self.reason = ""
         self.run: Run | None = None
-        self.shapes: list[torch.Size] = []  # of the arguments that it was compiled for
+        self.wait: Callable[[], Run] | None = None  # for the machine code
+        self.shapes: list[torch.Size] = []  # of the arguments that it is compiled for
+
+    def prepare(self, *example: Tensor) -> None:
+        """Begin to compile for tensors with the shapes, strides and dtypes of `example`; `bind` waits for the end.
+
+        Functions that are prepared before the first of them is bound are compiled at the same time.
+        """
+        tensors = self._tensors(example)
+        if not self.enabled or self.shapes or tensors[0].is_cuda:  # kernels are captured as they are
+            return
+        self.shapes = [x.shape for x in example]
+        try:
+            with phase(f"tracing the {self.name}"), torch.no_grad():
+                self.wait = begin(trace(self._pure_function(), tensors), tensors)
+        except CompileError as error:
+            self.reason = str(error)
 
     def bind(self, *example: Tensor) -> Callable[..., Any]:
         """Return the function of tensors with the shapes, strides and dtypes of `example`, whose values stay.
 
         Call again before every rollout and update: the policy may have replaced its buffers in between.
         """
-        untrained = self.policy.other_tensors()
-        tensors = [self.policy.vector, *untrained.values()]
+        tensors, shapes = self._tensors(()), [x.shape for x in example]
         if self.enabled and self.run is None and not self.reason:
-            try:
-                self.shapes = [x.shape for x in example]
-                tolerance = 1e-3 if self.policy.precision == "float32" else 5e-2
-                with phase(f"compiling the {self.name}: up to {SECONDS} s the first time, then cached"):
-                    self.run = _compile(self._pure_function(tuple(untrained)), [*tensors, *example], tolerance)
-            except CompileError as error:
-                self.reason = str(error)
+            with phase(f"compiling the {self.name}: up to {SECONDS} s the first time, then cached"):
+                self._compile(example)
         run = self.run
-        if run is None or self.shapes != [x.shape for x in example]:
+        if run is None or self.shapes != shapes:
             return functools.partial(self.function, self.policy)
         return lambda *arguments: run([*tensors, *arguments])
 
-    def _pure_function(self, names: tuple[str, ...]) -> Callable[..., tuple[Tensor, ...]]:
+    @torch.no_grad()
+    def _compile(self, example: tuple[Tensor, ...]) -> None:
+        """Wait for the machine code, and compare it with the function; set `run`, or else `reason`."""
+        self.prepare(*example)
+        function, tensors = self._pure_function(), self._tensors(example)
+        try:
+            if tensors[0].is_cuda:
+                self.shapes, run = [x.shape for x in example], capture(function, tensors)
+            elif self.wait is not None and self.shapes == [x.shape for x in example]:
+                run = self.wait()
+            else:
+                return
+            verify(run, function, tensors, 1e-3 if self.policy.precision == "float32" else 5e-2)
+            self.run = run
+        except CompileError as error:
+            self.reason = str(error)
+        except RuntimeError as error:  # torch's own
+            self.reason = one_line(error)
+
+    def _tensors(self, arguments: tuple[Tensor, ...]) -> list[Tensor]:
+        return [self.policy.vector, *self.policy.other_tensors().values(), *arguments]
+
+    def _pure_function(self) -> Function:
         """Return the function with all that the policy reads as arguments: the vector, then untrained tensors by name."""
+        names = tuple(self.policy.other_tensors())
 
         def pure_function(vector: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
             untrained, arguments = tensors[: len(names)], tensors[len(names) :]
@@ -103,17 +135,7 @@ class Compiled:
 
 
 @torch.no_grad()
-def _compile(function: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor], tolerance: float) -> Run:
-    try:
-        run = capture(function, tensors) if tensors[0].is_cuda else load(trace(function, tensors), tensors)
-        verify(run, function, tensors, tolerance)
-    except RuntimeError as error:  # torch's own
-        raise CompileError(one_line(error)) from error
-    return run
-
-
-@torch.no_grad()
-def verify(run: Run, function: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor], tolerance: float) -> None:
+def verify(run: Run, function: Function, tensors: list[Tensor], tolerance: float) -> None:
     """Compare machine code with its function: outputs, and arguments changed in place; the tensors' values stay.
 
     Raises:

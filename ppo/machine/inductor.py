@@ -1,12 +1,20 @@
-"""AOTInductor: a function of tensors is traced, compiled to machine code and kept on disk."""
+"""AOTInductor: a function of tensors is traced, compiled to machine code and kept on disk.
+
+On Linux a fork of this process compiles it, so that several functions are compiled at the same time.
+"""
 
 import contextlib
+import functools
 import hashlib
+import multiprocessing
 import os
+import signal
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -51,32 +59,38 @@ def trace(function: Callable[..., Any], tensors: list[Tensor]) -> GraphModule:
     return graph
 
 
-def load(graph: GraphModule, tensors: list[Tensor]) -> Run:
-    """Return machine code for a graph on tensors of these shapes, from the cache or else from the compiler.
+def begin(graph: GraphModule, tensors: list[Tensor]) -> Callable[[], Run]:
+    """Begin to compile a graph for tensors of these shapes, and return the function that waits for its machine code.
+
+    Machine code that is in the cache is not compiled again.
 
     Raises:
-        CompileError: there is no C++ compiler, or it fails.
+        CompileError: there is no C++ compiler, or it fails; so does the function that waits.
     """
     path = cache_path(graph, tensors)
-    with alone(path) if compiler() else contextlib.nullcontext():  # the ranks of a run want the same code
-        try:
-            known = path.is_file()
-        except OSError as error:
-            raise CompileError(
-                f"the cache folder {path.parent} cannot be read: {error.strerror}; set PPO_CACHE"
-            ) from error
-        if known:
-            with contextlib.suppress(OSError):
-                path.touch()
-            with contextlib.suppress(RuntimeError):  # a damaged file is compiled again
-                return _open(path)
-        _compile(graph, tensors, path)
-    # An entry is 2 MB of machine code for every network and batch that was ever trained, and its lock.
-    for entry in path.parent.glob("*.[pl]*"):
+    run, command = _cached(path), compiler()
+    if run is not None:
+        return lambda: run
+    if command is None:
+        raise CompileError("there is no C++ compiler; install g++")
+    compile_ = functools.partial(_compile, graph, tensors, path, command, torch.get_num_threads())
+    if sys.platform == "linux" and not multiprocessing.current_process().daemon:  # a daemon may not have children
+        return _fork(compile_, path)
+    compile_()
+    return lambda: _open(path)
+
+
+def _cached(path: Path) -> Run | None:
+    try:
+        known = path.is_file()
+    except OSError as error:
+        raise CompileError(f"the cache folder {path.parent} cannot be read: {error.strerror}; set PPO_CACHE") from error
+    if known:
         with contextlib.suppress(OSError):
-            if time.time() - entry.stat().st_mtime > EXPIRY:
-                entry.unlink()
-    return _open(path)
+            path.touch()
+        with contextlib.suppress(RuntimeError):  # a damaged file is compiled again
+            return _open(path)
+    return None
 
 
 def cache_path(graph: GraphModule, tensors: list[Tensor]) -> Path:
@@ -103,25 +117,75 @@ def _open(path: Path) -> Run:
     return lambda tensors: list(model(*tensors))
 
 
-def _compile(graph: GraphModule, tensors: list[Tensor], path: Path) -> None:
-    command = compiler()
-    if command is None:
-        raise CompileError("there is no C++ compiler; install g++")
+def _fork(compile_: Callable[[], None], path: Path) -> Callable[[], Run]:
+    """Compile in another process, and return the function that waits for it."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(compile_, sender), daemon=True)
+    with warnings.catch_warnings(action="ignore"):  # threads do not survive a fork; the child needs none
+        process.start()
+    sender.close()
+
+    def wait() -> Run:
+        try:
+            reason = receiver.recv()
+        except EOFError:
+            reason = "the process that compiled it was killed"
+        process.join()
+        if reason:
+            raise CompileError(reason)
+        return _open(path)
+
+    return wait
+
+
+def _answer(compile_: Callable[[], None], sender: Connection) -> None:
+    """Compile in this process, a fork, and send the reason why it failed, or else nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    # Whoever is connected to the parent must notice its end, though this process lives on.
+    os.closerange(3, sender.fileno())
+    os.closerange(sender.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    torch.set_num_threads(1)  # OpenMP would wait for the threads that a fork does not have
+    reason = ""
+    try:
+        compile_()
+    except CompileError as error:
+        reason = str(error)
+    with contextlib.suppress(BrokenPipeError):  # the parent has ended
+        sender.send(reason)
+
+
+def _compile(graph: GraphModule, tensors: list[Tensor], path: Path, command: str, threads: int) -> None:
+    """Write the machine code to the cache, unless another process has just done so."""
     from torch._inductor import aoti_compile_and_package
 
     # Precompiled headers would leave 280 MB in the temporary folder at each start. Torch would compile and run a program first
     # to see whether the compiler knows the processor's vector instructions; one that does not fails here and says so.
-    options = {"cpp.cxx": (command,), "aot_inductor.precompile_headers": False, "cpp.vec_isa_ok": True}
+    # The wrapper calls the kernels; at torch's own level, O1, it takes 2 s more to compile and is no faster.
+    options = {
+        "cpp.cxx": (command,), "cpp.threads": threads, "cpp.vec_isa_ok": True,
+        "aot_inductor.precompile_headers": False, "aot_inductor.compile_wrapper_opt_level": "Og",
+    }  # fmt: skip
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings(action="ignore"):
-            program = torch.export.export(graph, tuple(tensors))
-            package = str(Path(folder) / path.name)
-            aoti_compile_and_package(program, package_path=package, inductor_configs=options)
-            os.replace(package, path)
+        with (
+            alone(path),  # the ranks of a run want the same code
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            warnings.catch_warnings(action="ignore"),
+        ):
+            if _cached(path) is None:
+                program, package = torch.export.export(graph, tuple(tensors)), str(Path(folder) / path.name)
+                aoti_compile_and_package(program, package_path=package, inductor_configs=options)
+                os.replace(package, path)
     except Exception as error:  # from torch or the compiler: anything
         output = " ".join(str(error).partition("\nOutput:\n")[2].split())  # of the compiler, after a long command
         raise CompileError(f"{command} fails: {output[:200]}" if output else one_line(error)) from error
+    # An entry is 2 MB of machine code for every network and batch that was ever trained, and its lock.
+    for entry in path.parent.glob("*.[pl]*"):
+        with contextlib.suppress(OSError):
+            if time.time() - entry.stat().st_mtime > EXPIRY:
+                entry.unlink()
 
 
 def _graphs(graph: GraphModule) -> list[GraphModule]:
