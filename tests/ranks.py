@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
@@ -72,12 +73,11 @@ def ending() -> VectorEnv:
 
 @contextlib.contextmanager
 def shared(work_per_rank: int) -> Iterator[None]:
-    """Let ranks share the work of minibatches of at least this size."""
-    before, distributed.WORK_PER_RANK = distributed.WORK_PER_RANK, work_per_rank
-    try:
+    """Let ranks share the work of minibatches of at least this size, also of one sequence per rank."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "WORK_PER_RANK", work_per_rank)
+        patch.setattr(distributed, "LEAST", 1)
         yield
-    finally:
-        distributed.WORK_PER_RANK = before
 
 
 def train(name: str, folder: Path, reference: str, iterations: int = 2) -> dict[str, Any]:

@@ -171,15 +171,12 @@ def test_each_process_steps_an_equal_share_of_the_environments():
     ("ranks", "sequences", "work", "parts"),
     [
         (1, 64, 10**9, [slice(0, 64)]),
-        (
-            2,
-            64,
-            10_000,
-            [slice(0, 64)] * 2,
-        ),  # 0.64 million: the sum over the ranks would take longer than the minibatch
+        (2, 64, 10_000, [slice(0, 64)] * 2),  # 0.64 million: the sum would take longer than the minibatch
         (2, 64, 80_000, [slice(0, 32), slice(32, 64)]),  # 5.1 million
         (4, 64, 80_000, [slice(0, 64)] * 4),
         (2, 63, 10**9, [slice(0, 63)] * 2),  # does not divide
+        (2, 8, 10**9, [slice(0, 4), slice(4, 8)]),
+        (2, 6, 10**9, [slice(0, 6)] * 2),  # few long sequences: half of them take nearly as long
     ],
 )
 def test_ranks_share_a_minibatch_where_that_saves_more_than_their_sum_takes(monkeypatch, ranks, sequences, work, parts):
