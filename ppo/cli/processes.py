@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 from ppo.cli.terminal import console, print_lines
 from ppo.config import Config
-from ppo.envs.gym import find_spec
+from ppo.envs import find_spec, module_of
 from ppo.errors import UsageError
 from ppo.machine import agent
 from ppo.machine.distributed import launched, launched_ranks
@@ -23,7 +23,15 @@ Restarts = Annotated[
     arg(help="With several processes: how often to start them again from the latest checkpoint after one was killed."),
 ]
 MAX_RESTARTS = 3  # the default of torch's launcher; a process that always dies must end the run some time
-SMALL = 256  # units of the widest layer of a small network
+SMALL = (
+    256,
+    512,
+)  # units of the widest layer of a small network, and rows of a minibatch from which ranks share it all the same
+LIGHT = (
+    "gymnasium.envs.classic_control",
+    "gymnasium.envs.toy_text",
+    "gymnasium.envs.tabular",
+)  # steps of some microseconds
 
 
 def spread(command: Any, args: list[str]) -> None:
@@ -63,22 +71,24 @@ def spread(command: Any, args: list[str]) -> None:
 
 def choose(settings: Config) -> Choice[int]:
     """Return the number of processes for "auto" on this machine."""
-    own = settings.vectorization == "auto" and find_spec(settings.env_id).vector_entry_point is not None
+    spec = find_spec(settings.env_id)
+    own = settings.vectorization == "auto" and spec.vector_entry_point is not None
     batched = own or settings.vectorization in ("vector_entry_point", "envpool")
-    return choose_processes(settings, batched, torch.cuda.device_count() if settings.device == "cuda" else cores())
+    light = batched or module_of(spec).startswith(LIGHT)
+    return choose_processes(settings, light, torch.cuda.device_count() if settings.device == "cuda" else cores())
 
 
-def choose_processes(settings: Config, batched: bool, places: int) -> Choice[int]:
+def choose_processes(settings: Config, light: bool, places: int) -> Choice[int]:
     """Return how many processes make training faster. It follows from sizes, not from a clock, so a command repeated is the same.
 
     Args:
         settings: of the run.
-        batched: the environment steps all its copies in one call.
+        light: a step of an environment takes microseconds, or the environment steps all its copies in one call.
         places: cores or, if the device is cuda, CUDA devices of this machine.
     """
-    small = settings.policy in ("auto", "mlp") and max(settings.hidden_sizes, default=0) <= SMALL
-    if batched and small:
-        return Choice(1, "the environment steps its copies together, and the network is small")
+    units, rows = max(settings.hidden_sizes, default=0), settings.batch_size // settings.num_minibatches
+    if light and settings.policy in ("auto", "mlp", "gru") and units <= SMALL[0] and rows < SMALL[1]:
+        return Choice(1, "environment, network and minibatches are small; exchanges would take longer than they save")
     groups = settings.num_envs // settings.group_size
     number = max(n for n in range(1, max(1, places) + 1) if groups % n == 0)
     devices = "CUDA devices" if settings.device == "cuda" else "cores"
