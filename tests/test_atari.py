@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from ppo import Trainer, evaluate, preset
@@ -164,6 +164,16 @@ def test_arguments_that_give_other_games_than_the_published_ones_are_refused(fak
     with pytest.raises(UsageError) as caught:
         make_games(2, **argument)
     assert str(caught.value).startswith(sentence)
+
+
+def test_ales_environment_itself_is_refused(fake_ale, monkeypatch):
+    monkeypatch.setattr(FakeALE, "__module__", "ale_py.vector_env")
+    check_envs(VectorWrapper(make_games(2)))
+    for envs in (FakeALE(2), VectorWrapper(FakeALE(2))):
+        with pytest.raises(
+            UsageError, match=r"AtariVectorEnv clips rewards by default.* by ppo.make_envs\(env_id, num_envs\)"
+        ):
+            check_envs(envs)
 
 
 def test_a_single_game_is_one_of_the_games(fake_ale):
