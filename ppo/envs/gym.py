@@ -11,6 +11,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
+from ppo.envs import atari
 from ppo.envs.copies import SyncCopies, make_copies
 from ppo.envs.families import missing_family, module_of, register_family, takes_data
 from ppo.envs.vectorize import sync_or_async
@@ -139,8 +140,11 @@ def find_spec(env_id: str) -> EnvSpec:
     family = missing_family(name, "" if known is None else module_of(known))
     if family is not None:
         raise UsageError(f"env_id = {env_id!r} belongs to {family.name}, which is not installed: {family.install}")
+    if reason := atari.refusal(name, gymnasium.registry):
+        raise UsageError(reason)
     try:
-        return gymnasium.spec(name)
+        spec = gymnasium.spec(name)
+        return atari.standard(spec) if atari.is_game(spec) else spec
     except gymnasium.error.Error as error:
         similar = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
         versions = [n for n in similar if n.split("-v")[0] == name.split("-v")[0]]
