@@ -61,7 +61,9 @@ def outcomes(tasks: list[Task], results: list[dict[str, Any]]) -> dict[str, Outc
     for task in tasks:
         if seeds := sorted((row for row in results if row["task"] == task.name), key=lambda row: row["seed"]):
             starts = [list(policy) for policy in zip(*(row.get("start", ()) for row in seeds), strict=True)]
-            sampled, deterministic = ([row[policy] for row in seeds] for policy in ("sampled", "deterministic"))
+            sampled, deterministic = (
+                [row[policy] for row in seeds if row[policy] is not None] for policy in ("sampled", "deterministic")
+            )
             done[task.name] = Outcome(task, max(row["steps"] for row in seeds), sampled, deterministic, starts)
     return done
 

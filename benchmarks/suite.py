@@ -10,6 +10,8 @@ shows the curves and published ones; `benchmarks.pages` writes docs/results/NAME
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from ppo.evaluation import evaluate
 
 RUNS = Path("runs/suite")
 POINTS = 40  # of a curve in NAME.csv
+PAUSE = 1.0  # seconds between two looks at a run
 EVALUATING = Lock()  # an evaluation draws from the process's generators
 
 
@@ -46,11 +49,11 @@ class Result:
     seed: int
     steps: int
     sampled: float
-    deterministic: float
+    deterministic: float | None  # None: not evaluated
     episodes: int
     date: str
     versions: str  # of the packages
-    start: tuple[float, ...] = ()  # sampled and deterministic score of the run that it starts from
+    start: tuple[float | None, ...] = ()  # sampled and deterministic score of the run that it starts from
 
 
 def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> tuple[Result, Run]:
@@ -67,10 +70,10 @@ def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> 
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"s{seed}.log"
     start = _finish(task.start, folder / "start", seed, log) if task.start else None
-    path = _finish(f"train {task.arguments.format(start=start)}", folder, seed, log)
+    path = _finish(f"train {task.arguments.format(start=start)}", folder, seed, log, task.until)
     with EVALUATING:
-        sampled, deterministic = _scores(path, task.metric, episodes)
-        begin = _scores(start, task.metric, episodes) if start else ()
+        sampled, deterministic = _scores(path, task, episodes)
+        begin = _scores(start, task, episodes) if start else ()
     steps = meta_of(path)["global_step"]
     made = (today(), versions())
     result = Result(task.name, task.arguments, settings, seed, steps, sampled, deterministic, episodes, *made, begin)
@@ -79,22 +82,36 @@ def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> 
     return result, replace(run, settings=tuple(labels.items()))
 
 
-def _scores(path: Path, metric: str, episodes: int) -> tuple[float, ...]:
+def _scores(path: Path, task: Task, episodes: int) -> tuple[float, float | None]:
     """Return the scores of the sampled and of the deterministic policy."""
-    reports = (evaluate(path, episodes, deterministic) for deterministic in (False, True))
-    return tuple(report.metric(metric) if metric else report.mean for report in reports)
+    policies = (False,) if task.sampled_only else (False, True)
+    reports = (evaluate(path, episodes, deterministic) for deterministic in policies)
+    scores = [report.metric(task.metric) if task.metric else report.mean for report in reports]
+    return scores[0], None if task.sampled_only else scores[1]
 
 
-def _finish(command: str, folder: Path, seed: int, log: Path) -> Path:
-    """Return the finished run of a command: take it if it exists, resume it if it was interrupted, or make it."""
+def _finish(command: str, folder: Path, seed: int, log: Path, until: int = 0) -> Path:
+    """Return the run of a command, finished or at `until` steps: take it, resume it if it was interrupted, or make it."""
+
+    def enough() -> bool:
+        return 0 < until <= steps_of(folder, seed)
+
     if not newest_run(folder, "", seed):
-        _ppo([*command.split(), "--seed", str(seed), "--threads", "1", "--runs-dir", str(folder)], log)
+        _ppo([*command.split(), "--seed", str(seed), "--threads", "1", "--runs-dir", str(folder)], log, enough)
     run = newest_run(folder, "", seed)
     if run is None:
         raise SystemExit(f"`ppo {command}` was interrupted; start the suite again to repeat it")
-    if not meta_of(run)["finished"]:
-        _ppo(["resume", str(run)], log)
+    if not meta_of(run)["finished"] and not enough():
+        _ppo(["resume", str(run)], log, enough)
     return run
+
+
+def steps_of(folder: Path, seed: int) -> int:
+    """Return the steps in the table of the newest run of a seed; 0 if there is none."""
+    paths = (path for name in (f"*__s{seed}", f"*__s{seed}__*") for path in folder.glob(f"{name}/progress.csv"))
+    tables = sorted(paths, key=lambda path: path.stat().st_mtime)
+    rows = tables[-1].read_bytes().split(b"\n")[1:-1] if tables else []  # whole lines
+    return int(rows[-1].split(b",")[1]) if rows else 0
 
 
 def settings_of(task: Task) -> str:
@@ -111,9 +128,18 @@ def parse(command: str) -> Config:
     return arguments.settings
 
 
-def _ppo(arguments: list[str], log: Path) -> None:
+def _ppo(arguments: list[str], log: Path, enough: Callable[[], bool] = lambda: False) -> None:
+    """Run a command, and end it with a checkpoint when it has trained enough."""
+    told = False
     with log.open("a") as output:
-        subprocess.run([sys.executable, "-m", "ppo", *arguments], stdout=output, stderr=output, check=True)
+        process = subprocess.Popen([sys.executable, "-m", "ppo", *arguments], stdout=output, stderr=output)
+        while process.poll() is None:
+            time.sleep(PAUSE)
+            if enough() and not told:
+                process.terminate()
+                told = True
+    if process.returncode and not told:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
 
 
 def write(suite: str, results: list[Result], command: str) -> None:
@@ -131,7 +157,7 @@ def draw(suite: str) -> None:
 
 
 def main(
-    suite: Positional[Literal["classic", "mujoco", "algorithms", "memory", "text", "ablation"]],
+    suite: Positional[Literal["classic", "mujoco", "algorithms", "memory", "text", "ablation", "atari"]],
     seeds: int = 5,
     jobs: int = 2,
     episodes: int = 100,
@@ -159,10 +185,8 @@ def main(
     try:
         for job in as_completed([pool.submit(run_one, suite, *arguments, episodes) for arguments in todo]):
             new, run = job.result()
-            print(
-                f"{new.task}, seed {new.seed}: sampled {new.sampled:.2f}, deterministic {new.deterministic:.2f}",
-                flush=True,
-            )
+            scores = " and ".join(f"{x:.2f}" for x in (new.sampled, new.deterministic) if x is not None)
+            print(f"{new.task}, seed {new.seed}: {scores}", flush=True)
             results = [r for r in results if (r.task, r.seed) != (new.task, new.seed)] + [new]
             runs[key_of(run)] = run
             write(suite, results, command)

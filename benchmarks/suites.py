@@ -8,7 +8,8 @@ from typing import Literal
 class Task:
     """One row of a suite: a name, the arguments of `ppo train`, and the least mean over seeds that it must reach.
 
-    `start` is a command to run first, `pretrain …` or `train …`; `{start}` in the arguments is its run.
+    `start` is a command to run first, `pretrain …` or `train …`; `{start}` in the arguments is its run. `until` are the steps at
+    which to stop a run before its budget is spent, on which its annealing depends; 0: at the end.
     """
 
     name: str
@@ -18,6 +19,8 @@ class Task:
     start: str = ""
     metric: str = ""  # the score instead of the return
     policy: Literal["sampled", "deterministic"] = "sampled"  # that must reach the target
+    until: int = 0
+    sampled_only: bool = False  # a deterministic policy may never end its episode
 
 
 # With the general settings one of three seeds misnames one cue; an entropy bonus and a larger step correct it.
@@ -102,6 +105,11 @@ SUITES: dict[str, list[Task]] = {
              None, WALKS, f"{WALK} --policy transformer"),
         Task("Dialogue from a poor clone", "text/Dialogue-v0 --init-from {start}", 0.95, "the expert 1", "pretrain "
              "text/Dialogue-v0 --learning-rate 1e-3 --total-timesteps 300000", "solved"),
+    ],
+    "atari": [
+        Task(f"{game}NoFrameskip-v4", f"{game}NoFrameskip-v4 --checkpoint-every 300 --eval-episodes 0", until=2_000_000,
+             sampled_only=True)
+        for game in ("Pong", "Breakout", "SpaceInvaders")
     ],
     "ablation": [
         Task(f"{env_id}, {name}", f"{env_id} --total-timesteps {'1000000' if env_id == 'Swimmer-v5' else '500000'} {flags}")

@@ -28,19 +28,20 @@ def _here(tmp_path, monkeypatch):
     """Run the commands in this process, in a folder of the test."""
     monkeypatch.setattr(suite, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(suite, "_ppo", lambda arguments, log: cli.main(arguments))
+    monkeypatch.setattr(suite, "_ppo", lambda arguments, log, *_: cli.main(arguments))
 
 
-def test_a_task_is_trained_once_in_a_process_of_its_own_and_evaluated(tmp_path, monkeypatch):
+def test_a_task_is_trained_once_in_a_process_of_its_own_up_to_its_steps_and_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "_ppo", SPAWN)
-    result, run = suite.run_one("tiny", TASK, suite.settings_of(TASK), 3, 2)
-    assert (result.task, result.seed, result.episodes) == ("Cart, Pole", 3, 2)
-    assert 384 < result.steps <= 512
+    task = replace(TASK, arguments=f"{TASK.arguments}000", until=384, sampled_only=True)
+    result, run = suite.run_one("tiny", task, suite.settings_of(task), 3, 2)
+    assert (result.task, result.seed, result.episodes, result.deterministic) == ("Cart, Pole", 3, 2, None)
+    assert 384 <= result.steps < 512_000
     assert (run.env_id, run.algorithm, run.seed) == ("CartPole-v1", "ppo", "3")
     assert run.settings == (("task", "Cart, Pole"), ("policy", "auto"))
     (log,) = (tmp_path / "runs").rglob("s3.log")
     log.unlink()
-    assert suite.run_one("tiny", TASK, suite.settings_of(TASK), 3, 2)[0] == result
+    assert suite.run_one("tiny", task, suite.settings_of(task), 3, 2)[0] == result
     assert not log.exists()  # nothing was trained again
 
 
