@@ -2,12 +2,14 @@
 
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
 from ppo import UsageError, make_envs
-from ppo.envs import check_envs
+from ppo.envs import check_envs, time_limit
+from ppo.envs.envpool import pool_id
 from ppo.loop.collector import Collector
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
@@ -33,6 +35,32 @@ def test_an_environment_that_envpool_does_not_know_is_named():
     pytest.importorskip("envpool")
     with pytest.raises(UsageError, match=r"EnvPool does not have Recall-v0; use --vectorization auto"):
         make_envs("benchmarks.tasks:Recall-v0", 2, "envpool")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "expected"),
+    [
+        ("ALE/SpaceInvaders-v5", {"repeat_action_probability": 0.25, "frameskip": 4},
+         ("SpaceInvaders-v5", {"repeat_action_probability": 0.25})),
+        ("PongNoFrameskip-v4", {"repeat_action_probability": 0.0, "full_action_space": False},
+         ("Pong-v5", {"repeat_action_probability": 0.0, "full_action_space": False})),
+        ("Pong-v4", {"repeat_action_probability": 0.0}, ("Pong-v4", {})),  # a random number of frames, which EnvPool has not
+        ("FrozenLake-v1", {"map_name": "4x4"}, ("FrozenLake-v1", {})),
+    ],
+)  # fmt: skip
+def test_an_atari_id_is_the_games_id_of_envpool_with_the_sticky_actions_of_the_id(env_id, kwargs, expected):
+    assert pool_id(gymnasium.envs.registration.EnvSpec(env_id, "a:B", kwargs=kwargs)) == expected
+
+
+def test_the_pool_of_an_atari_id_has_its_sticky_actions_and_its_time_limit():
+    pytest.importorskip("envpool")
+    pytest.importorskip("ale_py")
+    envs = make_envs("ALE/Breakout-v5", 2, "envpool")
+    config = envs.pool.spec.config
+    assert (config.task, config.repeat_action_probability, config.reward_clip) == ("breakout", 0.25, False)
+    assert time_limit(envs) == 27_000
+    assert envs.single_observation_space.shape == (4, 84, 84)
+    assert time_limit(make_envs("ALE/Breakout-v5", 2, "envpool", max_episode_steps=50)) == 50
 
 
 def test_keyword_arguments_that_envpool_refuses_are_one_sentence():

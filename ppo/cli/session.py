@@ -178,6 +178,8 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"L {length}, {config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
+    if config.wrap:
+        lines.append(("wrappers", ", ".join(config.wrap)))
     if flat := flat_images(envs.single_observation_space, trainer.policy):
         lines.append(("images", flat))
     segment = trainer.checkpoint_every * config.num_steps

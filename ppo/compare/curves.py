@@ -109,7 +109,7 @@ def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
     try:
         if not ((folder / "progress.csv").is_file() and (folder / "config.json").is_file()):
             return _foreign(folder, env_id, algorithm)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = Config().to_json() | json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in NOT_COMPARED)
         curves = _curves(_read_progress(folder / "progress.csv", OURS))
         return Run(_name(folder), config["env_id"], config["algorithm"], str(config["seed"]), settings, curves)

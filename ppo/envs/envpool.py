@@ -1,5 +1,6 @@
 """EnvPool environments (Weng et al. 2022): the same ids, stepped by C++ threads, behind Gymnasium's VectorEnv."""
 
+import re
 import warnings
 from typing import Any
 
@@ -11,6 +12,8 @@ from gymnasium.vector.utils import batch_space
 from ppo.errors import UsageError
 from ppo.machine.imports import is_installed
 from ppo.machine.process import cores
+
+SAME_GAME = ("repeat_action_probability", "full_action_space")  # of an Atari id, with EnvPool's names
 
 
 class EnvPool(VectorEnv):
@@ -32,10 +35,11 @@ class EnvPool(VectorEnv):
             raise UsageError("--vectorization envpool needs EnvPool: pip install envpool")
         import envpool
 
-        if spec.id not in envpool.list_all_envs():
+        self.pool_id, same_game = pool_id(spec)
+        if self.pool_id not in envpool.list_all_envs():
             raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self.spec, self.num_envs, self.kwargs = spec, num_envs, kwargs
+        self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
         self.pool = self._make(0)
         self.single_observation_space = self.pool.observation_space
         self.single_action_space = self.pool.action_space
@@ -46,9 +50,8 @@ class EnvPool(VectorEnv):
         import envpool
 
         sizes = {"num_envs": self.num_envs, "num_threads": min(self.num_envs, cores())}
-        assert self.spec is not None
         with warnings.catch_warnings(action="ignore"):  # about the bounds of spaces, which float32 rounds
-            pool = envpool.make(self.spec.id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
+            pool = envpool.make(self.pool_id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
             assert pool.observation_space is not None  # which EnvPool makes on first use
         return pool
 
@@ -60,3 +63,15 @@ class EnvPool(VectorEnv):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all environments; one whose episode has ended is reset instead."""
         return self.pool.step(actions)
+
+
+def pool_id(spec: gymnasium.envs.registration.EnvSpec) -> tuple[str, dict[str, Any]]:
+    """Return EnvPool's id of an environment, and the arguments with which it is the same game.
+
+    EnvPool has each Atari game under one id, X-v5, with frames skipped, scaled and stacked, and no sticky actions unless an
+    argument asks for them. Gymnasium's ids differ in these: ALE/X-v5 has sticky actions, XNoFrameskip-v4 has none.
+    """
+    game = re.fullmatch(r"ALE/(\w+)-v5|(\w+)NoFrameskip-v\d", spec.id)
+    if game is None:
+        return spec.id, {}
+    return f"{game[1] or game[2]}-v5", {name: spec.kwargs[name] for name in SAME_GAME if name in spec.kwargs}
