@@ -73,7 +73,7 @@ def arcade(tmp_path, monkeypatch):
         "import gymnasium\ndef register_all():\n    gymnasium.register('Snake-v0', 'arcade_games:Snake')\n"
     )
     (tmp_path / "arcade_broken.py").write_text("import no_such_module")
-    (tmp_path / "arcade_other.py").write_text("")
+    (tmp_path / "arcade_other.py").write_text("import sys\nprint('a notice', file=sys.stderr)")
     names = {"arcade_other": "Other", "arcade_broken": "Broken", "arcade_games:register_all": "Arcade/"}
     some = [Family(ids, name.partition(":")[0], ids, name, "pip install arcade") for name, ids in names.items()]
     monkeypatch.setattr(families, "FAMILIES", some)
@@ -83,8 +83,10 @@ def arcade(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_every_installed_family_is_imported_before_an_id_is_unknown(arcade):
+def test_every_installed_family_is_imported_before_an_id_is_unknown(arcade, capsys):
     assert find_spec("Snake-v0").entry_point == "arcade_games:Snake"
+    assert "arcade_other" in sys.modules
+    assert capsys.readouterr().err == ""
     with pytest.raises(UsageError) as error:
         make_envs("Snaky-v0", 1)
     assert str(error.value) == (

@@ -60,6 +60,7 @@ def refusal(env_id, **options):
         ("LunarLander-v2", "LunarLander-v3"),
         ("Taxi-v3", "Taxi-v4"),
         ("Pendulum-v0", "Pendulum-v1"),
+        ("Copy-v0", "text/Copy-v0"),
         ("copy", "text/Copy-v0"),
         ("other/Pendulum-v9", "Pendulum-v1"),
     ],

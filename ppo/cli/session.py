@@ -30,7 +30,7 @@ from ppo.supervised.reward_model import RewardModelTraining
 
 NO_EPISODE = (
     "no episode ended in training, so there is no return of the sampled policy; train longer, give the environment a time limit "
-    "(--env-kwargs max_episode_steps …), or raise --checkpoint-every, since a checkpoint cuts episodes"
+    "(--max-episode-steps), or raise --checkpoint-every, since a checkpoint cuts episodes"
 )
 
 

@@ -1,6 +1,8 @@
 """Environment families: their names, their ids, the package each needs, and the command that installs it."""
 
+import contextlib
 import importlib
+import io
 import re
 from dataclasses import dataclass
 
@@ -85,8 +87,10 @@ def register_families(env_id: str) -> list[str]:
         if env_id in gymnasium.registry:
             return []
         if family.ids and family.installed:
+            notices = contextlib.nullcontext() if family.owns(env_id) else contextlib.redirect_stderr(io.StringIO())
             try:
-                family.register()
+                with notices:  # of packages that the user has not named
+                    family.register()
             except Exception as error:  # of another package
                 faults.append(f"{family.name} cannot be imported ({one_line(error)})")
     return faults

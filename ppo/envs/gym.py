@@ -186,11 +186,12 @@ def find_spec(env_id: str) -> EnvSpec:
 
 
 def _similar(name: str) -> list[str]:
-    """Return at most three ids like a name: other versions of it, otherwise near ones, otherwise those of a namespace."""
+    """Return ids like a name: other versions of it and those of other namespaces, otherwise at most three near ones."""
 
     def base(env_id: str) -> str:
         return env_id.rpartition("/")[2].partition("-v")[0].lower()
 
     near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
+    same = [env_id for env_id in gymnasium.registry if env_id.rpartition("/")[2] == name]
     versions = [env_id for env_id in near if env_id.split("-v")[0] == name.split("-v")[0]]
-    return versions or near or [env_id for env_id in gymnasium.registry if base(env_id) == base(name)][-3:]
+    return versions + same or near or [env_id for env_id in gymnasium.registry if base(env_id) == base(name)][-3:]
