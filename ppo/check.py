@@ -143,6 +143,16 @@ def list_families() -> Iterator[tuple[str, str, list[str]]]:
             name, config = preset(env_id)
             presets.setdefault(name, (config, []))[1].append(env_id)
         for name, (config, members) in presets.items():
-            with contextlib.closing(make_envs(members[0], 1)) as envs:
-                policy = resolve_policy(config.policy, envs)
-            yield family.name, f"preset {name}: {policy} policy, {config.total_timesteps:,} steps", members
+            yield family.name, f"preset {name}: {_policy(config, members)}, {config.total_timesteps:,} steps", members
+
+
+def _policy(config: Config, env_ids: list[str]) -> str:
+    """Return the policy for the first environment that can be made: old versions may need other packages; else why none can."""
+    reason = ""
+    for env_id in env_ids:
+        try:
+            with contextlib.closing(make_envs(env_id, 1)) as envs:
+                return f"{resolve_policy(config.policy, envs)} policy"
+        except UsageError as error:
+            reason = reason or str(error)
+    return f"none can be made ({reason})"

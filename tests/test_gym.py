@@ -124,8 +124,6 @@ def test_a_time_limit_replaces_the_registered_one(vectorization):
 @pytest.mark.parametrize(
     ("env_id", "options", "sentence"),
     [
-        ("CartPole-v1", {"env_kwargs": {"max_episode_steps": 9}},
-         "max_episode_steps = 5, but env_kwargs has max_episode_steps = 9; leave out one"),
         ("text/Copy-v0", {}, "max_episode_steps = 5 cannot be set: the vector environment of text/Copy-v0 takes no time limit; "
          "leave it out"),
         ("Untimed-v0", {}, "the vector environment of Untimed-v0 takes no time limit; use --vectorization sync or async"),

@@ -161,6 +161,7 @@ def test_a_run_keeps_its_wrappers_and_its_time_limit_in_evaluation_and_on_resume
     run = "runs/CartPole-v1__ppo__s1"
     report = evaluate(run, 3)
     assert [(e.length, e.episode_return) for e in report.episodes] == [(6, 12.0)] * 3
+    assert {e.length for e in evaluate(run, 3, env_kwargs={"max_episode_steps": 4}).episodes} == {4}
     assert load_policy(run).obs_space.shape == (2, 4)
     trainer = Trainer.resume(run, {"total_timesteps": 8, "max_episode_steps": 5})
     assert trainer.config.wrap == ("my_wrappers:Doubled", f"{STACK[0]} stack_size=2 padding_type=zero")

@@ -48,6 +48,10 @@ def check_together(settings: Any) -> None:
             f"total_timesteps = {settings.total_timesteps} is less than one rollout of num_envs * num_steps = "
             f"{settings.batch_size}; raise the budget or lower num_envs or num_steps"
         )
+    if settings.max_episode_steps and "max_episode_steps" in settings.env_kwargs:
+        raise UsageError(
+            f"max_episode_steps = {settings.max_episode_steps}, but env_kwargs has another one; leave out one of the two"
+        )
     read_wrappers(settings.wrap)
 
 

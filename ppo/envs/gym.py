@@ -45,7 +45,7 @@ def make_envs(
         render_mode: as in `gymnasium.make`.
         first: number of the first environment, for messages; other processes step those before it.
         wrappers: around each copy, the first one innermost: ("package.module:Class", its keyword arguments).
-        max_episode_steps: Gymnasium's time limit, inside the wrappers; 0: the registered one.
+        max_episode_steps: Gymnasium's time limit, inside the wrappers; 0: the registered one. One in `env_kwargs` overrides it.
 
     Raises:
         UsageError: the id is unknown, its family is not installed, or it or a wrapper does not accept its arguments.
@@ -67,7 +67,7 @@ def make_envs(
     if vectorization == "auto" and spec.vector_entry_point is not None and not spec.additional_wrappers:
         vectorization = "vector_entry_point"
     if max_episode_steps:
-        kwargs["max_episode_steps"] = _time_limit(spec, vectorization, kwargs, max_episode_steps)
+        kwargs = {"max_episode_steps": _time_limit(spec, vectorization, max_episode_steps)} | kwargs
     with _usage_errors(env_id, spec, kwargs):
         if wrappers:
             try_wrappers(spec, len(wrappers), kwargs)
@@ -81,15 +81,12 @@ def _takes(spec: EnvSpec, parameter: str) -> bool:
     return make is not None and parameter in inspect.signature(make).parameters
 
 
-def _time_limit(spec: EnvSpec, vectorization: str, kwargs: dict[str, Any], steps: int) -> int:
+def _time_limit(spec: EnvSpec, vectorization: str, steps: int) -> int:
     """Return a time limit that the environments can have.
 
     Raises:
-        UsageError: their own vector environment takes none, or there are two.
+        UsageError: their own vector environment takes none.
     """
-    if "max_episode_steps" in kwargs:
-        other = kwargs["max_episode_steps"]
-        raise UsageError(f"max_episode_steps = {steps}, but env_kwargs has max_episode_steps = {other}; leave out one")
     if vectorization == "vector_entry_point" and not _takes(spec, "max_episode_steps"):
         remedy = "leave it out" if spec.entry_point is None else "use --vectorization sync or async"
         raise UsageError(
