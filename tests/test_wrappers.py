@@ -223,5 +223,5 @@ def test_the_page_has_a_recipe_for_each_common_wish():
 def test_every_recipe_of_the_page_trains(command, capsys):
     if "Resize" in command:
         pytest.importorskip("cv2")
-    out = ran(capsys, *shlex.split(command)[1:], *SMALL.split(), "--policy", "mlp", "--compile", "off")
+    out = ran(capsys, *shlex.split(command)[1:], *SMALL.split(), "--compile", "off")
     assert "run folder  runs/" in out

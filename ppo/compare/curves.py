@@ -132,7 +132,7 @@ def _foreign(folder: Path, env_id: str, algorithm: str) -> Run:
     seed, settings = folder.name, tuple[tuple[str, str], ...]()
     if len(parts) == 4 and re.search(r"-v\d+$", parts[0]):
         seed, settings = parts[2], (("exp_name", parts[1]),)
-        # The slash in an id makes two folders. EnvPool's Pong-v5 is not ALE/Pong-v5.
+        # The slash in an id makes two folders. EnvPool's Pong-v5 has no sticky actions; ours of ALE/Pong-v5 has them in EnvPool too.
         family = "envpool:" if "envpool" in parts[1] else "ALE/" if folder.parent.name == "ALE" else ""
         named = {"env_id": family + parts[0], "algorithm": parts[1].partition("_")[0]}
     elif match := re.fullmatch(r"([A-Za-z0-9]+)_\d+", folder.name):
