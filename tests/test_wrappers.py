@@ -93,6 +93,7 @@ def test_a_list_becomes_a_tuple_and_the_registered_specification_stays():
     [
         ("absent_module:Frames", {}, "wrap = 'absent_module:Frames': there is no module absent_module; is it on PYTHONPATH?"),
         ("my_wrappers:Absent", {}, "wrap = 'my_wrappers:Absent': module my_wrappers has no Absent"),
+        ("gymnasium.wrappers:FrameStack", {}, "module gymnasium.wrappers has no FrameStack; did you mean FrameStackObservation?"),
         ("my_wrappers:function", {}, "wrap = 'my_wrappers:function' is not a gymnasium.Wrapper; make it a subclass"),
         ("gymnasium:Env", {}, "wrap = 'gymnasium:Env' is not a gymnasium.Wrapper"),
         ("gymnasium.wrappers.vector:ClipReward", {}, "wrap = 'gymnasium.wrappers.vector:ClipReward' is not a gymnasium.Wrapper"),
@@ -113,13 +114,15 @@ def test_a_wrapper_that_does_not_fit_is_named_with_its_reason(name, kwargs, sent
 @pytest.mark.parametrize("vectorization", ["vector_entry_point", "envpool"])
 def test_a_vector_environment_that_makes_its_own_copies_takes_no_wrapper(vectorization):
     assert refusal(STACK, vectorization=vectorization) == (
-        f"wrap = {STACK[0]!r} does not go with vectorization = {vectorization!r}: its copies are its own, which a wrapper of "
-        "single environments cannot be put around; use --vectorization sync or async"
+        f"wrap = {STACK[0]!r} does not go with vectorization = {vectorization!r}, whose environments cannot be wrapped one by "
+        "one; use --vectorization sync or async"
     )
 
 
 def test_an_environment_without_single_ones_takes_no_wrapper():
-    assert "text/Copy-v0 has only a vector environment; its copies are its own" in refusal(STACK, env_id="text/Copy-v0")
+    assert refusal(STACK, env_id="text/Copy-v0") == (
+        f"wrap = {STACK[0]!r} cannot be put around text/Copy-v0, a vector environment without single ones; leave out wrap"
+    )
 
 
 def test_a_wrapper_in_the_running_script_is_refused(monkeypatch):

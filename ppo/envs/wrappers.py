@@ -19,7 +19,6 @@ from ppo.errors import UsageError, one_line
 from ppo.machine.imports import import_name
 
 Wrapper = tuple[str, dict[str, Any]]  # "package.module:Class", and its arguments
-OWN_COPIES = "its copies are its own, which a wrapper of single environments cannot be put around"
 # Wrappers whose running statistics no checkpoint would hold, and the settings that save them with the policy.
 STATISTICS = {NormalizeObservation: "--normalize-obs", NormalizeReward: "--scale-rewards"}
 
@@ -38,11 +37,13 @@ def with_wrappers(spec: EnvSpec, wrappers: Sequence[Wrapper], vectorization: str
     if not wrappers:
         return spec
     if spec.entry_point is None:
-        raise UsageError(f"wrap = {wrappers[0][0]!r}: {spec.id} has only a vector environment; {OWN_COPIES}")
+        raise UsageError(
+            f"wrap = {wrappers[0][0]!r} cannot be put around {spec.id}, a vector environment without single ones; leave out wrap"
+        )
     if vectorization not in ("auto", "sync", "async"):
         raise UsageError(
-            f"wrap = {wrappers[0][0]!r} does not go with vectorization = {vectorization!r}: {OWN_COPIES}; use "
-            "--vectorization sync or async"
+            f"wrap = {wrappers[0][0]!r} does not go with vectorization = {vectorization!r}, whose environments cannot be wrapped "
+            "one by one; use --vectorization sync or async"
         )
     wrapped = copy.copy(spec)
     wrapped.additional_wrappers = (*spec.additional_wrappers, *(_specification(*wrapper) for wrapper in wrappers))
