@@ -79,7 +79,7 @@ def test_atari_ids_of_other_libraries_are_read(tmp_path, name, env_id):
     assert find_runs([tmp_path])[0][0].env_id == env_id
 
 
-def test_a_run_from_before_a_setting_existed_is_of_the_group_with_its_default(tmp_path):
+def test_a_run_from_before_wrappers_existed_is_of_the_group_without_them(tmp_path):
     write_run(tmp_path / "old", 1)
     write_run(tmp_path / "new", 2, wrap=[], max_episode_steps=0)
     write_run(tmp_path / "wrapped", 3, wrap=["a:B"])
