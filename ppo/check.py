@@ -15,6 +15,7 @@ from ppo.config.memory import check_memory
 from ppo.config.presets import preset
 from ppo.config.setting import check_ranges
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
+from ppo.envs.atari import refusal
 from ppo.envs.leaves import BoxLeaf
 from ppo.envs.spaces import Packer, mask_columns, one_line
 from ppo.errors import NonFiniteError, UsageError
@@ -86,6 +87,8 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     ends = f"{int(rollout.terminated.sum())} terminated, {int(rollout.truncated.sum())} truncated"
     mean = f"mean length {np.mean(lengths):.0f}" if lengths else "no episode is that short"
     yield "episodes", f"{len(lengths)} ended in {steps} steps of {envs.num_envs} environments: {ends}; {mean}"
+    if values := int(rollout.value_ends.sum()):
+        yield "value ends", f"{count(values, 'step')} ended the value but not the episode"
     yield "rewards", f"from {rewards.min():.3g} to {rewards.max():.3g}, mean {rewards.mean():.3g}"
     again = _roll(envs, policy, steps)[0]
     same = torch.equal(rollout.obs, again.obs) and torch.equal(rollout.rewards, again.rewards)
@@ -137,7 +140,12 @@ def list_families() -> Iterator[tuple[str, str, list[str]]]:
             yield family.name, f"not installed: {family.install}", []
             continue
         family.register()
-        ids = [i for i, spec in gymnasium.registry.items() if module_of(spec).startswith(family.entry_points)]
+        registry = gymnasium.registry
+        ids = [
+            i
+            for i, spec in registry.items()
+            if module_of(spec).startswith(family.entry_points) and not refusal(i, registry)
+        ]
         presets: dict[str, tuple[Config, list[str]]] = {}
         for env_id in ids:
             name, config = preset(env_id)

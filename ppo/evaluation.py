@@ -68,7 +68,7 @@ class Report:
 def evaluate(
     run: str | Path,
     episodes: int = 10,
-    deterministic: bool = True,
+    deterministic: bool | None = None,
     checkpoint: str = "latest",
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
@@ -80,10 +80,10 @@ def evaluate(
     Args:
         run: the run's folder.
         episodes: to play.
-        deterministic: take the mode instead of a sample.
+        deterministic: take the mode instead of a sample; None: as in the run's own evaluations.
         checkpoint: as in `load_policy`.
         seed: of the environments and of sampling.
-        env_kwargs: keyword arguments of the environment, which override the run's.
+        env_kwargs: keyword arguments of the environment, which override those of the run's own evaluations.
         max_steps: after which an episode is cut; 0: the environment's time limit, or 27,000.
         trust: as in `load_policy`.
 
@@ -96,6 +96,7 @@ def evaluate(
         raise UsageError(f"max_steps = {max_steps} is too small; choose at least 0")
     check_ranges(Config, {"seed": seed})
     player = load_policy(run, checkpoint, trust)
+    deterministic = not player.config.eval_sampled if deterministic is None else deterministic
     with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
         torch.manual_seed(seed)
         limit = max_steps or time_limit(envs) or MAX_STEPS
@@ -108,7 +109,7 @@ def evaluate(
 def film(
     run: str | Path,
     checkpoint: str = "latest",
-    deterministic: bool = True,
+    deterministic: bool | None = None,
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
     trust: bool = False,
@@ -124,6 +125,7 @@ def film(
         raise UsageError("a video needs imageio: pip install imageio imageio-ffmpeg") from error
     check_ranges(Config, {"seed": seed})
     player = load_policy(run, checkpoint, trust)
+    deterministic = not player.config.eval_sampled if deterministic is None else deterministic
     with contextlib.closing(envs_for(player, 1, env_kwargs)) as envs:
         modes = envs.metadata.get("render_modes") or []
     if "rgb_array" not in modes:

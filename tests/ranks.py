@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -39,8 +39,9 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class Ending(gymnasium.Env):
-    """Random observations; an action that the mask rules out in every other step; an episode of `length` steps."""
+    """Random observations; a mask in every other step; the value ends in every fourth; an episode of `length` steps."""
 
+    metadata: ClassVar[dict[str, Any]] = {"ppo": {"value_ends": True}}
     observation_space, action_space = Box(-1, 1, (3,)), Discrete(2)
 
     def __init__(self, length: int) -> None:
@@ -59,7 +60,7 @@ class Ending(gymnasium.Env):
         return self.np_random.uniform(-1, 1, 3).astype(np.float32)
 
     def _info(self):
-        return {"action_mask": np.array([1, self.steps % 2], np.int8)}
+        return {"action_mask": np.array([1, self.steps % 2], np.int8), "value_ends": self.steps % 4 == 3}
 
 
 def ending() -> VectorEnv:

@@ -87,13 +87,19 @@ def test_a_run_from_before_wrappers_existed_is_of_the_group_without_them(tmp_pat
     assert old == new != wrapped
 
 
+def test_evaluations_that_sample_are_no_scores_of_the_deterministic_policy(tmp_path):
+    write_run(tmp_path / "a", eval_sampled=False)
+    write_run(tmp_path / "b", eval_sampled=True)
+    assert [list(run.curves) for run in find_runs([tmp_path])[0]] == [["sampled", "deterministic"], ["sampled"]]
+
+
 def test_settings_of_the_run_and_of_the_machine_do_not_tell_groups_apart(tmp_path):
     settings = Config().to_json()
     del settings["seed"]
     write_run(tmp_path / "a", 1, **settings)
     others = {"device": "cuda", "threads": 4, "compile": "on", "vectorization": "sync", "eval_episodes": 3, "eval_max_steps": 9,
               "precision": "bfloat16", "checkpoint_every": 7, "keep_checkpoints": True, "exp_name": "x", "runs_dir": "y",
-              "log_info": ["fuel"]}  # fmt: skip
+              "log_info": ["fuel"], "eval_sampled": True, "eval_env_kwargs": {"a": 1}}  # fmt: skip
     write_run(tmp_path / "b", 2, **(settings | others))
     assert len(only_group(tmp_path).runs) == 2
     names = {name for name, _ in find_runs([tmp_path])[0][0].settings}

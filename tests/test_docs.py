@@ -123,7 +123,12 @@ def test_the_options_of_a_command_do_not_depend_on_the_terminal(monkeypatch):
         assert arguments == ("positional arguments", "", [("RUN", "Run folder.", "required")])
         assert options[2][:2] == [
             ("--episodes INT", "Number of episodes.", "default `10`"),
-            ("--stochastic, --no-stochastic", "Sample actions instead of taking the mode.", "default `False`"),
+            (
+                "--actions {run,sampled,deterministic}",
+                "How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations "
+                "(--eval-sampled).",
+                "default `run`",
+            ),
         ]
 
 

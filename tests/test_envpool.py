@@ -61,6 +61,19 @@ def test_the_pool_of_an_atari_id_has_its_sticky_actions_and_its_time_limit():
     assert time_limit(make_envs("ALE/Breakout-v5", 2, "envpool", max_episode_steps=50)) == 50
 
 
+def test_the_end_of_a_life_ends_the_value_as_in_ales_own_environments():
+    pytest.importorskip("envpool")
+    pytest.importorskip("ale_py")
+    envs = check_envs(make_envs("BreakoutNoFrameskip-v4", 2, "envpool"))
+    _, infos = envs.reset(seed=0)
+    lives, ends, losses = infos["lives"], 0, 0
+    for step in range(300):
+        *_, terminated, truncated, infos = envs.step(np.array([1, step % 4]))
+        losses += ((infos["lives"] < lives) & (infos["lives"] > 0) & ~terminated & ~truncated).sum()
+        ends, lives = ends + infos["value_ends"].sum(), infos["lives"]
+    assert ends == losses > 4
+
+
 def test_keyword_arguments_that_envpool_refuses_are_one_sentence():
     pytest.importorskip("envpool")
     with pytest.raises(UsageError, match=r"CartPole-v1 cannot be made with \{'wheels': 3\}"):

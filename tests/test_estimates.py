@@ -1,5 +1,6 @@
 """What the estimator adds to the advantages: which rows train, and how well the values explain the returns."""
 
+import numpy as np
 import pytest
 import torch
 from rollouts import make_rollout
@@ -20,6 +21,44 @@ def test_rewards_to_learn_from_are_less_the_penalties():
     rollout = make_rollout(2, 2)  # rewards 0, 10, 20, 30
     rollout.penalties = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
     assert Estimator(Config()).rewards(rollout).tolist() == [[-1.0, 10.0], [20.0, 25.0]]
+
+
+@pytest.mark.parametrize("column", ["value_ends", "terminated"])
+def test_where_the_value_ends_nothing_later_counts_as_where_the_episode_ends(column):
+    # γ λ = 1/4: Â₂ = 3 + 40/2 − 30, Â₁ = 2 − 20, Â₀ = 1 + 20/2 − 10 − 18/4
+    rollout = make_rollout(3, 1)
+    rollout.values, rollout.next_values = torch.tensor([[10.0], [20], [30]]), torch.tensor([[20.0], [30], [40]])
+    setattr(rollout, column, torch.tensor([[False], [True], [False]]))
+    estimator = Estimator(Config(gamma=0.5, gae_lambda=0.5))
+    found = estimator.estimates(rollout, np.array([[1.0], [2], [3]], np.float32))
+    assert found.advantages.flatten().tolist() == [-3.5, -18.0, -7.0]
+
+
+def test_the_outcome_is_known_where_the_value_ends():
+    rollout = make_rollout(2, 2)
+    rollout.valid, rollout.next_valid = torch.tensor([[True, True], [False, False]]), torch.tensor([False, False])
+    rollout.value_ends = torch.tensor([[False, False], [False, True]])
+    assert Estimator(Config()).trained(rollout).tolist() == [[False, True], [False, False]]
+
+
+def test_rewards_are_clipped_before_the_penalty_and_scaled_afterwards():
+    rollout = make_rollout(2, 2)  # rewards 0, 10, 20, 30
+    rollout.penalties = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
+    assert Estimator(Config(clip_rewards=15.0)).rewards(rollout).tolist() == [[-1.0, 10.0], [15.0, 10.0]]
+    assert rollout.rewards.tolist() == [[0, 10], [20, 30]]
+    rollout.rewards = -rollout.rewards
+    assert Estimator(Config(clip_rewards=15.0)).rewards(rollout).tolist() == [[-1.0, -10.0], [-15.0, -20.0]]
+    scaled = Estimator(Config(clip_rewards=15.0, scale_rewards=True, num_envs=2)).rewards(rollout)
+    assert (scaled[1] / scaled[0, 1]).tolist() == pytest.approx([1.5, 2.0])
+
+
+def test_a_groups_returns_are_of_clipped_rewards():
+    rollout = make_rollout(1, 2)
+    rollout.rewards, rollout.terminated = torch.tensor([[10.0, 20.0]]), torch.ones(1, 2, dtype=torch.bool)
+    for clip, weights in ((0.0, [-1.0, 1.0]), (5.0, [0.0, 0.0])):
+        estimator = Estimator(Config(clip_rewards=clip, group_size=2, gamma=1.0))
+        found = estimator.estimates(rollout, estimator.rewards(rollout)).advantages
+        assert found.flatten().tolist() == pytest.approx(weights, abs=1e-3)
 
 
 def test_decisions_whose_outcome_is_not_known_do_not_train():

@@ -90,13 +90,17 @@ def test_the_entries_of_a_mask_are_the_choices_of_the_action(space, size):
 
 
 @pytest.mark.parametrize(
-    "declared", [3, {"valid": 1}, {"metrics": "success"}, {"metric": ("success",)}, {"metrics": (1,)}]
+    "declared",
+    [3, {"valid": 1}, {"value_ends": "yes"}, {"metrics": "success"}, {"metric": ("success",)}, {"metrics": (1,)}],
 )
 def test_metadata_of_another_form_is_refused(declared):
-    with pytest.raises(UsageError, match=r"metadata\['ppo'\] = .* must be a dict with valid .* and metrics"):
+    with pytest.raises(
+        UsageError, match=r"metadata\['ppo'\] = .* must be a dict with valid and value_ends .* and metrics"
+    ):
         opt_in({"ppo": declared})
 
 
 def test_without_the_key_nothing_is_declared():
-    assert opt_in({"valid": True, "metrics": ("success",)}) == {"valid": False, "metrics": ()}
-    assert opt_in({"ppo": {"metrics": ["success"]}}) == {"valid": False, "metrics": ("success",)}
+    assert opt_in({"valid": True, "metrics": ("success",)}) == {"valid": False, "value_ends": False, "metrics": ()}
+    declared = {"metrics": ["success"], "value_ends": True}
+    assert opt_in({"ppo": declared}) == {"valid": False, "value_ends": True, "metrics": ("success",)}

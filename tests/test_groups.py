@@ -9,7 +9,7 @@ import pytest
 from fake_runs import figure, only_group, three_runs, write_run
 
 from ppo.compare.curves import Curve, Run, find_runs
-from ppo.compare.groups import Group, compare, compare_all, group_runs
+from ppo.compare.groups import Group, compare, compare_all, contrasts, group_runs
 from ppo.compare.published import Figure
 
 
@@ -73,6 +73,18 @@ def test_the_caveats_name_every_difference_of_the_protocols(tmp_path):
     assert "our episodes end after 200 steps" in caveats
     assert "theirs has no standard deviation over seeds and counts as exact" in caveats
     assert "does not state which policy" in " ".join(compare(group, figure(protocol="mine")).caveats)
+
+
+def test_groups_on_a_game_say_what_differs_in_their_protocols(tmp_path):
+    write_run(tmp_path / "a", env_id="ALE/Pong-v5", clip_rewards=1.0, env_kwargs={})
+    write_run(tmp_path / "b", env_id="ALE/Pong-v5", clip_rewards=0.0, env_kwargs={"frameskip": 2})
+    write_run(tmp_path / "c", gamma=0.9, clip_rewards=1.0)
+    write_run(tmp_path / "d", gamma=0.99, clip_rewards=0.0)
+    without, clipped = "ppo, clip_rewards 0.0, env_kwargs {'frameskip': 2}", "ppo, clip_rewards 1.0, env_kwargs {}"
+    assert contrasts(group_runs(find_runs([tmp_path])[0])) == [
+        f"ALE/Pong-v5: training does not clip rewards ({without}); training clips rewards to ± 1 ({clipped})",
+        f"ALE/Pong-v5: 2 frames a decision ({without}); 4 frames a decision ({clipped})",
+    ]
 
 
 def test_a_recurrent_policy_is_compared_only_with_recurrent_figures(tmp_path):

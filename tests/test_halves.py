@@ -11,7 +11,8 @@ from ppo.loop.halves import Outcome, check_choices, columns_of
 
 
 def test_half_rows_become_columns_by_name():
-    halves = [Outcome(np.array([t, 2.0]), np.zeros(2, bool), np.ones(2, bool), torch.ones(2, 0)) for t in range(3)]
+    no = np.zeros(2, bool)
+    halves = [Outcome(np.array([t, 2.0]), no, ~no, no, torch.ones(2, 0)) for t in range(3)]
     columns = columns_of(halves)
     assert columns["rewards"].tolist() == [[0, 2], [1, 2], [2, 2]]
     assert columns["metrics"].shape == (3, 2, 0)

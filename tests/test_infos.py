@@ -4,14 +4,15 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from probes import Reusing  # noqa: F401 (registers it)
 
 from ppo import Config, Trainer, UsageError, evaluate
 from ppo.envs import make_envs
-from ppo.envs.infos import answers, valid
+from ppo.envs.infos import answers, marks
 from ppo.loop.collector import Collector
+from ppo.loop.episodes import Episode
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 
@@ -36,9 +37,10 @@ class Halting(gymnasium.Env):
 gymnasium.register("Halting-v0", entry_point=Halting)
 
 
-def collect(envs, steps=12):
+def collect(envs, steps=12, policy="mlp"):
+    torch.set_num_threads(1)
     torch.manual_seed(0)
-    policy = build_policy("mlp", envs.single_observation_space, envs.single_action_space, {})
+    policy = build_policy(policy, envs.single_observation_space, envs.single_action_space, {})
     collector = Collector(envs, FlatPolicy(policy))
     collector.reset(0)
     return collector.collect(steps)
@@ -98,6 +100,59 @@ def test_answers_that_are_too_few_are_one_sentence():
         answers(([1, 1], [False] * 2), 2)
 
 
+class Lives(gymnasium.Env):
+    """Six steps, of which the tth pays t; the value ends at some of them, and by mistake at a reset."""
+
+    metadata = {"ppo": {"value_ends": True}, "render_modes": []}  # noqa: RUF012
+    observation_space, action_space = Box(0, 6, (1,), np.float32), Discrete(2)
+
+    def __init__(self, ends=(2, 5), cut=False):
+        self.ends, self.cut = ends, cut
+
+    def reset(self, *, seed=None, options=None):
+        self.at = 0
+        return np.zeros(1, np.float32), {"value_ends": True}
+
+    def step(self, action):
+        self.at += 1
+        done = self.at == 6
+        info = {"value_ends": self.at in self.ends}
+        return np.full(1, self.at, np.float32), float(self.at), done and not self.cut, done and self.cut, info
+
+
+gymnasium.register("Lives-v0", entry_point=Lives)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["ended", "cut"])
+@pytest.mark.parametrize("mode", [None, *AutoresetMode])
+def test_the_end_of_a_value_is_a_mark_of_the_row_and_changes_nothing_else(mode, cut):
+    def lives(ends):
+        copies = [lambda: Lives(ends, cut)] * 2
+        own = mode is not None
+        envs = (
+            SyncVectorEnv(copies, autoreset_mode=mode)
+            if own
+            else make_envs("Lives-v0", 2, "sync", {"ends": ends, "cut": cut})
+        )
+        return collect(envs, 14, "gru")
+
+    (rollout, episodes), (other, others) = lives((2, 5, 6)), lives(())
+    dead = mode is AutoresetMode.NEXT_STEP
+    no, yes = [False], [True]
+    game = no + yes + 2 * no + 2 * yes + (no if dead else [])
+    assert rollout.value_ends[:, 1].tolist() == (game * 3)[:14]
+    assert not other.value_ends.any()
+    for name, column in vars(rollout).items():
+        assert name in ("value_ends", "successors") or torch.equal(column, getattr(other, name)), name
+    assert episodes == others == [Episode(n, 21.0, 6) for _ in range(2) for n in range(2)]
+    assert rollout.starts[:, 0].sum() == (2 if dead else 3)
+
+
+def test_value_ends_of_a_metadata_that_does_not_declare_them_mean_nothing(monkeypatch):
+    monkeypatch.setattr(Lives, "metadata", {"render_modes": []})
+    assert not collect(make_envs("Lives-v0", 2, "sync"), 12)[0].value_ends.any()
+
+
 class Widening(Halting):
     """Shows another shape after the first step."""
 
@@ -121,11 +176,18 @@ def test_answers_may_be_lists_or_arrays_of_objects():
     assert [flag.tolist() for flag in flags] == [[True, False], [False, True]]
 
 
-def test_valid_of_a_vector_environment_must_be_flags():
-    assert valid({"valid": np.array([True, False])}, 2).tolist() == [True, False]
-    assert valid({"valid": np.array([None, False]), "_valid": np.array([False, True])}, 2).tolist() == [True, False]
+def test_marks_of_a_vector_environment_must_be_flags_one_for_each_environment():
+    yes = np.ones(2, bool)
+    assert marks({}, "valid", yes).tolist() == [True, True]
+    assert marks({"valid": np.array([True, False])}, "valid", yes).tolist() == [True, False]
+    assert marks({"valid": torch.tensor([False, True])}, "valid", yes).tolist() == [False, True]
+    some = {"valid": np.array([None, False]), "_valid": np.array([False, True])}
+    assert marks(some, "valid", yes).tolist() == [True, False]
     with pytest.raises(UsageError, match="environment 1 returned valid = 'no'; it must be True or False"):
-        valid({"valid": np.array([True, "no"], object)}, 2)
+        marks({"valid": np.array([True, "no"], object)}, "valid", yes)
+    for other in (True, np.zeros((3, 2), bool)):
+        with pytest.raises(UsageError, match=r"infos\['value_ends'\] = .* must be \(N,\) = \(2,\), one flag for each"):
+            marks({"value_ends": other}, "value_ends", ~yes)
 
 
 def test_without_the_key_every_row_is_a_decision():

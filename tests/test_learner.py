@@ -30,7 +30,7 @@ def rollout_of(next_valid: list[bool]) -> Rollout:
     no, last = torch.zeros(T, N, dtype=torch.bool), torch.arange((T - 1) * N, T * N)
     return Rollout(
         obs=torch.stack([x[0], x[1]], dim=-1), states=torch.zeros(T, N, 0), starts=no, valid=~no,
-        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], penalties=x[4] * 0, terminated=no.clone(), truncated=no, values=x[5],
+        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], penalties=x[4] * 0, terminated=no.clone(), truncated=no, value_ends=no, values=x[5],
         next_values=x[6], next_valid=torch.tensor(next_valid),
         successors=Successors(last, torch.zeros(N, 2), torch.zeros(N, 0)),
     )  # fmt: skip

@@ -200,7 +200,7 @@ def test_a_run_is_trained_evaluated_and_resumed(folder, capsys):
     assert re.search(
         r"CartPole-v1, latest checkpoint, deterministic .* 3 episodes", ran(capsys, "eval", str(run), "--episodes", "3")
     )
-    sampled = ran(capsys, "eval", str(run), "--stochastic", "--checkpoint", "best", "--seed", "4")
+    sampled = ran(capsys, "eval", str(run), "--actions", "sampled", "--checkpoint", "best", "--seed", "4")
     assert re.search(r"best checkpoint, sampled policy, 10 episodes: return [\d.]+ ± ", sampled)
     assert "is at step 246, so total_timesteps = 256 has no room for another rollout of 32 steps" in refused(
         capsys, "resume", str(run)

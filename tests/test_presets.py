@@ -9,8 +9,9 @@ from ppo.config.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
 ONE_OF_EACH = [
     "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "FrozenLake-v1", "LunarLander-v3", "CarRacing-v3",
     "HalfCheetah-v5", "MountainCarContinuous-v0", "benchmarks.tasks:Recall-v0", "text/RandomWalks-v0", "TrafficLight-v0",
-    "text/Copy-v0", "text/Reverse-v0", "text/Dedup-v0", "text/Add-v0", "text/NextToken-v0", "text/Dialogue-v0",
+    "text/Copy-v0", "text/Reverse-v0", "text/Dedup-v0", "text/Add-v0", "text/NextToken-v0", "text/Dialogue-v0", "Arcade-v0",
 ]  # fmt: skip
+gymnasium.register("Arcade-v0", entry_point="ppo.envs.atari:Game")  # as the games of ALE, which need not be installed
 
 
 @pytest.mark.parametrize("env_id", ONE_OF_EACH)
@@ -60,6 +61,19 @@ def test_the_preset_says_which_it_is(env_id, algorithm, name):
 def test_an_environment_has_its_own_preset_over_its_familys():
     assert gymnasium.spec("CarRacing-v3").entry_point.startswith("gymnasium.envs.box2d")
     assert preset("CarRacing-v3")[0] == "ppo + CarRacing"
+
+
+def test_the_preset_of_atari_is_the_published_one():
+    published = {
+        "num_envs": 8, "num_steps": 128, "total_timesteps": 10_000_000, "update_epochs": 4, "num_minibatches": 4,
+        "learning_rate": 2.5e-4, "anneal_lr": True, "gamma": 0.99, "gae_lambda": 0.95, "clip_coef": 0.1, "clip_vloss": True,
+        "norm_adv": True, "ent_coef": 0.01, "vf_coef": 0.5, "max_grad_norm": 0.5, "optimizer": "adam", "clip_rewards": 1.0,
+        "scale_rewards": False, "normalize_obs": False, "target_kl": 0.0,
+    }  # fmt: skip
+    config = preset("Arcade-v0")[1].to_json()
+    assert {name: config[name] for name in published} == published
+    others = preset("Arcade-v0", "a2c")[1]
+    assert (others.clip_rewards, others.eval_sampled, others.update_epochs, others.clip_coef) == (1.0, True, 1, 0.2)
 
 
 def test_other_algorithms_take_only_what_describes_the_problem():

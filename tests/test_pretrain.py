@@ -82,7 +82,7 @@ def test_a_pretrained_policy_is_sampled_evaluated_and_trained_near_itself(tmp_pa
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all("k → " in line for line in lines[:3])
-    cli.main(f"eval {clone} --episodes 4 --stochastic".split())
+    cli.main(f"eval {clone} --episodes 4 --actions sampled".split())
     assert re.search(r"4 episodes: return .*, ended [01][.\d]*, invalid [01][.\d]*$", capsys.readouterr().out.strip())
     with pytest.raises(SystemExit):
         cli.main(f"resume {clone} --total-timesteps 9000".split())

@@ -2,10 +2,12 @@
 
 import math
 
+import gymnasium
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
-from ppo import Config
+from ppo import Config, UsageError
 from ppo.loop.assemble import assemble
 from ppo.loop.scalars import evaluate, scalars
 
@@ -38,3 +40,50 @@ def test_an_evaluation_is_counted_and_timed_and_may_be_abandoned():
         assert played == []
         assert math.isnan(row["eval/episodic_return"])
         assert math.isnan(row["eval/unfinished"])
+
+
+class Priced(gymnasium.Env):
+    """One step; action 1 pays the price."""
+
+    action_space = Discrete(2)
+
+    def __init__(self, price=1.0, size=2):
+        self.price, self.observation_space = price, Discrete(size)
+
+    def reset(self, *, seed=None, options=None):
+        return 0, {}
+
+    def step(self, action):
+        return 0, self.price * float(action), True, False, {}
+
+
+gymnasium.register("Priced-v0", entry_point=Priced)
+PRICED = SMALL | {"env_id": "Priced-v0", "vectorization": "sync"}
+
+
+def returns_of(**settings):
+    """Return the returns of 32 episodes of an evaluation."""
+    parts = assemble(Config().replace(PRICED | settings))
+    parts.collector.reset(0)
+    played, row = evaluate(parts, 32, 7, lambda: False)
+    assert row["eval/episodic_return"] == pytest.approx(sum(episode.episode_return for episode in played) / 32)
+    return {episode.episode_return for episode in played}
+
+
+def test_an_evaluation_takes_the_mode_or_samples():
+    assert len(returns_of()) == 1
+    assert returns_of(eval_sampled=True) == {0.0, 1.0}
+
+
+def test_an_evaluation_may_have_environments_with_arguments_of_their_own():
+    settings = {"eval_sampled": True, "env_kwargs": {"price": 2.0}}
+    assert returns_of(**settings) == {0.0, 2.0}
+    assert returns_of(**settings, eval_env_kwargs={"price": 5.0}) == {0.0, 5.0}
+    assert returns_of(**settings, eval_env_kwargs={"price": None}) == {0.0, 1.0}  # the default
+    with pytest.raises(
+        UsageError, match=r"eval_env_kwargs = {'size': 3} gives Priced-v0 other spaces than in training"
+    ):
+        returns_of(eval_env_kwargs={"size": 3})
+    own = gymnasium.make_vec("Priced-v0", 2, "sync")
+    with pytest.raises(UsageError, match="eval_env_kwargs needs environments"):
+        assemble(Config().replace(PRICED | {"eval_env_kwargs": {"price": 5.0}}), own)

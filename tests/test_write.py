@@ -71,7 +71,7 @@ def test_a_policy_trains_on_a_reward_model_of_ratings(tmp_path, monkeypatch, cap
         f"train {task} {rewarded} {small} --init-from {start} --reference {start} --kl-coef 0.05 --ent-coef 0 "
         "--learning-rate 0.01 --total-timesteps 8000".split()
     )
-    cli.main(["eval", "runs/text_Write-v0__ppo__s1", "--episodes", "16", "--stochastic"])
+    cli.main(["eval", "runs/text_Write-v0__ppo__s1", "--episodes", "16", "--actions", "sampled"])
     said = capsys.readouterr().out.split("\n")
     judged = next(float(line.split()[line.split().index("judge") + 1].rstrip(",")) for line in said if "judge" in line)
     assert judged > 1  # a line of the corpus has 0.9 on average

@@ -21,14 +21,14 @@ class Eval:
     """Run folder."""
     episodes: int = 10
     """Number of episodes."""
-    stochastic: bool = False
-    """Sample actions instead of taking the mode."""
+    actions: Literal["run", "sampled", "deterministic"] = "run"
+    """How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations (--eval-sampled)."""
     checkpoint: str = "latest"
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
     """Seed of the environments and of action sampling."""
     env_kwargs: EnvKwargs = field(default_factory=dict)
-    """Override keyword arguments of the environment; the value null removes one."""
+    """Override keyword arguments of the environment, those of the run's own evaluations; the value null removes one."""
     max_steps: int = 0
     """Steps after which an episode is cut. 0: the environment's time limit; without one, 27,000."""
     video: bool = False
@@ -40,7 +40,7 @@ class Eval:
         from ppo.evaluation import evaluate, film
 
         options: dict[str, Any] = {
-            "deterministic": not self.stochastic,
+            "deterministic": None if self.actions == "run" else self.actions == "deterministic",
             "checkpoint": self.checkpoint,
             "seed": self.seed,
         }

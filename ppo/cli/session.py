@@ -69,7 +69,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
     for _, step, row in Table(folder / "progress.csv").new_rows():  # of a resumed run
         if step <= trainer.global_step:
             reporter.history.add(row, step)
-    with contextlib.closing(trainer.envs), reporter:
+    with contextlib.closing(trainer), reporter:
         run_dir = shown(trainer.train(reporter))
         reporter.running, reporter.status = False, _ended(trainer)
     quoted = shlex.quote(str(run_dir))
@@ -102,7 +102,7 @@ def _evaluation(trainer: Trainer) -> str:
     episodes = trainer.evaluation
     unfinished = [episode for episode in episodes if not episode.ended]
     text = f"return {number(statistics.fmean(episode.episode_return for episode in episodes))} over "
-    text += count(len(episodes), "deterministic episode")
+    text += count(len(episodes), f"{'sampled' if trainer.config.eval_sampled else 'deterministic'} episode")
     if unfinished:
         text += f", of which {len(unfinished):,} did not end within {count(evaluation_limit(trainer.parts), 'step')}"
     return f"{text} (best of the run {number(trainer.best_return)})"
@@ -110,7 +110,7 @@ def _evaluation(trainer: Trainer) -> str:
 
 def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
     """Pretrain with a progress bar, and print the result and the next commands; see `ppo.supervised.pretrain`."""
-    with contextlib.closing(trainer.envs):
+    with contextlib.closing(trainer):
         training = Pretraining(trainer, corpus, patience)
         print_lines(console, describe(trainer)[:5])
         with Reporter(console, trainer.config.to_json()) as reporter:
@@ -135,7 +135,7 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
 
 def reward(trainer: Trainer, source: str, raters: str, patience: int, console: Console) -> None:
     """Train a reward model with a progress bar, and print its quality; see `ppo.supervised.reward_model`."""
-    with contextlib.closing(trainer.envs):
+    with contextlib.closing(trainer):
         training = RewardModelTraining(trainer, source, raters, patience)
         lines = describe(trainer)[:5]
         if training.repeats:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ppo.compare import report, statistics, tables
 from ppo.compare.curves import SAMPLED, find_runs
-from ppo.compare.groups import WINDOW, Comparison, Group, compare_all, group_runs
+from ppo.compare.groups import WINDOW, Comparison, Group, compare_all, contrasts, group_runs
 from ppo.compare.published import Figure, caveats, read_figures, read_sources
 from ppo.errors import UsageError
 from ppo.numbers import number
@@ -45,8 +45,8 @@ class Result:
 
     @property
     def notes(self) -> list[str]:
-        """Return warnings about the runs."""
-        return self.left_out + [note for group in self.groups for note in group.notes]
+        """Return warnings about the runs, and what differs in the protocol between them."""
+        return self.left_out + [note for group in self.groups for note in group.notes] + contrasts(self.groups)
 
     def normalized(self) -> dict[str, dict[str, np.ndarray]]:
         """Return normalised scores by algorithm and environment: 0 is untrained, 1 the highest published figure.

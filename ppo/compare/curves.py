@@ -112,7 +112,9 @@ def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
             return _foreign(folder, env_id, algorithm)
         config = ABSENT | json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in NOT_COMPARED)
-        curves = _curves(_read_progress(folder / "progress.csv", OURS))
+        # Training episodes already show the sampled policy.
+        tags = {SAMPLED: OURS[SAMPLED]} if config.get("eval_sampled") else OURS
+        curves = _curves(_read_progress(folder / "progress.csv", tags))
         return Run(_name(folder), config["env_id"], config["algorithm"], str(config["seed"]), settings, curves)
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(f"cannot read the run {_name(folder)}: {one_line(error)}") from error

@@ -1,5 +1,6 @@
 """Group runs that differ only in their seed, and compare each group with published figures."""
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -7,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from ppo.compare import statistics
+from ppo.compare import protocol, statistics
 from ppo.compare.curves import DETERMINISTIC, SAMPLED, Run
-from ppo.compare.published import Figure, caveats
+from ppo.compare.published import Figure, caveats, task_of
 
 WINDOW = 0.05  # a score at step s is the mean over the steps in ((1 − WINDOW) s, s]
 POINTS = 60  # of a group's curve
@@ -137,6 +138,17 @@ def group_runs(runs: list[Run]) -> list[Group]:
     return sorted(groups, key=lambda group: (group.env_id, group.name))
 
 
+def contrasts(groups: list[Group]) -> list[str]:
+    """Return a sentence for each difference of protocol between two groups on one game of Atari."""
+    own = [(group, protocol.of_run(group.env_id, dict(group.runs[0].settings))) for group in groups]
+    return [
+        f"{first.env_id}: {a} ({first.name}); {b} ({second.name})"
+        for (first, one), (second, other) in itertools.combinations(own, 2)
+        if first.env_id == second.env_id and task_of(first.env_id)[0].startswith("Atari ")
+        for a, b in protocol.differences(one, other)
+    ]
+
+
 def compare_all(group: Group, figures: list[Figure]) -> list[Comparison]:
     """Compare a group with every figure that fits; see `compare`.
 
@@ -148,7 +160,7 @@ def compare_all(group: Group, figures: list[Figure]) -> list[Comparison]:
 
 def compare(group: Group, figure: Figure) -> Comparison | None:
     """Compare a group with a figure; None if the task or algorithm differs, or the group does not reach the figure."""
-    changes = caveats(group.env_id, figure.env_id)
+    changes = caveats(group.env_id, figure.env_id, dict(group.runs[0].settings))
     if changes is None or figure.algorithm.partition(" (")[0].lower() not in ("", group.kind):
         return None
     last, first = int(figure.steps[-1]), int(figure.steps[0])

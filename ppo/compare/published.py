@@ -4,11 +4,13 @@ import functools
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ppo.compare import protocol
 from ppo.compare.rows import measure, read_rows, whole
 from ppo.errors import UsageError
 
@@ -102,13 +104,13 @@ def read_sources() -> dict[str, Source]:
 
 
 def task_of(env_id: str) -> tuple[str, int]:
-    """Return the task of an environment and its version; Atari ids of gym, EnvPool and ALE are versions of one game."""
+    """Return the task of an environment and its version; a game's ids of gym, EnvPool and ALE are one task, without versions."""
     plain = re.fullmatch(r"(?:ALE/)?(.+?)(NoFrameskip)?-v(\d+)", env_id.removeprefix("envpool:"))
     if plain is None:
         return env_id, 0
     name, atari, version = plain.groups()
     if atari or env_id.startswith(("ALE/", "envpool:")):
-        return f"Atari {name}", 5 if env_id.startswith("ALE/") else 4
+        return f"Atari {name}", 0
     return name, int(version)
 
 
@@ -117,12 +119,21 @@ def _changes() -> dict[str, dict[str, str]]:
     return tomllib.loads((HERE / "environments.toml").read_text("utf-8"))
 
 
-def caveats(ours: str, theirs: str) -> list[str] | None:
-    """Return the changes between the versions of two environments; None if they are different tasks."""
+def caveats(ours: str, theirs: str, settings: Mapping[str, str] | None = None) -> list[str] | None:
+    """Return what differs between two environments; None if they are different tasks.
+
+    Args:
+        ours: the id of our runs' environment.
+        theirs: the id of a figure's environment.
+        settings: of our runs, by name; None: those that published runs have.
+    """
     (name, a), (other, b) = task_of(ours), task_of(theirs)
     if name != other:
         return None
-    changes = _changes().get(name.partition(" ")[0], {})
+    if name.startswith("Atari "):
+        own = protocol.published(ours) if settings is None else protocol.of_run(ours, settings)
+        return [f"ours: {x}; theirs: {y}" for x, y in protocol.differences(own, protocol.published(theirs))]
+    changes = _changes().get(name, {})
     if a != b and not changes:
         return [f"the changes between {theirs} and {ours} are not recorded"]
     return [text for version, text in changes.items() if min(a, b) < int(version) <= max(a, b)]

@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ppo.config.effects import check_needs, check_together
-from ppo.config.lengths import sequence_length
+from ppo.config.lengths import sequence_length, share
 from ppo.config.memory import check_memory
 from ppo.config.setting import check_changeable, check_ranges, names, setting
 from ppo.config.values import convert
 from ppo.config.words import EnvKwargs, Name, Wraps, default_hint, override
-from ppo.errors import UsageError
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
 EnvId = Annotated[Positional[str], arg(metavar="[ENV_ID]")]
@@ -57,6 +56,8 @@ class Config:
     """Steps of the environment, inside its wrappers, after which Gymnasium truncates an episode. 0: the registered limit."""
     gamma: float = setting(0.99, "problem", low=0, high=1)
     """Discount factor γ."""
+    clip_rewards: float = setting(0.0, "problem", low=0)
+    """Clip rewards to ± this number in training, as Atari's ± 1. 0: no clipping. Logged returns stay raw."""
     scale_rewards: bool = setting(False, "problem", fixed=True)
     """Divide rewards by the running standard deviation of the discounted return. Logged returns stay raw."""
 
@@ -143,7 +144,11 @@ class Config:
     keep_checkpoints: bool = setting(False, "run")
     """Keep every checkpoint, named by its iteration, not only the latest and the best."""
     eval_episodes: int = setting(10, "run", low=0)
-    """Episodes of the evaluation at a checkpoint (deterministic policy). 0: no evaluations."""
+    """Episodes of the evaluation at a checkpoint. 0: no evaluations."""
+    eval_sampled: bool = setting(False, "run")
+    """Sample actions in evaluations, as in training, instead of taking the mode."""
+    eval_env_kwargs: EnvKwargs = setting({}, "run")
+    """Keyword arguments of the environment in evaluations, which override env_kwargs; the value null removes one."""
     eval_max_steps: int = setting(0, "run", low=0)
     """Steps after which an evaluation cuts an episode. 0: the environment's time limit; without one, the run's steps of one
     environment, from 1,000 to 27,000."""
@@ -170,17 +175,8 @@ class Config:
         return self.num_envs * self.num_steps
 
     def share(self, rank: int, processes: int) -> range:
-        """Return the numbers of the environments that one of several processes steps.
-
-        Raises:
-            UsageError: the environments, or their groups, do not divide.
-        """
-        if processes > 1 and self.num_envs % (processes * self.group_size):
-            groups = "num_envs / group_size = " * (self.group_size > 1)
-            rule = f"choose a divisor of {groups}{self.num_envs // self.group_size}"
-            raise UsageError(f"num_envs = {self.num_envs} does not divide into processes = {processes}; {rule}")
-        own = self.num_envs // processes
-        return range(rank * own, (rank + 1) * own)
+        """Return the numbers of the environments that one of several processes steps; see `share`."""
+        return share(self.num_envs, self.group_size, rank, processes)
 
     def work(self) -> tuple[int, int, int]:
         """Return the whole run's optimizer steps and vector steps, and the number of attention layers."""

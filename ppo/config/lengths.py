@@ -1,4 +1,4 @@
-"""The length of training sequences: a divisor of the rollout's steps with which minibatches hold whole sequences."""
+"""Sizes that must divide: sequences fill minibatches, and processes share the environments, evenly."""
 
 from ppo.errors import UsageError
 
@@ -30,3 +30,17 @@ def sequence_length(num_envs: int, num_steps: int, num_minibatches: int, seq_len
             f"num_minibatches = {num_minibatches} evenly; choose a divisor of {num_steps} that does"
         )
     return seq_len
+
+
+def share(num_envs: int, group_size: int, rank: int, processes: int) -> range:
+    """Return the numbers of the environments that one of several processes steps.
+
+    Raises:
+        UsageError: the environments, or their groups, do not divide.
+    """
+    if processes > 1 and num_envs % (processes * group_size):
+        groups = "num_envs / group_size = " * (group_size > 1)
+        rule = f"choose a divisor of {groups}{num_envs // group_size}"
+        raise UsageError(f"num_envs = {num_envs} does not divide into processes = {processes}; {rule}")
+    own = num_envs // processes
+    return range(rank * own, (rank + 1) * own)

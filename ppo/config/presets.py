@@ -1,7 +1,7 @@
 """Presets: the settings that an algorithm and an environment family change, each with its reason.
 
 The algorithm's settings come first, then those of the environment or, if it has none, of its family. The latter are
-tuned for PPO: the other algorithms take only those with the role problem or network.
+tuned for PPO: the other algorithms take only those with the role problem, network or run.
 """
 
 from typing import Any
@@ -50,6 +50,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "num_envs": 8, "num_steps": 256, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
         "gamma": 0.995, "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,
         "scale_rewards": True,
+    },
+    # Schulman et al. (2017), Table 5, as CleanRL's ppo_atari.py: 10M decisions are 40M frames. Episodes are whole games; a greedy
+    # policy may never press FIRE and play on to the time limit, so evaluations sample. Eight games of at most 12,500 decisions
+    # are at most a tenth of the decisions between two checkpoints.
+    "ppo.envs.atari": {
+        "num_envs": 8, "num_steps": 128, "total_timesteps": 10_000_000, "update_epochs": 4, "num_minibatches": 4,
+        "learning_rate": 2.5e-4, "clip_coef": 0.1, "clip_vloss": True, "ent_coef": 0.01, "clip_rewards": 1.0,
+        "eval_sampled": True, "eval_episodes": 8, "eval_max_steps": 12_500,
     },
     # The value of a sequence is its whole reward, so γ is 1. A recurrent policy learns from whole sequences, so a rollout
     # has room for several.
@@ -125,7 +133,7 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     base = env_id.rpartition(":")[2].rpartition("-v")[0]
     tuned = ENVIRONMENTS[base] if base in ENVIRONMENTS else FAMILIES[family]
     if algorithm != "ppo":
-        tuned = {name: tuned[name] for name in names(Config, "problem", "network") if name in tuned}
+        tuned = {name: tuned[name] for name in names(Config, "problem", "network", "run") if name in tuned}
     settings = {"policy": policy} | tuned | ALGORITHMS[algorithm]
     if policy != "auto":
         settings["policy"] = policy

@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from ppo.envs.fits import (
+    MARKS,
     MASK_KEY,
     check_number,
     choices,
@@ -53,9 +54,9 @@ class Copy(gymnasium.Wrapper):
                 raise UsageError(f"{type(env.unwrapped).__name__} has no {name}; set it to a gymnasium.spaces.Space")
         self._checks_obs, self._choices = checks_obs, choices(env.action_space)
         declared = opt_in(env.metadata)
-        self._reads_valid, self.metrics = declared["valid"], declared["metrics"]
+        self._marks, self.metrics = [mark for mark in MARKS if declared[mark]], declared["metrics"]
         self._action_masks = env.get_wrapper_attr("action_masks") if env.has_wrapper_attr("action_masks") else None
-        self._says_nothing = self._action_masks is None and not self._reads_valid  # unless there is a mask in the info
+        self._says_nothing = self._action_masks is None and not self._marks  # unless there is a mask in the info
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the environment itself."""
@@ -129,16 +130,16 @@ class Copy(gymnasium.Wrapper):
         )
 
     def _read(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Return the mask, from the info or from `action_masks()`, and whether the next action is a decision."""
+        """Return the mask, from the info or from `action_masks()`, and the marks that the metadata declares."""
         if self._says_nothing and MASK_KEY not in info:
             return {}
         read: dict[str, Any] = {}
-        mask = self._mask(info)
-        if mask is not None:
+        if (mask := self._mask(info)) is not None:
             read[MASK_KEY] = mask
-        if self._reads_valid and "valid" in info:
-            check_number(self._index, "valid", info["valid"])
-            read["valid"] = bool(info["valid"])
+        for mark in self._marks:
+            value = info.get(mark, MARKS[mark])
+            check_number(self._index, mark, value)
+            read[mark] = bool(value)
         return read
 
     def _mask(self, info: dict[str, Any]) -> np.ndarray | None:

@@ -38,7 +38,8 @@ class EnvPool(VectorEnv):
         self.pool_id, same_game = pool_id(spec)
         if self.pool_id not in envpool.list_all_envs():
             raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.has_lives = bool(same_game)
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": {"value_ends": self.has_lives}}
         self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
         self.pool = self._make(0)
         self.single_observation_space = self.pool.observation_space
@@ -58,11 +59,17 @@ class EnvPool(VectorEnv):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all environments, with a random seed if there is none."""
         self.pool = self._make(int(np.random.randint(2**31)) if seed is None else int(seed))
-        return self.pool.reset()
+        obs, infos = self.pool.reset()
+        self.lives = infos["lives"] if self.has_lives else None
+        return obs, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all environments; one whose episode has ended is reset instead."""
-        return self.pool.step(actions)
+        obs, rewards, terminated, truncated, infos = self.pool.step(actions)
+        if self.has_lives:  # as in `ppo.envs.atari.Games`
+            before, self.lives = self.lives, infos["lives"]
+            infos["value_ends"] = (self.lives < before) & (self.lives > 0) & ~(terminated | truncated)
+        return obs, rewards, terminated, truncated, infos
 
 
 def pool_id(spec: gymnasium.envs.registration.EnvSpec) -> tuple[str, dict[str, Any]]:

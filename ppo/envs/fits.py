@@ -11,25 +11,30 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from ppo.errors import UsageError
 
 MASK_KEY = "action_mask"
+MARKS = {
+    "valid": True,
+    "value_ends": False,
+}  # flags of an info that it may declare, and what they are where it has none
 KINDS = {"b": np.bool_, "u": np.uint64, "i": np.int64, "f": np.float64}  # a dtype of each kind of number
 
 
 def opt_in(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what an environment declares in `metadata["ppo"]`: whether it gives `valid`, and the names of its metrics.
+    """Return what an environment declares in `metadata["ppo"]`: which of MARKS it gives, and the names of its metrics.
 
     Raises:
         UsageError: an entry is unknown or of another type.
     """
     declared = metadata.get("ppo", {})
-    entries = {"valid": False, "metrics": ()} | declared if isinstance(declared, dict) else {}
+    nothing: dict[str, Any] = dict.fromkeys(MARKS, False) | {"metrics": ()}
+    entries = nothing | declared if isinstance(declared, dict) else {}
     names = entries.get("metrics")
-    right = set(entries) == {"valid", "metrics"} and isinstance(entries["valid"], bool)
+    right = set(entries) == set(nothing) and all(isinstance(entries[mark], bool) for mark in MARKS)
     if not (right and isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)):
         raise UsageError(
-            f"metadata['ppo'] = {declared!r} must be a dict with valid (True or False) and metrics (a tuple of names)",
+            f"metadata['ppo'] = {declared!r} must be a dict with {' and '.join(MARKS)} (True or False) and metrics (a tuple of names)",
             page="environments#infos",
         )
-    return {"valid": entries["valid"], "metrics": tuple(names)}
+    return entries | {"metrics": tuple(names)}
 
 
 def info_number(info: dict[str, Any], name: str, index: int) -> float:

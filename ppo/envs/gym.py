@@ -11,6 +11,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
+from ppo.envs import atari
 from ppo.envs.copies import SyncCopies, make_copies
 from ppo.envs.families import missing_family, module_of, register_families, takes_data
 from ppo.envs.vectorize import sync_or_async
@@ -165,8 +166,11 @@ def find_spec(env_id: str) -> EnvSpec:
     family = missing_family(name, "" if known is None else module_of(known))
     if family is not None:
         raise UsageError(f"env_id = {env_id!r} belongs to {family.name}, which is not installed: {family.install}")
+    if reason := atari.refusal(name, gymnasium.registry):
+        raise UsageError(reason)
     try:
-        return gymnasium.spec(name)
+        spec = gymnasium.spec(name)
+        return atari.standard(spec) if atari.is_game(spec) else spec
     except gymnasium.error.Error as error:
         similar = _similar(name)
         hint = f"did you mean {', '.join(similar)}?" if similar else "`ppo envs` lists the installed ones"

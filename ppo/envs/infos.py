@@ -9,7 +9,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from torch import Tensor
 
-from ppo.envs.fits import KINDS, check_number, info_number, misfit, short
+from ppo.envs.fits import KINDS, MARKS, check_number, info_number, misfit, opt_in, short
 from ppo.envs.spaces import gather
 from ppo.errors import UsageError
 
@@ -50,13 +50,61 @@ def stacking_fault(envs: VectorEnv, error: Exception) -> str:
     return ""
 
 
-def valid(infos: dict[str, Any], num_envs: int) -> np.ndarray:
-    """Return (N,) bool: whether the next action is a decision; True where the environment does not report it."""
-    reported = infos.get("_valid", np.full(num_envs, "valid" in infos))  # (N,)
-    if getattr(infos.get("valid", reported), "dtype", np.dtype(object)).kind not in KINDS:
+class Infos:
+    """Reads what infos say of the rows, as the environments' metadata declares it.
+
+    Args:
+        envs: their metadata names the keys.
+    """
+
+    def __init__(self, envs: VectorEnv) -> None:
+        declared, n = opt_in(envs.metadata), envs.num_envs
+        self.metrics: tuple[str, ...] = declared["metrics"]
+        self._declared = {mark: declared[mark] for mark in MARKS}
+        self._otherwise = {mark: np.full(n, value) for mark, value in MARKS.items()}  # (N,) bool each
+        self._no_numbers = np.zeros((n, len(self.metrics)))
+
+    def valid(self, infos: dict[str, Any]) -> np.ndarray:
+        """Return (N,) bool: whether the next action is a decision."""
+        return self._marks(infos, "valid")
+
+    def value_ends(self, infos: dict[str, Any], done: np.ndarray) -> np.ndarray:
+        """Return (N,) bool: nothing after the step counts for its value; done, (N,) bool, says which episodes ended."""
+        now = self._marks(infos, "value_ends")
+        return np.where(done, self._marks(infos["final_info"], "value_ends"), now) if "final_info" in infos else now
+
+    def _marks(self, infos: dict[str, Any], name: str) -> np.ndarray:
+        otherwise = self._otherwise[name]
+        return marks(infos, name, otherwise) if self._declared[name] else otherwise
+
+    def numbers(self, infos: dict[str, Any], done: np.ndarray) -> np.ndarray:
+        """Return (N, M): the metrics of episodes that ended; done is (N,) bool."""
+        return episode_metrics(infos, self.metrics, done) if self.metrics and done.any() else self._no_numbers
+
+
+def marks(infos: dict[str, Any], name: str, otherwise: np.ndarray) -> np.ndarray:
+    """Return (N,) bool, a flag of each environment's info.
+
+    Args:
+        infos: of one step.
+        name: the key.
+        otherwise: (N,) bool, for environments that do not report it.
+
+    Raises:
+        UsageError: the flags have another shape, or one of them is neither True nor False.
+    """
+    column = infos.get(name, otherwise)
+    column = column.cpu().numpy() if isinstance(column, Tensor) else column
+    if np.shape(column)[:1] != otherwise.shape:
+        raise UsageError(
+            f"infos[{name!r}] = {short(column)} must be (N,) = ({len(otherwise)},), one flag for each environment",
+            page="environments#infos",
+        )
+    reported = infos.get(f"_{name}", np.full(len(otherwise), name in infos))  # (N,)
+    if getattr(column, "dtype", np.dtype(object)).kind not in KINDS:
         for n in np.flatnonzero(reported):
-            check_number(int(n), "valid", infos["valid"][n])
-    return np.where(reported, infos.get("valid", True), True).astype(bool)
+            check_number(int(n), name, column[n])
+    return np.where(reported, column, otherwise).astype(bool)
 
 
 def final_obs(infos: dict[str, Any], index: np.ndarray, space: Space[Any]) -> Any:

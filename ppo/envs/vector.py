@@ -8,13 +8,13 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 
 from ppo.envs.action_mask import expose_mask
 from ppo.envs.copies import SyncCopies, max_episode_steps
-from ppo.envs.fits import MASK_KEY, opt_in
+from ppo.envs.fits import MARKS, MASK_KEY, opt_in
 from ppo.envs.reuse import check_reuse
 from ppo.envs.text_env import text_env
 from ppo.envs.workers import Workers
 from ppo.errors import UsageError
 
-RESERVED = {"valid", MASK_KEY, "final_obs", "final_info", "episodic_return", "episodic_length"}  # not names of metrics
+RESERVED = {*MARKS, MASK_KEY, "final_obs", "final_info", "episodic_return", "episodic_length"}  # not names of metrics
 
 
 def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] = ()) -> VectorEnv:

@@ -5,23 +5,23 @@ import torch
 from torch import Tensor
 
 
-def outcome_known(valid: np.ndarray, done: np.ndarray, next_valid: np.ndarray | bool = True) -> np.ndarray:
-    """Return (T, N) bool: the episode ends, or another decision follows, before the rows end.
+def outcome_known(valid: np.ndarray, settled: np.ndarray, next_valid: np.ndarray | bool = True) -> np.ndarray:
+    """Return (T, N) bool: the episode or the value ends, or another decision follows, before the rows end.
 
     Args:
         valid: (T, N) bool, the row is a decision.
-        done: (T, N) bool, the row ends its episode.
+        settled: (T, N) bool, the row ends its episode or its value.
         next_valid: (N,) bool, the row after the last one is a decision.
     """
-    settled = done | _next_is_decision(valid, next_valid)
-    return np.logical_or.accumulate(settled[::-1])[::-1].copy()  # torch takes no negative strides
+    known = settled | _next_is_decision(valid, next_valid)
+    return np.logical_or.accumulate(known[::-1])[::-1].copy()  # torch takes no negative strides
 
 
 def gae(
     rewards: np.ndarray,  # (T, N)
     values: np.ndarray,  # (T, N)
     next_values: np.ndarray,  # (T, N)
-    terminated: np.ndarray,  # (T, N) bool
+    value_ends: np.ndarray,  # (T, N) bool: terminated, or the environment ends the value there
     truncated: np.ndarray,  # (T, N) bool
     valid: np.ndarray,  # (T, N) bool
     gamma: float,
@@ -30,7 +30,7 @@ def gae(
 ) -> np.ndarray:
     """Return the advantages Âₜ = Σₖ (γλ)ᵏ δₜ₊ₖ with δₜ = rₜ + γ V(sₜ₊₁) − V(sₜ), shape (T, N).
 
-    `terminated` stops the bootstrap: V(sₜ₊₁) counts as 0. Either flag stops the trace: the sum does not cross into the
+    `value_ends` stops the bootstrap: V(sₜ₊₁) counts as 0. Either flag stops the trace: the sum does not cross into the
     next episode. There is no case for the last row, because its successor's value is in `next_values` like any other's.
     (Schulman et al. 2016, equation 16. NumPy, because a loop of torch operations over T is mostly overhead.)
 
@@ -38,11 +38,11 @@ def gae(
     decision is credited with all rewards up to the next decision. If the rows end before that one, the outcome is not known:
     the advantage is 0, and earlier decisions bootstrap from the value.
     """
-    done = terminated | truncated
-    discount = np.where(valid, gamma, 1.0) * ~terminated
-    decay = np.where(_next_is_decision(valid, next_valid), gae_lambda, 1.0) * ~done
+    settled = value_ends | truncated
+    discount = np.where(valid, gamma, 1.0) * ~value_ends
+    decay = np.where(_next_is_decision(valid, next_valid), gae_lambda, 1.0) * ~settled
     carry, discount = discount * decay, discount.astype(values.dtype)
-    deltas = outcome_known(valid, done, next_valid) * (rewards + discount * next_values - values)
+    deltas = outcome_known(valid, settled, next_valid) * (rewards + discount * next_values - values)
     advantages, trace = np.empty_like(deltas), np.zeros_like(deltas[0])
     for t in reversed(range(len(deltas))):
         advantages[t] = trace = deltas[t] + carry[t] * trace

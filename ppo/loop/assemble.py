@@ -13,6 +13,7 @@ from torch import Tensor
 from ppo.config import Config, read_wrappers
 from ppo.config.effects import check_actions
 from ppo.config.memory import check_memory
+from ppo.config.words import override
 from ppo.envs import check_envs, check_vector_env, make_envs
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
@@ -43,13 +44,15 @@ class Parts:
     threads: Choice[int]
     compiled: Choice[bool]
     collector: Collector
+    evaluator: Collector  # plays evaluations; the collector, unless they have arguments of their own
     learner: Learner
     reference: Reference | None
 
     def close(self) -> None:
         """Close the environments unless they are the caller's."""
         if not self.own_envs:
-            self.envs.close()
+            for envs in {self.envs, self.evaluator.envs}:
+                envs.close()
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[None]:
@@ -112,22 +115,40 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
         name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
         config = config.replace({"num_envs": int(envs.num_envs) * size(), "env_id": name})
     config.validate()
-    share = config.share(rank(), size())
-    if envs is None:
-        envs = make_envs(
-            config.env_id, len(share), config.vectorization, config.env_kwargs, config.group_size, first=share.start,
-            wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
-        )  # fmt: skip
+    if own_envs and config.eval_env_kwargs:
+        raise UsageError(
+            "eval_env_kwargs needs environments made from an env_id, not a VectorEnv of your own; leave it out"
+        )
     with contextlib.ExitStack() as on_error:
-        if not own_envs:
-            on_error.callback(envs.close)
-        envs = check_envs(envs, config.group_size, config.log_info)
-        parts = _assemble(config, envs, own_envs, init_from, reference, share.start)
+        envs = _envs(config, config.env_kwargs, on_error) if envs is None else envs
+        envs = eval_envs = check_envs(envs, config.group_size, config.log_info)
+        if config.eval_env_kwargs:
+            eval_envs = _envs(config, override(config.env_kwargs, config.eval_env_kwargs), on_error)
+            eval_envs = check_envs(eval_envs, config.group_size, config.log_info)
+            if spaces_of(eval_envs) != spaces_of(envs):
+                raise UsageError(
+                    f"eval_env_kwargs = {config.eval_env_kwargs} gives {config.env_id} other spaces than in training; "
+                    "leave out what changes them"
+                )
+        parts = _assemble(config, envs, eval_envs, own_envs, init_from, reference)
         on_error.pop_all()
     return parts
 
 
-def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, reference: str, first: int) -> Parts:
+def _envs(config: Config, env_kwargs: dict[str, Any], on_error: contextlib.ExitStack) -> VectorEnv:
+    """Make this rank's share of the environments, to be closed on an error."""
+    share = config.share(rank(), size())
+    envs = make_envs(
+        config.env_id, len(share), config.vectorization, env_kwargs, config.group_size, first=share.start,
+        wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
+    )  # fmt: skip
+    on_error.callback(envs.close)
+    return envs
+
+
+def _assemble(
+    config: Config, envs: VectorEnv, eval_envs: VectorEnv, own_envs: bool, init_from: str, reference: str
+) -> Parts:
     text = text_env(envs)
     if size() > 1 and text is not None and text.state_dict():
         raise UsageError(
@@ -150,9 +171,11 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, r
         initial = load_for("init_from", init_from, spaces).policy.state_dict()
         load_exactly(policy, initial, "", Path(init_from))
     compiled = resolve_compile(config.compile, *config.work(), length)
+    options = flat, compiled.value, length, config.share(rank(), size()).start
+    collector = Collector(envs, *options)
     return Parts(
         config, envs, own_envs, spaces, policy_name, policy, device, threads, compiled,
-        collector=Collector(envs, flat, compiled.value, length, first),
+        collector=collector, evaluator=collector if eval_envs is envs else Collector(eval_envs, *options),
         learner=Learner(flat, config, compiled.value),
         reference=_reference(config, reference, spaces, device.value),
     )  # fmt: skip

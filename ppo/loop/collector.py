@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ppo.envs import autoreset_mode
 from ppo.envs.action_mask import masks, refuse_change
-from ppo.envs.fits import MASK_KEY, opt_in
-from ppo.envs.infos import answers, episode_metrics, final_obs, stacking_fault, valid
+from ppo.envs.fits import MASK_KEY
+from ppo.envs.infos import Infos, answers, final_obs, stacking_fault
 from ppo.envs.spaces import Packer, leaf_values, mask_columns, to_torch
 from ppo.errors import UsageError
 from ppo.loop.episodes import Episode, Tally
@@ -51,9 +51,9 @@ class Collector:
 
     The three autoreset modes become one stream of rows here and nowhere else. NEXT_STEP inserts a dead row after each
     episode (`valid` is False); its observation is the true successor of the row before it. SAME_STEP and DISABLED have
-    no dead rows; the true successor of a truncated row goes to the rollout's `successors`. An environment whose next step
-    does not depend on the action, as in the middle of a prompt, says so itself: `metadata["ppo"]["valid"]` is True and
-    `info["valid"]` is (N,) bool.
+    no dead rows; the true successor of a truncated row goes to the rollout's `successors`. Two things an environment says
+    itself, if its metadata declares them (`Infos`): the next step does not depend on the action, as in the middle of a prompt
+    (`info["valid"]`), and nothing after a step counts for its value, though the episode goes on (`info["value_ends"]`).
 
     Args:
         envs: from `ppo.envs.check_envs`.
@@ -74,9 +74,8 @@ class Collector:
         self.act = Compiled(act, policy, compiled)
         # Of the last collect, without compiling; of envs.step within it; and of compiling before it.
         self.seconds = self.env_seconds = self.compile_seconds = 0.0
-        self.metrics: tuple[str, ...] = opt_in(envs.metadata)["metrics"]
-        self.reads_valid, self.all_valid = opt_in(envs.metadata)["valid"], np.ones(envs.num_envs, bool)
-        self.no_metrics = np.zeros((envs.num_envs, len(self.metrics)))
+        self.infos = Infos(envs)
+        self.metrics = self.infos.metrics
         self.step = 0  # vector steps since the last reset
 
     @phase("resetting the environments")
@@ -86,7 +85,7 @@ class Collector:
         n = self.envs.num_envs
         first = next(value for _, value in leaf_values(self.space, obs))
         self.action_device = first.device if isinstance(first, Tensor) else None  # None: the environment wants NumPy
-        self.now = Now(self._pack(obs), np.ones(n, bool), self._valid(infos), np.zeros(n, bool))
+        self.now = Now(self._pack(obs), np.ones(n, bool), self.infos.valid(infos), np.zeros(n, bool))
         self.state = self.policy.module.initial_state(n)  # (N, H)
         self.tally = Tally(n, self.metrics, self.first)
         self.step = 0
@@ -211,8 +210,9 @@ class Collector:
         if self.mask is None and MASK_KEY in infos:
             for env in masks(self.envs, infos):
                 refuse_change(env, False, True)
-        metrics = episode_metrics(infos, self.metrics, done) if self.metrics and done.any() else self.no_metrics
-        outcome, decides, seen = Outcome(rewards, terminated, truncated, metrics), self._valid(infos), self._pack(obs)
+        value_ends = self.infos.value_ends(infos, done) & ~self.now.dead
+        outcome = Outcome(rewards, terminated, truncated, value_ends, self.infos.numbers(infos, done))
+        decides, seen = self.infos.valid(infos), self._pack(obs)
         if self.mode is AutoresetMode.NEXT_STEP:
             return outcome, Now(seen, self.now.dead, ~done & decides, done), None
         index = np.flatnonzero(truncated & ~terminated)
@@ -223,7 +223,7 @@ class Collector:
             fresh, infos = self.envs.reset(options={"reset_mask": done.copy()})
             ended = self._tensor(done)
             seen[ended] = self._pack(fresh)[ended]
-            decides = np.where(done, self._valid(infos), decides)
+            decides = np.where(done, self.infos.valid(infos), decides)
         return outcome, Now(seen, done, decides, self.now.dead), cut
 
     def _pack(self, obs: Any) -> Tensor:
@@ -231,9 +231,6 @@ class Collector:
         if len(packed) != self.envs.num_envs:
             raise UsageError(f"there are {len(packed)} observations of {self.envs.num_envs} environments")
         return packed
-
-    def _valid(self, infos: dict[str, Any]) -> np.ndarray:
-        return valid(infos, self.envs.num_envs) if self.reads_valid else self.all_valid
 
     def _check_mask(self) -> None:
         if self.mask is None:

@@ -32,31 +32,36 @@ class Estimator:
         self.scaler = RewardScaler(config.gamma, config.num_envs) if config.scale_rewards else None
 
     def rewards(self, rollout: Rollout) -> np.ndarray:
-        """Return the rewards to learn from (T, N): less the penalties, and scaled, which updates the statistics."""
-        rewards = (rollout.rewards - rollout.penalties).cpu().numpy()
+        """Return the rewards to learn from (T, N): clipped, less the penalties, scaled, which updates the statistics."""
+        rewards = self.clipped(rollout) - rollout.penalties.cpu().numpy()
         return rewards if self.scaler is None else self.scaler.scale(rewards, *_on_host(rollout.starts, rollout.valid))
+
+    def clipped(self, rollout: Rollout) -> np.ndarray:
+        """Return the environment's rewards (T, N), clipped if the settings say so."""
+        rewards, bound = rollout.rewards.cpu().numpy(), self.config.clip_rewards
+        return np.clip(rewards, -bound, bound) if bound else rewards
 
     def trained(self, rollout: Rollout) -> Tensor:
         """Return (T, N) bool: the decisions to train on, those whose outcome is known."""
-        valid, done, next_valid = _on_host(rollout.valid, rollout.done, rollout.next_valid)
+        valid, settled, next_valid = _on_host(rollout.valid, rollout.settled, rollout.next_valid)
         groups = self.config.group_size
-        known = group_complete(done, groups) if groups > 1 else outcome_known(valid, done, next_valid)
+        known = group_complete(settled, groups) if groups > 1 else outcome_known(valid, settled, next_valid)
         return rollout.valid & torch.from_numpy(known).to(rollout.valid.device)
 
     def estimates(self, rollout: Rollout, rewards: np.ndarray) -> Estimates:
         """Return the estimates from a rollout with its values, and the rewards (T, N)."""
         config = self.config
         values, next_values = _on_host(rollout.values, rollout.next_values)
-        terminated, truncated, valid = _on_host(rollout.terminated, rollout.truncated, rollout.valid)
-        (next_valid,) = _on_host(rollout.next_valid)
-        flags, trace = (terminated, truncated, valid), (config.gamma, config.gae_lambda)
+        closed, truncated = _on_host(rollout.terminated | rollout.value_ends, rollout.truncated)
+        valid, next_valid = _on_host(rollout.valid, rollout.next_valid)
+        flags, trace = (closed, truncated, valid), (config.gamma, config.gae_lambda)
         host = gae(rewards, values, next_values, *flags, *trace, next_valid)
         advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
         if config.group_size > 1:
-            raw, penalties = _on_host(rollout.rewards, rollout.penalties)
-            weights = group_relative(raw, penalties, terminated | truncated, config.group_size).to(weights)
+            penalties, settled = _on_host(rollout.penalties, rollout.settled)
+            weights = group_relative(self.clipped(rollout), penalties, settled, config.group_size).to(weights)
         return Estimates(rollout.values, weights, returns)
 
     def state_dict(self) -> dict[str, Tensor]:

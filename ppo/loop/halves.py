@@ -37,6 +37,7 @@ class Outcome(NamedTuple):
     rewards: np.ndarray  # (N,) float64
     terminated: np.ndarray  # (N,) bool
     truncated: np.ndarray  # (N,) bool
+    value_ends: np.ndarray  # (N,) bool
     metrics: np.ndarray  # (N, M) of episodes that ended
 
 

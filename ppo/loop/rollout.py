@@ -61,6 +61,7 @@ class Rollout:
     penalties: Tensor  # (T, N)     subtracted from the rewards in training: β KL, 0 without a reference
     terminated: Tensor  # (T, N) bool
     truncated: Tensor  # (T, N) bool
+    value_ends: Tensor  # (T, N) bool   the environment says that nothing after the row counts for its value
     values: Tensor  # (T, N)
     next_values: Tensor  # (T, N)   V of the true successor, also where the episode was cut
     next_valid: Tensor  # (N,) bool the row after the last one is a decision
@@ -70,6 +71,11 @@ class Rollout:
     def done(self) -> Tensor:
         """(T, N) bool: the row ended its episode."""
         return self.terminated | self.truncated
+
+    @property
+    def settled(self) -> Tensor:
+        """(T, N) bool: no reward after the row is credited to it, since the episode or the value ended."""
+        return self.done | self.value_ends
 
     def to(self, device: torch.device) -> "Rollout":
         """Return the rollout with its tensors on a device."""

@@ -46,14 +46,14 @@ def scalars(parts: Parts, rollout: Rollout, episodes: list[Episode], stats: dict
 def evaluation_limit(parts: Parts) -> int:
     """Return the steps after which an evaluation cuts an episode."""
     by_budget = min(max(parts.config.total_timesteps // parts.config.num_envs, 1000), MAX_STEPS)
-    return parts.config.eval_max_steps or time_limit(parts.envs) or by_budget
+    return parts.config.eval_max_steps or time_limit(parts.evaluator.envs) or by_budget
 
 
 def evaluate(parts: Parts, episodes: int, seed: int, stop: Stop) -> tuple[list[Episode], dict[str, float]]:
-    """Play deterministic episodes in the training environments, which begin anew after a checkpoint anyway.
+    """Play episodes with the policy as it is now.
 
     Args:
-        parts: the collector plays.
+        parts: the evaluator plays. It may step the training environments, which begin anew after a checkpoint anyway.
         episodes: to play; 0 for none.
         seed: of the environments.
         stop: asked before each step; True abandons the evaluation.
@@ -69,7 +69,7 @@ def evaluate(parts: Parts, episodes: int, seed: int, stop: Stop) -> tuple[list[E
     try:
         if episodes:
             with phase(f"evaluating the policy: {count(episodes, 'episode')} of at most {count(max_steps, 'step')}"):
-                own = play(parts.collector, episodes, seed, max_steps=max_steps, stop=stop)
+                own = play(parts.evaluator, episodes, seed, not parts.config.eval_sampled, max_steps, stop)
     except Stopped:
         own = None  # the row says that there was no evaluation; the caller sees the signal
     except NonFiniteError as error:
@@ -77,7 +77,7 @@ def evaluate(parts: Parts, episodes: int, seed: int, stop: Stop) -> tuple[list[E
     shares = gathered(own) if episodes else []
     played = [] if None in shares else [episode for several in shares for episode in several or ()]
     return played, {
-        **averages(played, parts.collector.metrics, "eval", "eval"),
+        **averages(played, parts.evaluator.metrics, "eval", "eval"),
         "eval/unfinished": float(sum(not episode.ended for episode in played)) if played else math.nan,
         "time/evaluation": time.perf_counter() - begin,
     }

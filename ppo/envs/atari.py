@@ -1,0 +1,194 @@
+"""Atari games, stepped by ALE's own vector environment, with the preprocessing of published PPO (Mnih et al. 2015).
+
+Four frames a decision, of which the last two are joined by their maximum; 84 × 84 grey; the last four of these as one
+observation; a random number of no-ops, at most 30, and FIRE at the start of a game. A game lasts at most 108,000 frames. Rewards
+are the game's own: clipping them is up to the trainer. The end of a life ends the value, not the game.
+"""
+
+import copy
+import inspect
+import re
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+
+from ppo.errors import UsageError
+from ppo.machine.process import cores
+
+FRAMES = 4  # a decision
+ID = re.compile(r"(?:ALE/)?([A-Z][A-Za-z0-9]*?)(-ram)?(NoFrameskip|Deterministic)?-v(\d+)")
+METADATA = {
+    "ppo": {"value_ends": True}, "render_modes": ["rgb_array"], "render_fps": 60 / FRAMES,
+    "autoreset_mode": AutoresetMode.SAME_STEP,
+}  # fmt: skip
+REFUSED = {
+    "reward_clipping": "returns would be of clipped rewards; use --clip-rewards 1, which clips them in training only",
+    "episodic_life": "a game would begin anew with each life; a life's end ends the value already (life_loss_info)",
+    "batch_size": "every environment is stepped each time",
+    "autoreset_mode": "it is SAME_STEP",
+}  # arguments of AtariVectorEnv, and why not
+
+
+def refusal(env_id: str, registry: dict[str, EnvSpec]) -> str:
+    """Return why a game cannot be trained on under this id, and the ids to use; "" if it can, or is not a game.
+
+    Args:
+        env_id: of Gymnasium.
+        registry: Gymnasium's, after ALE was imported.
+    """
+    parts = ID.fullmatch(env_id)
+    spec = registry.get(env_id)
+    if parts is None or f"ALE/{parts[1]}-v5" not in registry or (spec is not None and not is_game(spec)):
+        return ""
+    game, ram, skip, _ = parts.groups()
+    if ram:
+        why = "shows the console's memory, for which there are no published protocols"
+    elif spec is None:
+        why = "is not an id of ale-py"
+    elif skip is None and not env_id.startswith("ALE/"):
+        why = "skips a random number of frames, unlike published runs"
+    else:
+        return ""
+    return f"env_id = {env_id!r} {why}; use {game}NoFrameskip-v4, or ALE/{game}-v5 with sticky actions"
+
+
+def is_game(spec: EnvSpec) -> bool:
+    """Return whether a specification is one of ALE's."""
+    return isinstance(spec.entry_point, str) and spec.entry_point.startswith("ale_py.")
+
+
+def standard(spec: EnvSpec) -> EnvSpec:
+    """Return the specification of a game, of ALE's, with the preprocessing of published PPO."""
+    own = copy.copy(spec)
+    own.kwargs = spec.kwargs | {"frameskip": FRAMES}
+    own.entry_point, own.vector_entry_point = f"{__name__}:Game", f"{__name__}:make_games"
+    return own
+
+
+def make_games(
+    num_envs: int, *, render_mode: str | None = None, life_loss_info: bool = True, **kwargs: Any
+) -> VectorEnv:
+    """Make N copies of a game.
+
+    Args:
+        num_envs: N.
+        render_mode: "rgb_array" to film it.
+        life_loss_info: the end of a life ends the value.
+        kwargs: other arguments of `ale_py.vector_env.AtariVectorEnv`.
+
+    Raises:
+        UsageError: an argument is unknown, or would give other games than the published ones.
+    """
+    from ale_py.vector_env import AtariVectorEnv
+
+    known = set(inspect.signature(AtariVectorEnv).parameters) - {"num_envs"}
+    for name in kwargs:
+        if name not in known:
+            raise UsageError(
+                f"{name} is not an argument of Atari games; they take {', '.join(sorted(known - set(REFUSED)))}"
+            )
+        if name in REFUSED and kwargs[name]:
+            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {REFUSED[name]}; leave it out")
+    options: dict[str, Any] = {"num_threads": min(num_envs, cores())} | {
+        k: v for k, v in kwargs.items() if k not in REFUSED
+    }
+    options |= {"reward_clipping": False, "autoreset_mode": AutoresetMode.SAME_STEP}
+    colour = {"grayscale": False, "img_height": 210, "img_width": 160, "stack_num": 1}
+    envs = AtariVectorEnv(num_envs=num_envs, **options)
+    screens = AtariVectorEnv(num_envs=num_envs, **options | colour) if render_mode == "rgb_array" else None
+    return Games(envs, life_loss_info, screens)
+
+
+class Games(VectorWrapper):
+    """N copies of a game, which say when a life has ended.
+
+    Args:
+        env: of ALE, in SAME_STEP: after an episode, the lives in its infos are those of the next one.
+        ends_with_life: the end of a life ends the value.
+        screens: the same games in colour, one frame an observation; they play along for a film.
+    """
+
+    def __init__(self, env: VectorEnv, ends_with_life: bool = True, screens: VectorEnv | None = None) -> None:
+        super().__init__(env)
+        self.metadata = METADATA
+        self.ends_with_life, self.screens = ends_with_life, screens
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin new games; environment n gets the seed plus n, or without one a random one."""
+        seed = np.random.randint(2**31) if seed is None else int(seed)
+        seeds = (seed + np.arange(self.num_envs)) % 2**31  # ALE keeps them in 32 bits, and −1 means none
+        obs, infos = self.env.reset(seed=seeds, options=options)
+        if self.screens is not None:
+            self.frames = self.screens.reset(seed=seeds, options=options)[0]
+        self.lives = infos["lives"]
+        return obs, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step all games by one decision."""
+        obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        if self.screens is not None:
+            self.frames = self.screens.step(actions)[0]
+        before, self.lives = self.lives, infos["lives"]
+        # Some games show 0 lives for a few frames before they end: that is the end of the game, not of a life.
+        lost = (self.lives < before) & (self.lives > 0) & ~(terminated | truncated)
+        final = {"final_obs": infos["final_obs"]} if "final_obs" in infos else {}
+        return obs, rewards, terminated, truncated, {"value_ends": lost & self.ends_with_life} | final
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return the screen of each game in colour, (210, 160, 3) uint8."""
+        return None if self.screens is None else tuple(self.frames[:, -1])
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the games."""
+        for envs in (self.env, self.screens):
+            if envs is not None:
+                envs.close(**kwargs)
+
+
+class Game(gymnasium.Env):
+    """One copy of a game, for wrappers and worker processes: a `Games` of one, with the same numbers.
+
+    Args:
+        render_mode: "rgb_array" to film it.
+        kwargs: as in `make_games`.
+    """
+
+    metadata = METADATA
+
+    def __init__(self, render_mode: str | None = None, **kwargs: Any) -> None:
+        self.games, self.render_mode = make_games(1, render_mode=render_mode, **kwargs), render_mode
+        self.observation_space = self.games.single_observation_space
+        self.action_space = self.games.single_action_space
+        self.next: Any = None  # the first observation of the next game, which has begun
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin a game."""
+        super().reset(seed=seed)
+        obs = self.games.reset(seed=seed)[0] if seed is not None or self.next is None else self.next
+        self.next = None
+        return obs[0], {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Step the game by one decision."""
+        obs, rewards, terminated, truncated, infos = self.games.step(np.asarray(action)[None])
+        if terminated[0] or truncated[0]:
+            self.next, obs = obs, infos["final_obs"]
+        return (
+            obs[0],
+            float(rewards[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            {"value_ends": bool(infos["value_ends"][0])},
+        )
+
+    def render(self) -> Any:
+        """Return the screen in colour, (210, 160, 3) uint8."""
+        frames = self.games.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Close the game."""
+        self.games.close()

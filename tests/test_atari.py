@@ -1,0 +1,303 @@
+"""Atari games: which ids, which arguments, lives that end the value; ALE itself behind the marker `atari`."""
+
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ppo import Trainer, evaluate, preset
+from ppo.check import check, list_families
+from ppo.envs import FAMILIES, check_envs, find_spec, make_envs
+from ppo.envs.atari import Game, Games, make_games, refusal
+from ppo.errors import UsageError
+from ppo.evaluation import film
+from ppo.loop.collector import Collector
+from ppo.loop.episodes import Episode
+from ppo.machine.flat import FlatPolicy
+from ppo.policies import build_policy
+
+ALE = {
+    env_id: EnvSpec(env_id, entry_point="ale_py.env:AtariEnv")
+    for env_id in ("ALE/Pong-v5", "Pong-v0", "Pong-v4", "PongNoFrameskip-v0", "PongNoFrameskip-v4", "ALE/Skiing-v5")
+}
+INSTEAD = "use PongNoFrameskip-v4, or ALE/Pong-v5 with sticky actions"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "why"),
+    [
+        ("ALE/Pong-v5", ""),
+        ("PongNoFrameskip-v4", ""),
+        ("PongNoFrameskip-v0", ""),
+        ("CartPole-v1", ""),
+        ("ALE/Pongg-v5", ""),  # which Gymnasium does not know: the nearest names are in its sentence
+        ("Pong-v4", f"skips a random number of frames, unlike published runs; {INSTEAD}"),
+        ("PongDeterministic-v4", f"is not an id of ale-py; {INSTEAD}"),
+        ("Pong-v5", f"is not an id of ale-py; {INSTEAD}"),
+        ("Pong-ram-v4", f"shows the console's memory, for which there are no published protocols; {INSTEAD}"),
+        (
+            "Pong-ramNoFrameskip-v4",
+            f"shows the console's memory, for which there are no published protocols; {INSTEAD}",
+        ),
+    ],
+)
+def test_ids_without_the_standard_preprocessing_are_refused_with_those_to_use(env_id, why):
+    assert refusal(env_id, ALE) == (f"env_id = {env_id!r} {why}" if why else "")
+
+
+def test_another_packages_environment_may_have_a_games_name():
+    own = ALE | {"Pong-v1": EnvSpec("Pong-v1", entry_point="mine:Pong")}
+    assert refusal("Pong-v1", own) == ""
+    assert refusal("Pong-v1", {}) == ""
+
+
+class FakeALE(VectorEnv):
+    """Two games in SAME_STEP as ALE steps them: environment n shows its lives, and pays 5 for each step.
+
+    The lives of a game fall as LIVES says; those of the infos are of the next game where one has ended.
+    """
+
+    LIVES = ((3, 3, 2, 2, 1, 0, 0), (3, 2, 2))  # 0 lives for a moment before the end
+    made: list[dict] = []  # noqa: RUF012
+    first = 0
+
+    def __init__(self, num_envs, *, game="", num_threads=0, grayscale=True, img_height=84, img_width=84, stack_num=4, frameskip=4,
+                 autoreset_mode="", reward_clipping=True, episodic_life=False, batch_size=0):  # fmt: skip
+        FakeALE.made.append(dict(locals()))
+        self.num_envs, self.metadata = num_envs, {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space, self.single_action_space = Box(0, 9, (1, 1), np.uint8), Discrete(2)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(self, *, seed=None, options=None):
+        self.seeds, self.time = seed, np.zeros(self.num_envs, int)
+        return self._obs(), {"lives": self._lives(), "frame_number": self.time}
+
+    def step(self, actions):
+        self.time += 1
+        done = np.array([self.time[n] == len(self._game(n)) - 1 for n in range(self.num_envs)])
+        final = self._obs()
+        self.time[done] = 0
+        cut = done & (np.arange(self.num_envs) % 2 != self.first)
+        infos = {"lives": self._lives(), "final_obs": final}
+        return self._obs(), np.full(self.num_envs, 5, np.int32), done & ~cut, cut, infos
+
+    def _lives(self):
+        return np.array([self._game(n)[t] for n, t in enumerate(self.time)], np.int32)
+
+    def _game(self, n):
+        return self.LIVES[(n + self.first) % 2]
+
+    def _obs(self):
+        return self._lives().astype(np.uint8)[:, None, None]
+
+
+@pytest.fixture
+def fake_ale(monkeypatch):
+    module = ModuleType("ale_py.vector_env")
+    module.AtariVectorEnv = FakeALE
+    monkeypatch.setitem(sys.modules, "ale_py.vector_env", module)
+    monkeypatch.setitem(sys.modules, "ale_py", ModuleType("ale_py"))
+    monkeypatch.setattr(FakeALE, "made", [])
+
+
+def collector_of(envs):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    policy = build_policy("mlp", envs.single_observation_space, envs.single_action_space, {})
+    collector = Collector(envs, FlatPolicy(policy))
+    collector.reset(2**31 - 1)
+    return collector
+
+
+def test_lives_end_the_value_and_the_game_goes_on(fake_ale):
+    envs = make_games(2)
+    rollout, episodes = collector_of(envs).collect(6)
+    # Environment 0 loses a life in its second and its fourth step; the last one is the end of the game. Environment 1 loses one
+    # in its first step, and is cut after its second.
+    assert rollout.value_ends.T.int().tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 1, 0, 1, 0]]
+    assert rollout.terminated[:, 0].int().tolist() == [0, 0, 0, 0, 0, 1]
+    assert rollout.truncated[:, 1].int().tolist() == [0, 1, 0, 1, 0, 1]
+    assert episodes == [Episode(1, 10.0, 2), Episode(1, 10.0, 2), Episode(0, 30.0, 6), Episode(1, 10.0, 2)]
+    assert not collector_of(make_games(2, life_loss_info=False)).collect(6)[0].value_ends.any()
+
+
+def test_environment_n_has_the_seed_plus_n_in_31_bits(fake_ale):
+    envs = make_games(3)
+    envs.reset(seed=2**31 - 2)
+    assert envs.env.seeds.tolist() == [2**31 - 2, 2**31 - 1, 0]
+    envs.reset()
+    first = envs.env.seeds
+    envs.reset()
+    assert (first >= 0).all()
+    assert first.tolist() != envs.env.seeds.tolist()
+
+
+def test_games_are_made_with_raw_rewards_in_same_step(fake_ale):
+    make_games(2, game="pong", stack_num=2, reward_clipping=False, episodic_life=False)
+    (made,) = FakeALE.made
+    assert (made["game"], made["stack_num"], made["reward_clipping"]) == ("pong", 2, False)
+    assert made["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert made["num_threads"] in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        (
+            {"reward_clipping": True},
+            "reward_clipping = True is refused: returns would be of clipped rewards; use --clip-rewards 1",
+        ),
+        ({"episodic_life": True}, "episodic_life = True is refused: a game would begin anew with each life"),
+        ({"batch_size": 1}, "batch_size = 1 is refused"),
+        ({"autoreset_mode": "NextStep"}, "autoreset_mode = 'NextStep' is refused: it is SAME_STEP"),
+        ({"mode": 1}, "mode is not an argument of Atari games; they take frameskip, game, grayscale, img_height"),
+    ],
+)
+def test_arguments_that_give_other_games_than_the_published_ones_are_refused(fake_ale, argument, sentence):
+    with pytest.raises(UsageError) as caught:
+        make_games(2, **argument)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_single_game_is_one_of_the_games(fake_ale):
+    """The next game has begun when one ends, and a reset without a seed hands it over."""
+    single = SyncVectorEnv([lambda: Game()] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    single.envs[1].games.env.first = 1
+    several = Games(FakeALE(2))
+    rollouts = [collector_of(envs).collect(14) for envs in (single, several)]
+    assert rollouts[0][1] == rollouts[1][1]
+    for name in ("obs", "rewards", "terminated", "truncated", "value_ends", "starts", "next_values"):
+        assert torch.equal(getattr(rollouts[0][0], name), getattr(rollouts[1][0], name)), name
+    assert [int(game.games.env.seeds[0]) for game in single.envs] == [2**31 - 1, 0]
+
+
+# --- ALE itself ------------------------------------------------------------------------------------------------------
+
+atari = pytest.mark.atari
+SMALL = {"num_steps": 16, "total_timesteps": 256, "num_envs": 2, "num_minibatches": 2, "eval_max_steps": 20, "eval_episodes": 2,
+         "compile": "off", "threads": 1}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ale():
+    return pytest.importorskip("ale_py")
+
+
+def played(envs, seed=3, steps=400):
+    """Return what random actions bring, the same ones for each call."""
+    rng, columns = np.random.default_rng(0), []
+    obs, _ = envs.reset(seed=seed)
+    for _ in range(steps):
+        actions = rng.integers(envs.single_action_space.n, size=envs.num_envs)
+        after, rewards, terminated, truncated, infos = envs.step(actions)
+        columns.append((obs, rewards, terminated, truncated, infos["value_ends"]))
+        obs = after
+    envs.close()
+    return [np.array(column) for column in zip(*columns, strict=True)]
+
+
+@atari
+@pytest.mark.parametrize("env_id", ["BreakoutNoFrameskip-v4", "ALE/Breakout-v5"])
+def test_the_same_seeds_play_the_same_games_whatever_the_threads_and_the_vectorization(ale, env_id):
+    ways = [("auto", {"num_threads": 1}), ("auto", {"num_threads": 2}), ("sync", {})]
+    runs = [played(make_envs(env_id, 3, way, kwargs)) for way, kwargs in ways]
+    obs, rewards, terminated, _, ends = runs[0]
+    assert obs.shape == (400, 3, 4, 84, 84)
+    assert terminated.sum() >= 2
+    assert ends.sum() >= 4 * terminated.sum()  # five lives, the last of which is the end of the game
+    assert not (ends & terminated).any()
+    assert rewards.sum() > 0
+    for run in runs[1:]:
+        for a, b in zip(runs[0], run, strict=True):
+            assert np.array_equal(a, b)
+    parts = [played(make_envs(env_id, 1, first=n), seed=3 + n, steps=50)[0] for n in (1, 2)]
+    assert not np.array_equal(*parts)
+
+
+@atari
+def test_a_game_is_the_standard_one(ale):
+    envs = make_envs("PongNoFrameskip-v4", 2)
+    assert str(envs.single_observation_space) == "Box(0, 255, (4, 84, 84), uint8)"
+    kwargs = find_spec("PongNoFrameskip-v4").kwargs
+    assert (kwargs["frameskip"], kwargs["repeat_action_probability"]) == (4, 0.0)
+    kwargs = find_spec("ALE/Pong-v5").kwargs
+    assert (kwargs["frameskip"], kwargs["repeat_action_probability"]) == (4, 0.25)
+    assert kwargs["max_num_frames_per_episode"] == 108_000
+    envs.close()
+
+
+@atari
+def test_rewards_are_raw_and_clipped_in_training_only(ale):
+    envs = check_envs(make_envs("SpaceInvadersNoFrameskip-v4", 4))
+    rollout, episodes = collector_of(envs).collect(300)
+    assert set(rollout.rewards.unique().tolist()) >= {0.0, 5.0, 10.0}
+    assert len(episodes) >= 1
+    _, config = preset("SpaceInvadersNoFrameskip-v4")
+    assert (config.clip_rewards, config.total_timesteps, config.eval_sampled) == (1.0, 10_000_000, True)
+
+
+@atari
+def test_a_run_trains_evaluates_and_is_filmed(ale, tmp_path):
+    pytest.importorskip("imageio")
+    _, config = preset("BreakoutNoFrameskip-v4")
+    with Trainer(config.replace(SMALL | {"runs_dir": str(tmp_path)})) as trainer:
+        rows = [progress.row for progress in trainer.iterations()]
+        assert trainer.parts.policy_name == "cnn"
+    assert rows[-1]["eval/episodic_length"] <= 20
+    report = evaluate(trainer.run_dir, 2, max_steps=30)
+    assert (report.deterministic, len(report.episodes)) == (False, 2)
+    assert film(trainer.run_dir).stat().st_size > 1000
+
+
+@atari
+def test_the_games_of_a_film_play_along(ale):
+    from ale_py.vector_env import AtariVectorEnv
+
+    same = {
+        "game": "breakout",
+        "num_envs": 2,
+        "repeat_action_probability": 0.25,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+    games, rng = Games(AtariVectorEnv(**same), screens=AtariVectorEnv(**same)), np.random.default_rng(0)
+    obs, _ = games.reset()
+    for _ in range(300):
+        assert np.array_equal(obs[:, -1], games.render())
+        obs = games.step(rng.integers(4, size=2))[0]
+    games.close()
+    colour = make_games(1, game="breakout", render_mode="rgb_array")
+    colour.reset(seed=0)
+    assert [picture.shape for picture in colour.render()] == [(210, 160, 3)]
+    colour.close()
+
+
+@atari
+def test_check_and_the_list_of_families_know_the_games(ale, monkeypatch):
+    found = dict(check("PongNoFrameskip-v4", 2, 30))
+    assert found["determinism"] == "the same seed gives the same episodes"
+    assert (
+        "cnn policy, preset ppo + atari: 8 environments x 128 steps, 4 epochs x 4 minibatches, 10,000,000"
+        in found["would train"]
+    )
+    monkeypatch.setattr("ppo.check.FAMILIES", [family for family in FAMILIES if family.name == "Atari"])
+    listed = {(name, text): ids for name, text, ids in list_families()}
+    (ids,) = listed.values()
+    assert {"ALE/Pong-v5", "PongNoFrameskip-v4"} <= set(ids)
+    assert "Pong-v4" not in ids
+
+
+@atari
+def test_ids_of_games_are_one_sentence_where_they_cannot_be_trained(ale):
+    for env_id, words in (
+        ("PongDeterministic-v4", f"is not an id of ale-py; {INSTEAD}"),
+        ("ALE/Pongg-v5", "is unknown; did you mean ALE/Pong-v5"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            make_envs(env_id, 1)
