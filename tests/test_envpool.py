@@ -61,6 +61,14 @@ def test_the_pool_of_an_atari_id_has_its_sticky_actions_and_its_time_limit():
     assert time_limit(make_envs("ALE/Breakout-v5", 2, "envpool", max_episode_steps=50)) == 50
 
 
+@pytest.mark.parametrize("name", ["reward_clip", "episodic_life"])
+def test_an_argument_that_would_change_the_return_of_a_game_is_refused(name):
+    pytest.importorskip("envpool")
+    pytest.importorskip("ale_py")
+    with pytest.raises(UsageError, match=rf"{name} = True is refused: .*; leave it out"):
+        make_envs("ALE/Pong-v5", 1, "envpool", {name: True})
+
+
 def test_the_end_of_a_life_ends_the_value_as_in_ales_own_environments():
     pytest.importorskip("envpool")
     pytest.importorskip("ale_py")

@@ -9,11 +9,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from ppo.envs import atari
 from ppo.errors import UsageError
 from ppo.machine.imports import is_installed
 from ppo.machine.process import cores
 
 SAME_GAME = ("repeat_action_probability", "full_action_space")  # of an Atari id, with EnvPool's names
+REFUSED = {"reward_clip": "reward_clipping", "episodic_life": "episodic_life"}  # of a game, with ALE's names
 
 
 class EnvPool(VectorEnv):
@@ -39,6 +41,8 @@ class EnvPool(VectorEnv):
         if self.pool_id not in envpool.list_all_envs():
             raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
         self.has_lives = bool(same_game)
+        for name in (name for name in REFUSED if self.has_lives and kwargs.get(name)):
+            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari.REFUSED[REFUSED[name]]}; leave it out")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": {"value_ends": self.has_lives}}
         self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
         self.pool = self._make(0)
