@@ -112,6 +112,7 @@ def film(
     deterministic: bool | None = None,
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
+    max_steps: int = 0,
     trust: bool = False,
 ) -> Path:
     """Film one episode as an MP4 under the run's videos/, and return the file's path; see `evaluate`.
@@ -138,7 +139,7 @@ def film(
         collector = Collector(envs, FlatPolicy(player.policy))
         collector.reset(seed)
         fps = envs.metadata.get("render_fps", 30)
-        while not ended and len(frames) < MAX_STEPS:
+        while not ended and len(frames) < (max_steps or MAX_STEPS):
             frames.append(_frame(envs, player.config.env_id))
             ended = collector.collect(1, deterministic)[1]
     folder = Path(run).absolute() / "videos"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from ppo import Trainer, evaluate, preset
@@ -166,6 +166,16 @@ def test_arguments_that_give_other_games_than_the_published_ones_are_refused(fak
     assert str(caught.value).startswith(sentence)
 
 
+def test_ales_environment_itself_is_refused(fake_ale, monkeypatch):
+    monkeypatch.setattr(FakeALE, "__module__", "ale_py.vector_env")
+    check_envs(VectorWrapper(make_games(2)))
+    for envs in (FakeALE(2), VectorWrapper(FakeALE(2))):
+        with pytest.raises(
+            UsageError, match=r"AtariVectorEnv clips rewards by default.* by ppo.make_envs\(env_id, num_envs\)"
+        ):
+            check_envs(envs)
+
+
 def test_a_single_game_is_one_of_the_games(fake_ale):
     """The next game has begun when one ends, and a reset without a seed hands it over."""
     single = SyncVectorEnv([lambda: Game()] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -190,13 +200,12 @@ def ale():
     return pytest.importorskip("ale_py")
 
 
-def played(envs, seed=3, steps=400):
-    """Return what random actions bring, the same ones for each call."""
-    rng, columns = np.random.default_rng(0), []
+def played(envs, seed, actions):
+    """Return what actions, (T, N), bring."""
+    columns = []
     obs, _ = envs.reset(seed=seed)
-    for _ in range(steps):
-        actions = rng.integers(envs.single_action_space.n, size=envs.num_envs)
-        after, rewards, terminated, truncated, infos = envs.step(actions)
+    for step in actions:
+        after, rewards, terminated, truncated, infos = envs.step(step)
         columns.append((obs, rewards, terminated, truncated, infos["value_ends"]))
         obs = after
     envs.close()
@@ -205,20 +214,21 @@ def played(envs, seed=3, steps=400):
 
 @atari
 @pytest.mark.parametrize("env_id", ["BreakoutNoFrameskip-v4", "ALE/Breakout-v5"])
-def test_the_same_seeds_play_the_same_games_whatever_the_threads_and_the_vectorization(ale, env_id):
-    ways = [("auto", {"num_threads": 1}), ("auto", {"num_threads": 2}), ("sync", {})]
-    runs = [played(make_envs(env_id, 3, way, kwargs)) for way, kwargs in ways]
-    obs, rewards, terminated, _, ends = runs[0]
-    assert obs.shape == (400, 3, 4, 84, 84)
+def test_the_same_seeds_play_the_same_games_whatever_the_threads_the_vectorization_and_the_processes(ale, env_id):
+    actions = np.random.default_rng(0).integers(4, size=(300, 3))
+    whole = played(make_envs(env_id, 3, "auto", {"num_threads": 1}), 3, actions)
+    obs, rewards, terminated, _, ends = whole
+    assert obs.shape == (300, 3, 4, 84, 84)
     assert terminated.sum() >= 2
     assert ends.sum() >= 4 * terminated.sum()  # five lives, the last of which is the end of the game
     assert not (ends & terminated).any()
     assert rewards.sum() > 0
-    for run in runs[1:]:
-        for a, b in zip(runs[0], run, strict=True):
-            assert np.array_equal(a, b)
-    parts = [played(make_envs(env_id, 1, first=n), seed=3 + n, steps=50)[0] for n in (1, 2)]
-    assert not np.array_equal(*parts)
+    assert not np.array_equal(obs[:, 0], obs[:, 1])
+    others = [(slice(3), "auto", {"num_threads": 2}), (slice(3), "sync", {}), (slice(1, 3), "auto", {})]
+    for own, way, kwargs in others:
+        run = played(make_envs(env_id, own.stop - (own.start or 0), way, kwargs), 3 + (own.start or 0), actions[:, own])
+        for column, expected in zip(run, whole, strict=True):
+            assert np.array_equal(column, expected[:, own])
 
 
 @atari
@@ -253,7 +263,7 @@ def test_a_run_trains_evaluates_and_is_filmed(ale, tmp_path):
     assert rows[-1]["eval/episodic_length"] <= 20
     report = evaluate(trainer.run_dir, 2, max_steps=30)
     assert (report.deterministic, len(report.episodes)) == (False, 2)
-    assert film(trainer.run_dir).stat().st_size > 1000
+    assert film(trainer.run_dir, max_steps=10).stat().st_size > 1000
 
 
 @atari

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from probes import Reusing  # noqa: F401 (registers it)
 
 from ppo import Config, Trainer, UsageError, evaluate
+from ppo.check import check
 from ppo.envs import make_envs
 from ppo.envs.infos import answers, marks
 from ppo.loop.collector import Collector
@@ -146,6 +147,10 @@ def test_the_end_of_a_value_is_a_mark_of_the_row_and_changes_nothing_else(mode, 
         assert name in ("value_ends", "successors") or torch.equal(column, getattr(other, name)), name
     assert episodes == others == [Episode(n, 21.0, 6) for _ in range(2) for n in range(2)]
     assert rollout.starts[:, 0].sum() == (2 if dead else 3)
+
+
+def test_a_check_counts_the_ends_of_values():
+    assert dict(check("Lives-v0", 2, 12))["value ends"] == "8 steps ended the value but not the episode"
 
 
 def test_value_ends_of_a_metadata_that_does_not_declare_them_mean_nothing(monkeypatch):

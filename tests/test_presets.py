@@ -72,6 +72,10 @@ def test_the_preset_of_atari_is_the_published_one():
     }  # fmt: skip
     config = preset("Arcade-v0")[1].to_json()
     assert {name: config[name] for name in published} == published
+    between = 1_000_448  # decisions between two checkpoints: 977 iterations of 1,024
+    assert config["eval_episodes"] * config["eval_max_steps"] <= between / 10, (
+        "a policy that waits for ever costs that much"
+    )
     others = preset("Arcade-v0", "a2c")[1]
     assert (others.clip_rewards, others.eval_sampled, others.update_epochs, others.clip_coef) == (1.0, True, 1, 0.2)
 

@@ -275,7 +275,7 @@ REALS = [
 ]
 NAMES = ["", "x", "a/b", "\x00", "no:Such", "probes:Probe", "é" * 300]
 ENVS = ["CartPole-v1", "Pendulum-v1", "Taxi-v3", "Blackjack-v1", "text/Copy-v0", "probes:Sign-v0", "Nope-v0"]
-FIXED = {"env_id", "env_kwargs", "total_timesteps", "runs_dir", "compile", "vectorization"}
+FIXED = {"env_id", "env_kwargs", "eval_env_kwargs", "total_timesteps", "runs_dir", "compile", "vectorization"}
 SMALL = {
     "eval_episodes": [0, 1, 3],
     "threads": ["auto", 1, 0],

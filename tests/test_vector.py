@@ -113,6 +113,6 @@ def test_names_to_log_join_those_of_the_metadata_once_and_the_environments_own_m
     envs = Silent(NEXT | {"ppo": {"metrics": ("fuel",)}})
     own = envs.metadata
     checked = check_envs(envs, log_info=("distance", "fuel"))
-    assert checked.metadata["ppo"] == {"valid": False, "metrics": ("fuel", "distance")}
+    assert checked.metadata["ppo"] == {"valid": False, "value_ends": False, "metrics": ("fuel", "distance")}
     assert envs.metadata is own
     assert own == NEXT | {"ppo": {"metrics": ("fuel",)}}

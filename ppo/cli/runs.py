@@ -44,10 +44,11 @@ class Eval:
             "checkpoint": self.checkpoint,
             "seed": self.seed,
         }
-        report = evaluate(self.run_dir, self.episodes, env_kwargs=self.env_kwargs, max_steps=self.max_steps, **options)
+        options |= {"env_kwargs": self.env_kwargs, "max_steps": self.max_steps}
+        report = evaluate(self.run_dir, self.episodes, **options)
         console.print(str(report), markup=False)
         if self.video:
-            console.print(f"video: {shown(film(self.run_dir, env_kwargs=self.env_kwargs, **options))}", markup=False)
+            console.print(f"video: {shown(film(self.run_dir, **options))}", markup=False)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,23 @@ def standard(spec: EnvSpec) -> EnvSpec:
     return own
 
 
+def check_games(envs: VectorEnv) -> None:
+    """Refuse ALE's vector environment as ALE makes it, which does not say whether it clips rewards and where lives end.
+
+    Raises:
+        UsageError: it is not inside `Games`.
+    """
+    if type(envs.unwrapped).__module__ == "ale_py.vector_env":
+        while not isinstance(envs, Games):
+            if not isinstance(envs, VectorWrapper):
+                raise UsageError(
+                    "AtariVectorEnv clips rewards by default, so that returns would be of clipped rewards; make the environments "
+                    "by ppo.make_envs(env_id, num_envs), which takes the same arguments as env_kwargs",
+                    page="environments#atari",
+                )
+            envs = envs.env
+
+
 def make_games(
     num_envs: int, *, render_mode: str | None = None, life_loss_info: bool = True, **kwargs: Any
 ) -> VectorEnv:

@@ -7,6 +7,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from ppo.envs.action_mask import expose_mask
+from ppo.envs.atari import check_games
 from ppo.envs.copies import SyncCopies, max_episode_steps
 from ppo.envs.fits import MARKS, MASK_KEY, opt_in
 from ppo.envs.reuse import check_reuse
@@ -31,6 +32,7 @@ def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] =
         UsageError: it is not a complete VectorEnv, the autoreset mode is missing, or the groups have another size.
     """
     check_vector_env(envs)
+    check_games(envs)
     autoreset_mode(envs)
     text = text_env(envs)
     actual = 1 if text is None else text.group_size
