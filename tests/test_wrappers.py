@@ -158,9 +158,8 @@ def test_a_run_keeps_its_wrappers_and_its_time_limit_in_evaluation_and_on_resume
     words = f"train CartPole-v1 {SMALL} --wrap my_wrappers:Doubled --max-episode-steps 6 --vectorization sync"
     words += " --wrap gymnasium.wrappers:FrameStackObservation stack_size=2 padding_type zero"
     out = ran(capsys, *words.split())
-    assert (
-        "wrappers  my_wrappers:Doubled, gymnasium.wrappers:FrameStackObservation stack_size=2 padding_type=zero" in out
-    )
+    assert "wrapper  my_wrappers:Doubled\n" in out
+    assert "wrapper  gymnasium.wrappers:FrameStackObservation stack_size=2 padding_type=zero\n" in out
     run = "runs/CartPole-v1__ppo__s1"
     report = evaluate(run, 3)
     assert [(e.length, e.episode_return) for e in report.episodes] == [(6, 12.0)] * 3
