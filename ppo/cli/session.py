@@ -167,6 +167,7 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
     vector = f"{config.num_envs} x {type(envs.unwrapped).__name__}{shares}, autoreset {autoreset_mode(envs).value}"
     lines = [
         ("environment", f"{config.env_id}: {vector}"),
+        *[("wrapper", text) for text in config.wrap],
         ("observation", one_line(envs.single_observation_space)),
         ("action", one_line(envs.single_action_space)),
         ("policy", f"{trainer.parts.policy_name}, {count(parameters, 'parameter')}"),
@@ -178,8 +179,6 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"L {length}, {config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
-    if config.wrap:
-        lines.append(("wrappers", ", ".join(config.wrap)))
     if flat := flat_images(envs.single_observation_space, trainer.policy):
         lines.append(("images", flat))
     segment = trainer.checkpoint_every * config.num_steps

@@ -4,7 +4,6 @@ Gymnasium makes every copy from the specification, in this process or in a worke
 itself cannot take them.
 """
 
-import contextlib
 import copy
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator
+from gymnasium.spaces import Space
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
 from ppo.envs.fits import misfit
@@ -52,7 +52,11 @@ def with_wrappers(spec: EnvSpec, wrappers: Sequence[Wrapper], vectorization: str
 
 def _specification(name: str, kwargs: dict[str, Any]) -> WrapperSpec:
     """Return how Gymnasium names a wrapper, after a check of its class."""
-    cls, module = import_name(name, "wrap"), name.partition(":")[0]
+    module = name.partition(":")[0]
+    try:
+        cls = import_name(name, "wrap")
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:  # Gymnasium imports some when they are named
+        raise UsageError(f"wrap = {name!r} cannot be imported: {one_line(error)}") from error
     if not (isinstance(cls, type) and issubclass(cls, gymnasium.Wrapper)):
         raise UsageError(f"wrap = {name!r} is not a gymnasium.Wrapper; make it a subclass")
     if module not in sys.modules:
@@ -84,12 +88,13 @@ def try_wrappers(spec: EnvSpec, number: int, kwargs: dict[str, Any]) -> None:
     bare = copy.copy(spec)
     split = len(spec.additional_wrappers) - number
     bare.additional_wrappers = spec.additional_wrappers[:split]
-    with contextlib.ExitStack() as stack:
-        env = gymnasium.make(bare, **({"disable_env_checker": True} | kwargs))
-        stack.callback(env.close)
+    env = gymnasium.make(bare, **({"disable_env_checker": True} | kwargs))
+    try:
         env.reset(seed=0)
         for wrapper in spec.additional_wrappers[split:]:
             env = _wrap(env, wrapper)
+    finally:
+        env.close()
 
 
 def _wrap(env: gymnasium.Env, wrapper: WrapperSpec) -> gymnasium.Env:
@@ -103,6 +108,9 @@ def _wrap(env: gymnasium.Env, wrapper: WrapperSpec) -> gymnasium.Env:
         obs, _ = env.reset(seed=0)
     except Exception as error:
         raise UsageError(f"{name} {doing}: {one_line(error)}") from error
+    for space in ("observation_space", "action_space"):
+        if not isinstance(getattr(env, space), Space):
+            raise UsageError(f"{name} has no {space}; set it to a gymnasium.spaces.Space")
     if problem := misfit(env.observation_space, obs):
         raise UsageError(f"{name} returns an observation that does not fit its space: {problem}")
     return env
