@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from ppo import Trainer, evaluate, preset
 from ppo.check import check, list_families
-from ppo.envs import FAMILIES, check_envs, find_spec, make_envs
+from ppo.envs import FAMILIES, check_envs, find_spec, make_envs, time_limit
 from ppo.envs.atari import Game, Games, make_games, refusal
 from ppo.errors import UsageError
 from ppo.evaluation import film
@@ -68,7 +69,7 @@ class FakeALE(VectorEnv):
     first = 0
 
     def __init__(self, num_envs, *, game="", num_threads=0, grayscale=True, img_height=84, img_width=84, stack_num=4, frameskip=4,
-                 autoreset_mode="", reward_clipping=True, episodic_life=False, batch_size=0):  # fmt: skip
+                 max_num_frames_per_episode=0, autoreset_mode="", reward_clipping=True, episodic_life=False, batch_size=0):  # fmt: skip
         FakeALE.made.append(dict(locals()))
         self.num_envs, self.metadata = num_envs, {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.single_observation_space, self.single_action_space = Box(0, 9, (1, 1), np.uint8), Discrete(2)
@@ -141,6 +142,8 @@ def test_environment_n_has_the_seed_plus_n_in_31_bits(fake_ale):
 
 def test_games_are_made_with_raw_rewards_in_same_step(fake_ale):
     make_games(2, game="pong", stack_num=2, reward_clipping=False, episodic_life=False)
+    make_games(1, max_episode_steps=100, frameskip=2)
+    assert FakeALE.made.pop()["max_num_frames_per_episode"] == 200
     (made,) = FakeALE.made
     assert (made["game"], made["stack_num"], made["reward_clipping"]) == ("pong", 2, False)
     assert made["autoreset_mode"] is AutoresetMode.SAME_STEP
@@ -191,7 +194,7 @@ def test_a_single_game_is_one_of_the_games(fake_ale):
 # --- ALE itself ------------------------------------------------------------------------------------------------------
 
 atari = pytest.mark.atari
-SMALL = {"num_steps": 16, "total_timesteps": 256, "num_envs": 2, "num_minibatches": 2, "eval_max_steps": 20, "eval_episodes": 2,
+SMALL = {"num_steps": 16, "total_timesteps": 64, "num_envs": 2, "num_minibatches": 2, "eval_max_steps": 20, "eval_episodes": 2,
          "compile": "off", "threads": 1}  # fmt: skip
 
 
@@ -241,6 +244,36 @@ def test_a_game_is_the_standard_one(ale):
     assert (kwargs["frameskip"], kwargs["repeat_action_probability"]) == (4, 0.25)
     assert kwargs["max_num_frames_per_episode"] == 108_000
     envs.close()
+
+
+@atari
+def test_pictures_and_rewards_are_those_of_the_published_wrappers(ale):
+    """Four frames with one action, the maximum of the last two, resized by area; by hand on ALE's single environment."""
+    cv2 = pytest.importorskip("cv2")
+    envs = make_envs("BreakoutNoFrameskip-v4", 1, "auto", {"noop_max": 1, "use_fire_reset": False})
+    single, rng = gymnasium.make("BreakoutNoFrameskip-v4", obs_type="grayscale").unwrapped, np.random.default_rng(0)
+    envs.reset(seed=0)
+    single.reset(seed=0)
+    for _ in range(100):
+        action, frames, paid = rng.integers(4), [], 0.0
+        for _ in range(4):
+            frame, reward, *_ = single.step(action)
+            frames.append(frame)
+            paid += reward
+        obs, rewards, *_ = envs.step(np.array([action]))
+        picture = cv2.resize(np.maximum(*frames[-2:]), (84, 84), interpolation=cv2.INTER_AREA)
+        assert np.array_equal(picture, obs[0, -1])
+        assert rewards[0] == paid
+    envs.close()
+
+
+@atari
+@pytest.mark.parametrize("vectorization", ["auto", "sync"])
+def test_a_game_may_have_a_time_limit_in_decisions(ale, vectorization):
+    envs = make_envs("PongNoFrameskip-v4", 2, vectorization, {"max_episode_steps": 3})
+    assert time_limit(envs) == 3
+    truncated = played(envs, 0, np.zeros((6, 2), int))[3]
+    assert truncated[:, 1].tolist() == [False, False, True] * 2
 
 
 @atari

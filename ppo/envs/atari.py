@@ -86,7 +86,12 @@ def check_games(envs: VectorEnv) -> None:
 
 
 def make_games(
-    num_envs: int, *, render_mode: str | None = None, life_loss_info: bool = True, **kwargs: Any
+    num_envs: int,
+    *,
+    render_mode: str | None = None,
+    life_loss_info: bool = True,
+    max_episode_steps: int | None = None,
+    **kwargs: Any,
 ) -> VectorEnv:
     """Make N copies of a game.
 
@@ -94,6 +99,7 @@ def make_games(
         num_envs: N.
         render_mode: "rgb_array" to film it.
         life_loss_info: the end of a life ends the value.
+        max_episode_steps: decisions after which a game is truncated; None: `max_num_frames_per_episode` says it in frames.
         kwargs: other arguments of `ale_py.vector_env.AtariVectorEnv`.
 
     Raises:
@@ -112,6 +118,8 @@ def make_games(
     options: dict[str, Any] = {"num_threads": min(num_envs, cores())} | {
         k: v for k, v in kwargs.items() if k not in REFUSED
     }
+    if max_episode_steps:
+        options["max_num_frames_per_episode"] = max_episode_steps * options.get("frameskip", FRAMES)
     options |= {"reward_clipping": False, "autoreset_mode": AutoresetMode.SAME_STEP}
     colour = {"grayscale": False, "img_height": 210, "img_width": 160, "stack_num": 1}
     envs = AtariVectorEnv(num_envs=num_envs, **options)
@@ -148,9 +156,8 @@ class Games(VectorWrapper):
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
         if self.screens is not None:
             self.frames = self.screens.step(actions)[0]
-        before, self.lives = self.lives, infos["lives"]
-        # Some games show 0 lives for a few frames before they end: that is the end of the game, not of a life.
-        lost = (self.lives < before) & (self.lives > 0) & ~(terminated | truncated)
+        lost = lives_lost(self.lives, infos["lives"], terminated | truncated)
+        self.lives = infos["lives"]
         final = {"final_obs": infos["final_obs"]} if "final_obs" in infos else {}
         return obs, rewards, terminated, truncated, {"value_ends": lost & self.ends_with_life} | final
 
@@ -163,6 +170,19 @@ class Games(VectorWrapper):
         for envs in (self.env, self.screens):
             if envs is not None:
                 envs.close(**kwargs)
+
+
+def lives_lost(before: np.ndarray, now: np.ndarray, done: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: a life ended, and the game did not.
+
+    Some games show 0 lives for a few frames before they end, which is the end of the game.
+
+    Args:
+        before: (N,) lives before the step.
+        now: (N,) lives after it; where the game has ended, perhaps those of the next one.
+        done: (N,) bool, the game has ended.
+    """
+    return (now < before) & (now > 0) & ~done
 
 
 class Game(gymnasium.Env):
