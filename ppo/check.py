@@ -10,9 +10,10 @@ import torch
 from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
-from ppo.config import Config
+from ppo.config import Config, read_wrappers
 from ppo.config.memory import check_memory
 from ppo.config.presets import preset
+from ppo.config.setting import check_ranges
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
 from ppo.envs.atari import refusal
 from ppo.envs.leaves import BoxLeaf
@@ -34,6 +35,8 @@ def check(
     env_kwargs: dict[str, Any] | None = None,
     algorithm: str = "ppo",
     policy: str = "auto",
+    wrap: tuple[str, ...] = (),
+    max_episode_steps: int = 0,
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, finding) pairs about an environment, from random steps in it.
 
@@ -44,6 +47,8 @@ def check(
         env_kwargs: as in `Config`.
         algorithm: chooses the preset, as in `Config`.
         policy: as in `Config`.
+        wrap: as in `Config`.
+        max_episode_steps: as in `Config`.
 
     Raises:
         UsageError: the environment cannot be trained; the sentence says why.
@@ -51,10 +56,12 @@ def check(
     for what, value in (("num_envs", num_envs), ("steps", steps)):
         if value < 1:
             raise UsageError(f"{what} = {value} is too small; choose at least 1")
+    check_ranges(Config, {"max_episode_steps": max_episode_steps})
     name, config = preset(env_id, algorithm, policy)
     check_memory(config.replace({"num_envs": num_envs, "num_steps": steps}))
     torch.set_num_threads(1)
-    with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs))) as envs:
+    options: dict[str, Any] = {"wrappers": read_wrappers(wrap), "max_episode_steps": max_episode_steps}
+    with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs, **options))) as envs:
         yield from _findings(env_id, envs, steps, name, config)
 
 
@@ -132,7 +139,7 @@ def list_families() -> Iterator[tuple[str, str, list[str]]]:
         if not family.installed:
             yield family.name, f"not installed: {family.install}", []
             continue
-        __import__(family.requires)  # a package registers its environments when it is imported
+        family.register()
         registry = gymnasium.registry
         ids = [
             i
@@ -144,6 +151,16 @@ def list_families() -> Iterator[tuple[str, str, list[str]]]:
             name, config = preset(env_id)
             presets.setdefault(name, (config, []))[1].append(env_id)
         for name, (config, members) in presets.items():
-            with contextlib.closing(make_envs(members[0], 1)) as envs:
-                policy = resolve_policy(config.policy, envs)
-            yield family.name, f"preset {name}: {policy} policy, {config.total_timesteps:,} steps", members
+            yield family.name, f"preset {name}: {_policy(config, members)}, {config.total_timesteps:,} steps", members
+
+
+def _policy(config: Config, env_ids: list[str]) -> str:
+    """Return the policy for the first environment that can be made: old versions may need other packages; else why none can."""
+    reason = ""
+    for env_id in env_ids:
+        try:
+            with contextlib.closing(make_envs(env_id, 1)) as envs:
+                return f"{resolve_policy(config.policy, envs)} policy"
+        except UsageError as error:
+            reason = reason or str(error)
+    return f"none can be made ({reason})"

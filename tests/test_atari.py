@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -242,6 +243,27 @@ def test_a_game_is_the_standard_one(ale):
     kwargs = find_spec("ALE/Pong-v5").kwargs
     assert (kwargs["frameskip"], kwargs["repeat_action_probability"]) == (4, 0.25)
     assert kwargs["max_num_frames_per_episode"] == 108_000
+    envs.close()
+
+
+@atari
+def test_pictures_and_rewards_are_those_of_the_published_wrappers(ale):
+    """Four frames with one action, the maximum of the last two, resized by area; by hand on ALE's single environment."""
+    cv2 = pytest.importorskip("cv2")
+    envs = make_envs("BreakoutNoFrameskip-v4", 1, "auto", {"noop_max": 1, "use_fire_reset": False})
+    single, rng = gymnasium.make("BreakoutNoFrameskip-v4", obs_type="grayscale").unwrapped, np.random.default_rng(0)
+    envs.reset(seed=0)
+    single.reset(seed=0)
+    for _ in range(100):
+        action, frames, paid = rng.integers(4), [], 0.0
+        for _ in range(4):
+            frame, reward, *_ = single.step(action)
+            frames.append(frame)
+            paid += reward
+        obs, rewards, *_ = envs.step(np.array([action]))
+        picture = cv2.resize(np.maximum(*frames[-2:]), (84, 84), interpolation=cv2.INTER_AREA)
+        assert np.array_equal(picture, obs[0, -1])
+        assert rewards[0] == paid
     envs.close()
 
 

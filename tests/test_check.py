@@ -215,6 +215,27 @@ def test_families_that_are_missing_are_listed_with_the_line_that_installs_them(m
     ]
 
 
+def test_a_family_is_listed_by_the_first_of_its_environments_that_can_be_made(monkeypatch):
+    def broken():
+        raise gymnasium.error.DependencyNotInstalled("run `pip install engine`")
+
+    broken.__module__ = "arcade"
+    made = type("Made", (Blinking,), {"__module__": "arcade"})
+    entries = {"Old-v0": broken, "New-v1": made}
+    for env_id in entries:
+        monkeypatch.setitem(gymnasium.registry, env_id, EnvSpec(env_id, entries[env_id]))
+    family = families.Family("Arcade", "arcade", "", "gymnasium", "")
+    monkeypatch.setattr("ppo.check.FAMILIES", [family])
+    assert list(list_families()) == [
+        ("Arcade", "preset ppo + general: mlp policy, 500,000 steps", ["Old-v0", "New-v1"])
+    ]
+    monkeypatch.delitem(gymnasium.registry, "New-v1")
+    (only,) = list_families()
+    assert only[1].startswith(
+        "preset ppo + general: none can be made (Old-v0 needs a package that is not installed: run `pip"
+    )
+
+
 def test_what_would_train_follows_the_arguments():
     found = dict(check("LunarLander-v3", 1, 20, {"continuous": True}, "a2c", "gru"))
     assert found["action"].startswith("Box(")

@@ -48,6 +48,11 @@ BAD = [
     ({"seed": 2**63}, "seed = 9223372036854775808 is too large for int64; choose at least 0, up to 9,223,372,036,854,775,807"),
     ({"num_envs": 10**9, "total_timesteps": 10**12}, "num_envs * num_steps = 128000000000 is too large: the run needs at least"),
     ({"hidden_sizes": (10**11,)}, "hidden_sizes = (100000000000,) is too large: the run needs at least 1,600 GB of memory"),
+    ({"max_episode_steps": -1}, "max_episode_steps = -1 is too small; choose at least 0"),
+    ({"max_episode_steps": 5, "env_kwargs": {"max_episode_steps": 9}},
+     "max_episode_steps = 5, but env_kwargs has another one; leave out one of the two"),
+    ({"wrap": ("a:B", "Frames 3")}, "wrap = 'Frames 3': it must begin with package.module:Class"),
+    ({"wrap": ("a:B 3 4",)}, "wrap = 'a:B 3 4': '3' is not the name of an argument; write KEY VALUE or KEY=VALUE"),
     ({"group_size": 4}, "group_size = 4 compares whole returns; gamma = 0.99 must be 1"),
     ({"total_timesteps": 1023}, "total_timesteps = 1023 is less than one rollout of num_envs * num_steps = 1024"),
     (
@@ -85,7 +90,7 @@ def test_values_at_the_edge_are_good(settings):
 def test_every_setting_survives_json():
     config = Config(
         "Pendulum-v1", "a2c", "gru", seed=7, exp_name="name", runs_dir=Path("a/b"), env_kwargs={"g": 9.81, "on": True, "n": 3, "s": "x"},
-        hidden_sizes=(32, 16), gamma=0.5, keep_checkpoints=True, compile="on", precision="bfloat16", threads=3,
+        hidden_sizes=(32, 16), wrap=("a:B n=3", "c:D"), gamma=0.5, keep_checkpoints=True, compile="on", precision="bfloat16", threads=3,
     )  # fmt: skip
     assert Config().replace(json.loads(json.dumps(config.to_json()))) == config
 

@@ -79,6 +79,14 @@ def test_atari_ids_of_other_libraries_are_read(tmp_path, name, env_id):
     assert find_runs([tmp_path])[0][0].env_id == env_id
 
 
+def test_a_run_from_before_wrappers_existed_is_of_the_group_without_them(tmp_path):
+    write_run(tmp_path / "old", 1)
+    write_run(tmp_path / "new", 2, wrap=[], max_episode_steps=0)
+    write_run(tmp_path / "wrapped", 3, wrap=["a:B"])
+    old, new, wrapped = (run.settings for run in find_runs([tmp_path / n for n in ("old", "new", "wrapped")])[0])
+    assert old == new != wrapped
+
+
 def test_evaluations_that_sample_are_no_scores_of_the_deterministic_policy(tmp_path):
     write_run(tmp_path / "a", eval_sampled=False)
     write_run(tmp_path / "b", eval_sampled=True)

@@ -2,14 +2,15 @@
 
 import configparser
 import re
+import sys
 from pathlib import Path
 
 import gymnasium
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from ppo.envs import families, make_envs, module_of
-from ppo.envs.families import FAMILIES, missing_family
+from ppo.envs import families, find_spec, make_envs, module_of
+from ppo.envs.families import FAMILIES, Family, missing_family
 from ppo.errors import UsageError
 
 
@@ -19,6 +20,13 @@ from ppo.errors import UsageError
         ("ALE/Pong-v5", 'pip install -e ".[atari]"'),
         ("PongNoFrameskip-v4", 'pip install -e ".[atari]"'),
         ("MiniGrid-Empty-5x5-v0", "pip install minigrid"),
+        ("MinAtar/Breakout-v1", "pip install minatar"),
+        ("VizdoomBasic-v1", "pip install vizdoom"),
+        ("parking-v0", "pip install highway-env"),
+        ("AntMaze_UMaze-v5", "pip install gymnasium-robotics"),
+        ("PointMaze_UMaze-v3", "pip install gymnasium-robotics"),
+        ("HandReach-v3", "pip install gymnasium-robotics"),
+        ("FrankaKitchen-v1", "pip install gymnasium-robotics"),
         ("phys2d/CartPole-v1", 'pip install "gymnasium[jax]"'),
         ("HalfCheetah-v5", 'pip install -e ".[mujoco]"'),
         ("LunarLander-v3", 'pip install -e ".[box2d]"'),
@@ -55,6 +63,45 @@ def test_ids_that_gymnasium_does_not_know_belong_to_the_family_that_registers_th
     }
     for env_id, name in names.items():
         assert [family.name for family in FAMILIES if family.ids and re.match(family.ids, env_id)] == [name]
+
+
+@pytest.fixture
+def arcade(tmp_path, monkeypatch):
+    """A family of packages: one registers Snake-v0 by a function, one cannot be imported, one is not needed."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "arcade_games.py").write_text(
+        "import gymnasium\ndef register_all():\n    gymnasium.register('Snake-v0', 'arcade_games:Snake')\n"
+    )
+    (tmp_path / "arcade_broken.py").write_text("import no_such_module")
+    (tmp_path / "arcade_other.py").write_text("import sys\nprint('a notice', file=sys.stderr)")
+    names = {"arcade_other": "Other", "arcade_broken": "Broken", "arcade_games:register_all": "Arcade/"}
+    some = [Family(ids, name.partition(":")[0], ids, name, "pip install arcade") for name, ids in names.items()]
+    monkeypatch.setattr(families, "FAMILIES", some)
+    yield
+    gymnasium.registry.pop("Snake-v0", None)
+    for name in ("arcade_games", "arcade_broken", "arcade_other"):
+        sys.modules.pop(name, None)
+
+
+def test_every_installed_family_is_imported_before_an_id_is_unknown(arcade, capsys):
+    assert find_spec("Snake-v0").entry_point == "arcade_games:Snake"
+    assert "arcade_other" in sys.modules
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UsageError) as error:
+        make_envs("Snaky-v0", 1)
+    assert str(error.value) == (
+        "env_id = 'Snaky-v0' is unknown; Broken cannot be imported (ModuleNotFoundError: No module named 'no_such_module'); did "
+        "you mean Snake-v0?"
+    )
+
+
+def test_an_id_that_is_known_imports_nothing_and_one_that_looks_like_a_family_only_that_one(arcade):
+    find_spec("CartPole-v1")
+    assert not {"arcade_games", "arcade_broken", "arcade_other"} & set(sys.modules)
+    gymnasium.registry.pop("Arcade/Pac-v0", None)
+    with pytest.raises(UsageError):
+        find_spec("Other")
+    assert list(sys.modules).index("arcade_other") < list(sys.modules).index("arcade_games")
 
 
 def test_an_installed_family_is_not_missing():

@@ -63,11 +63,14 @@ def test_equal_scores_on_every_seed_give_no_verdict(tmp_path):
 
 def test_the_caveats_name_every_difference_of_the_protocols(tmp_path):
     for seed in (1, 2):
-        write_run(tmp_path / f"s{seed}", seed, total_timesteps=3_000_000, env_kwargs={"ctrl_cost_weight": 0.0})
+        changes = {"env_kwargs": {"ctrl_cost_weight": 0.0}, "wrap": ["a:B n=3"], "max_episode_steps": 200}
+        write_run(tmp_path / f"s{seed}", seed, total_timesteps=3_000_000, **changes)
     group = only_group(tmp_path)
     caveats = compare(group, figure(std=0.0)).caveats
     assert "our budget is 3,000,000 steps" in caveats
     assert "our environment has other arguments: {'ctrl_cost_weight': 0.0}" in caveats
+    assert "our environment has wrappers: ['a:B n=3']" in caveats
+    assert "our episodes end after 200 steps" in caveats
     assert "theirs has no standard deviation over seeds and counts as exact" in caveats
     assert "does not state which policy" in " ".join(compare(group, figure(protocol="mine")).caveats)
 

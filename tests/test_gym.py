@@ -8,7 +8,7 @@ import pytest
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from ppo.envs import autoreset_mode, make_envs
+from ppo.envs import autoreset_mode, make_envs, time_limit
 from ppo.errors import UsageError
 
 MODULE = """
@@ -60,6 +60,9 @@ def refusal(env_id, **options):
         ("LunarLander-v2", "LunarLander-v3"),
         ("Taxi-v3", "Taxi-v4"),
         ("Pendulum-v0", "Pendulum-v1"),
+        ("Copy-v0", "text/Copy-v0"),
+        ("copy", "text/Copy-v0"),
+        ("other/Pendulum-v9", "Pendulum-v1"),
     ],
 )
 def test_an_unknown_id_is_refused_with_one_that_is_near(wrong, right):
@@ -108,6 +111,28 @@ def test_arguments_that_an_environment_refuses_are_named_with_it_in_one_sentence
     message = refusal(env_id, env_kwargs=kwargs)
     assert env_id in message
     assert str(kwargs) in message
+
+
+@pytest.mark.parametrize("vectorization", ["auto", "sync", "vector_entry_point"])
+def test_a_time_limit_replaces_the_registered_one(vectorization):
+    envs = make_envs("CartPole-v1", 2, vectorization, max_episode_steps=3)
+    envs.reset(seed=0)
+    assert [envs.step(np.array([0, 1]))[3].tolist() for _ in range(3)] == [[False, False], [False, False], [True, True]]
+    assert time_limit(envs) == 3
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options", "sentence"),
+    [
+        ("text/Copy-v0", {}, "max_episode_steps = 5 cannot be set: the vector environment of text/Copy-v0 takes no time limit; "
+         "leave it out"),
+        ("Untimed-v0", {}, "the vector environment of Untimed-v0 takes no time limit; use --vectorization sync or async"),
+    ],
+)  # fmt: skip
+def test_a_time_limit_that_cannot_be_set_is_refused(env_id, options, sentence, monkeypatch):
+    spec = gymnasium.envs.registration.EnvSpec("Untimed-v0", dict, vector_entry_point=lambda num_envs: None)
+    monkeypatch.setitem(gymnasium.registry, "Untimed-v0", spec)
+    assert sentence in refusal(env_id, max_episode_steps=5, **options)
 
 
 def test_arguments_reach_every_copy(corridor):

@@ -24,6 +24,7 @@ def test_a_name_is_the_object_in_its_module():
         (":Name", "policy = ':Name' must have the form package.module:Name"),
         ("json:", "policy = 'json:' must have the form package.module:Name"),
         ("json:Nothing", "policy = 'json:Nothing': module json has no Nothing"),
+        ("json:loaded", "policy = 'json:loaded': module json has no loaded; did you mean load?"),
         ("no_such:Name", "policy = 'no_such:Name': there is no module no_such; is it on PYTHONPATH?"),
         ("json.no_such:Name", "policy = 'json.no_such:Name': there is no module json.no_such; is it on PYTHONPATH?"),
         (".local:Name", "policy = '.local:Name' is relative; give the module's full name"),

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ppo.config.words import read_number, read_pairs, read_value, read_whole, write_pairs
+from ppo import UsageError
+from ppo.config.words import read_number, read_pairs, read_value, read_whole, read_wrappers, write_pairs
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,30 @@ def test_arguments_are_pairs_of_words_or_words_with_an_equals_sign(words, pairs)
 def test_words_that_are_not_arguments_are_named(words, sentence):
     with pytest.raises(ValueError, match=f"{sentence}; write KEY VALUE or KEY=VALUE"):
         read_pairs(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "arguments"),
+    [
+        ("a.b:C", "a.b:C", {}), ("a:B n 4", "a:B", {"n": 4}), ("a:B n=4 s=x", "a:B", {"n": 4, "s": "x"}),
+        ("a:B shape '[84, 84]'", "a:B", {"shape": [84, 84]}), ("a:B 's=two words' t='\"3\"'", "a:B", {"s": "two words", "t": "3"}),
+    ],
+)  # fmt: skip
+def test_a_wrapper_is_a_class_and_its_arguments(text, name, arguments):
+    assert read_wrappers([text]) == [(name, arguments)]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "it must begin with package.module:Class"), (":B", "it must begin with"), ("a:", "it must begin with"),
+        ("a:B n", "n has no value"), ("a:B n=1 n=2", "n has two values"), ("a:B 'n", "No closing quotation"),
+    ],
+)  # fmt: skip
+def test_a_wrapper_that_cannot_be_read_is_named(text, sentence):
+    with pytest.raises(UsageError) as caught:
+        read_wrappers(["a:B", text])
+    assert str(caught.value).startswith(f"wrap = {text!r}: {sentence}")
 
 
 def test_written_words_are_read_as_the_same_values():

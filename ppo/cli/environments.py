@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ppo.cli.terminal import console, fold, print_lines
-from ppo.config import Algorithm, EnvKwargs
+from ppo.config import Algorithm, EnvKwargs, Wraps
 
 MAX_WIDTH, INDENT = 100, "    "  # of a list of ids
 
@@ -26,6 +26,10 @@ class Check:
     """Random steps in each environment."""
     env_kwargs: EnvKwargs = field(default_factory=dict)
     """Keyword arguments of the environment, as in `ppo train`."""
+    wrap: Wraps = ()
+    """Wrapper around each environment, as in `ppo train`. Repeat the flag for more."""
+    max_episode_steps: int = 0
+    """Steps after which Gymnasium truncates an episode. 0: the registered limit."""
     algorithm: Algorithm = "ppo"
     """Algorithm of the preset to report."""
     policy: str = "auto"
@@ -35,8 +39,9 @@ class Check:
         """Print the findings."""
         from ppo.check import check
 
-        preset = {"algorithm": self.algorithm, "policy": self.policy}
-        print_lines(console, list(check(self.env_id, self.num_envs, self.steps, self.env_kwargs, **preset)))
+        sizes, preset = (self.num_envs, self.steps), (self.algorithm, self.policy)
+        findings = check(self.env_id, *sizes, self.env_kwargs, *preset, self.wrap, self.max_episode_steps)
+        print_lines(console, list(findings))
 
 
 @dataclass(frozen=True)

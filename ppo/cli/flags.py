@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 from tyro.constructors import (
     MISSING_NONPROP,
     ConstructorRegistry,
@@ -32,7 +32,7 @@ from tyro.constructors import (
 
 from ppo.config import Config
 from ppo.config.setting import ROLES, changeable
-from ppo.config.words import read_number, read_whole
+from ppo.config.words import default_hint, read_number, read_whole
 from ppo.errors import UsageError
 
 GROUPS = {"main": "The settings that people change most."} | ROLES
@@ -78,9 +78,12 @@ def settings_by_group(info: StructTypeInfo) -> StructConstructorSpec | None:
     types, help_texts = typing.get_type_hints(cls, include_extras=True), docstrings(cls)
     groups: dict[str, list[Any]] = {name: [] for name in GROUPS}
     flags = changeable(cls) if cls is Changes else [f.name for f in dataclasses.fields(cls)]
+    repeated = {name for name in flags if UseAppendAction in getattr(types[name], "__metadata__", ())}
     for f in (f for f in dataclasses.fields(cls) if f.name in flags):
         kind = Annotated[types[f.name], arg(help_behavior_hint=RUNS_OWN)] if cls is Changes else types[f.name]
-        default = functools.partial(getattr, info.default, f.name)
+        default: Any = functools.partial(getattr, info.default, f.name)
+        if f.name in repeated:  # tyro would make a flag of each part of a default
+            kind, default = Annotated[kind, arg(help_behavior_hint=default_hint(default()))], tuple
         field = dataclasses.field(default_factory=default, metadata={"help": help_texts.get(f.name, "")})
         groups["main" if f.metadata["main"] else f.metadata["role"]].append((f.name, kind, field))
     specs = [
@@ -91,7 +94,8 @@ def settings_by_group(info: StructTypeInfo) -> StructConstructorSpec | None:
 
     def build(**parts: Any) -> Config:
         changes = {name: value for part in parts.values() for name, value in vars(part).items()}
-        return dataclasses.replace(info.default, **changes)
+        absent = {name for name in repeated if changes[name] == ()}
+        return dataclasses.replace(info.default, **{k: value for k, value in changes.items() if k not in absent})
 
     return StructConstructorSpec(build, tuple(specs))
 

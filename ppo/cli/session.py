@@ -30,7 +30,7 @@ from ppo.supervised.reward_model import RewardModelTraining
 
 NO_EPISODE = (
     "no episode ended in training, so there is no return of the sampled policy; train longer, give the environment a time limit "
-    "(--env-kwargs max_episode_steps …), or raise --checkpoint-every, since a checkpoint cuts episodes"
+    "(--max-episode-steps), or raise --checkpoint-every, since a checkpoint cuts episodes"
 )
 
 
@@ -167,6 +167,7 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
     vector = f"{config.num_envs} x {type(envs.unwrapped).__name__}{shares}, autoreset {autoreset_mode(envs).value}"
     lines = [
         ("environment", f"{config.env_id}: {vector}"),
+        *[("wrapper", text) for text in config.wrap],
         ("observation", one_line(envs.single_observation_space)),
         ("action", one_line(envs.single_action_space)),
         ("policy", f"{trainer.parts.policy_name}, {count(parameters, 'parameter')}"),

@@ -26,6 +26,7 @@ STEPS = ("global_step", "time/total_timesteps")  # columns of progress.csv, ours
 FILES = ("progress.csv", "events.out.tfevents.*", "*monitor.csv")  # of a run
 # Runs of a group may differ in these settings: they do not change what is learnt, or are fields of `Run`.
 NOT_COMPARED = {"env_id", "algorithm", *names(Config, "run", "machine")}
+ABSENT = {"wrap": [], "max_episode_steps": 0}  # values that mean what a run did before these settings existed
 EPISODES = "charts/episodes"  # number of episodes in a mean of charts/episodic_return; 1 if the column is missing
 CSV_COLUMNS = ("env_id", "algorithm", "settings", "seed", "policy", "step", "return", "episodes")
 Point = tuple[int, float, float]  # step, mean return, episodes in the mean
@@ -109,7 +110,7 @@ def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
     try:
         if not ((folder / "progress.csv").is_file() and (folder / "config.json").is_file()):
             return _foreign(folder, env_id, algorithm)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = ABSENT | json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in NOT_COMPARED)
         # Training episodes already show the sampled policy.
         tags = {SAMPLED: OURS[SAMPLED]} if config.get("eval_sampled") else OURS
@@ -134,7 +135,7 @@ def _foreign(folder: Path, env_id: str, algorithm: str) -> Run:
     seed, settings = folder.name, tuple[tuple[str, str], ...]()
     if len(parts) == 4 and re.search(r"-v\d+$", parts[0]):
         seed, settings = parts[2], (("exp_name", parts[1]),)
-        # The slash in an id makes two folders. EnvPool's Pong-v5 is not ALE/Pong-v5.
+        # The slash in an id makes two folders. EnvPool's Pong-v5 has no sticky actions; ours of ALE/Pong-v5 has them in EnvPool too.
         family = "envpool:" if "envpool" in parts[1] else "ALE/" if folder.parent.name == "ALE" else ""
         named = {"env_id": family + parts[0], "algorithm": parts[1].partition("_")[0]}
     elif match := re.fullmatch(r"([A-Za-z0-9]+)_\d+", folder.name):

@@ -14,6 +14,12 @@ from ppo.compare.published import Figure, caveats, task_of
 
 WINDOW = 0.05  # a score at step s is the mean over the steps in ((1 − WINDOW) s, s]
 POINTS = 60  # of a group's curve
+# Settings that change the environment, what a setting means, and the values without a change.
+CHANGES = {
+    "env_kwargs": ("our environment has other arguments: {}", ("", "{}")),
+    "wrap": ("our environment has wrappers: {}", ("", "[]")),
+    "max_episode_steps": ("our episodes end after {} steps", ("", "0")),
+}
 Outcome = Literal["better", "not distinguishable", "worse", "one run", "no spread"]
 
 
@@ -169,8 +175,8 @@ def compare(group: Group, figure: Figure) -> Comparison | None:
     scores, (mean, std) = group.scores(policy, step), figure.at(step)
     steps, returns = group.curve(policy)
     std = std if std > 0 else math.nan  # a standard deviation of 0 gives no interval
-    kwargs = group.setting("env_kwargs")
-    changes += [f"our environment has other arguments: {kwargs}"] if kwargs not in ("", "{}") else []
+    values = [(text, group.setting(name), same) for name, (text, same) in CHANGES.items()]
+    changes += [text.format(value) for text, value, same in values if value not in same]
     differences = [*changes, *_protocol(policy, figure), *_spread(figure, std), *_budgets(group, figure, step)]
     return Comparison(
         group, figure, step, policy, scores, mean, std, *statistics.difference(scores, mean, std, figure.seeds),

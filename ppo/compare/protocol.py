@@ -41,7 +41,7 @@ def of_run(env_id: str, settings: Mapping[str, str]) -> Protocol:
         kwargs: dict[str, Any] = dict(ast.literal_eval(settings["env_kwargs"]))
         own = _protocol(
             float(kwargs.get("repeat_action_probability", sticky)), float(settings.get("clip_rewards", 0)),
-            bool(kwargs.get("life_loss_info", "clip_rewards" in settings)), int(kwargs.get("frameskip", 4)),
+            bool(kwargs.get("life_loss_info", "clip_rewards" in settings)), int(kwargs.get("frameskip", kwargs.get("frame_skip", 4))),
         )  # fmt: skip
     except (SyntaxError, TypeError, ValueError) as error:
         text = f"env_kwargs = {settings['env_kwargs']}, clip_rewards = {settings.get('clip_rewards', 'none')}"

@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo.config.effects import check_needs
+from ppo.config.effects import check_needs, check_together
 from ppo.config.lengths import sequence_length, share
 from ppo.config.memory import check_memory
 from ppo.config.setting import check_changeable, check_ranges, names, setting
 from ppo.config.values import convert
-from ppo.config.words import EnvKwargs, Name, default_hint, override
-from ppo.errors import UsageError
+from ppo.config.words import EnvKwargs, Name, Wraps, default_hint, override
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
 EnvId = Annotated[Positional[str], arg(metavar="[ENV_ID]")]
@@ -50,6 +49,11 @@ class Config:
     env_kwargs: EnvKwargs = setting({}, "problem")
     """Keyword arguments of the environment, for example `--env-kwargs continuous true`, or `continuous=true`. Values are
     read as in TOML or JSON; other words are text."""
+    wrap: Wraps = setting((), "problem", fixed=True)
+    """Wrapper around each environment: `package.module:Class` and its arguments, for example `--wrap
+    gymnasium.wrappers:FrameStackObservation stack_size 4`. Repeat the flag for more; the first one is innermost."""
+    max_episode_steps: int = setting(0, "problem", low=0)
+    """Steps of the environment, inside its wrappers, after which Gymnasium truncates an episode. 0: the registered limit."""
     gamma: float = setting(0.99, "problem", low=0, high=1)
     """Discount factor γ."""
     clip_rewards: float = setting(0.0, "problem", low=0)
@@ -187,20 +191,7 @@ class Config:
         """
         check_ranges(self)
         check_needs(self)
-        if self.group_size > 1 and self.gamma != 1:
-            raise UsageError(
-                f"group_size = {self.group_size} compares whole returns; gamma = {self.gamma} must be 1",
-                page="text#without-a-critic",
-            )
-        if set(self.exp_name) & set("/\\:") or not self.exp_name.isprintable():
-            raise UsageError(
-                f"exp_name = {self.exp_name!r} is part of a folder's name; leave out slashes, colons and control characters"
-            )
-        if self.total_timesteps < self.batch_size:
-            raise UsageError(
-                f"total_timesteps = {self.total_timesteps} is less than one rollout of num_envs * num_steps = "
-                f"{self.batch_size}; raise the budget or lower num_envs or num_steps"
-            )
+        check_together(self)
         self.sequence_length(recurrent=False)
         check_memory(self)
 

@@ -1,10 +1,11 @@
-"""Settings without an effect are refused: what they need is not set, or the actions have no part that they act on."""
+"""Settings that do not fit are refused: one needs or excludes another, or the actions have no part that it acts on."""
 
 import dataclasses
 from typing import Any
 
 from gymnasium.spaces import Space
 
+from ppo.config.words import read_wrappers
 from ppo.envs.spaces import check_space, leaves
 from ppo.errors import UsageError
 
@@ -25,6 +26,33 @@ def check_needs(settings: Any) -> None:
             raise UsageError(
                 f"{name} = {getattr(settings, name)} has no effect without {need}; add --{need} or leave out {name}"
             )
+
+
+def check_together(settings: Any) -> None:
+    """Refuse settings that do not go together, and texts that cannot be read.
+
+    Raises:
+        UsageError: names them.
+    """
+    if settings.group_size > 1 and settings.gamma != 1:
+        raise UsageError(
+            f"group_size = {settings.group_size} compares whole returns; gamma = {settings.gamma} must be 1",
+            page="text#without-a-critic",
+        )
+    if set(settings.exp_name) & set("/\\:") or not settings.exp_name.isprintable():
+        raise UsageError(
+            f"exp_name = {settings.exp_name!r} is part of a folder's name; leave out slashes, colons and control characters"
+        )
+    if settings.total_timesteps < settings.batch_size:
+        raise UsageError(
+            f"total_timesteps = {settings.total_timesteps} is less than one rollout of num_envs * num_steps = "
+            f"{settings.batch_size}; raise the budget or lower num_envs or num_steps"
+        )
+    if settings.max_episode_steps and "max_episode_steps" in settings.env_kwargs:
+        raise UsageError(
+            f"max_episode_steps = {settings.max_episode_steps}, but env_kwargs has another one; leave out one of the two"
+        )
+    read_wrappers(settings.wrap)
 
 
 def check_actions(settings: Any, action_space: Space[Any]) -> None:

@@ -4,11 +4,13 @@ import contextlib
 import json
 import shlex
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 from tyro.constructors import PrimitiveConstructorSpec
+
+from ppo.errors import UsageError
 
 SWITCHES = ("yes", "no", "on", "off", "true", "false")  # in other letters: as a text, each would be true
 PYTHON = {"True": True, "False": False, "None": None}  # as people also write true, false and null
@@ -40,6 +42,33 @@ def override(arguments: dict[str, Any], changes: dict[str, Any]) -> dict[str, An
 def write_pairs(pairs: dict[str, Any]) -> list[str]:
     """Return words that `read_pairs` reads as these arguments."""
     return [f"{key}={_write(value)}" for key, value in pairs.items()]
+
+
+def read_wrappers(wrap: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the class and the arguments of each wrapper, from words as a shell splits them: "module:Class stack_size 4".
+
+    Raises:
+        UsageError: the first word is not a class, a quote is open, or the others are not arguments; see `read_pairs`.
+    """
+    wrappers = []
+    for text in wrap:
+        try:
+            name, *words = shlex.split(text) or [""]
+            if not all(name.partition(":")):
+                raise ValueError("it must begin with package.module:Class")
+            wrappers.append((name, read_pairs(words)))
+        except ValueError as error:
+            raise UsageError(f"wrap = {text!r}: {error}") from None
+    return wrappers
+
+
+def _join_wrapper(words: list[str]) -> str:
+    """Return the words of one --wrap as one text."""
+    try:
+        ((name, arguments),) = read_wrappers([shlex.join(words)])
+    except UsageError as error:
+        raise ValueError(str(error).partition(": ")[2]) from error
+    return shlex.join([name, *write_pairs(arguments)])
 
 
 def _write(value: Any) -> str:
@@ -132,4 +161,12 @@ EnvKwargs = Annotated[
     ),
     arg(help_behavior_hint=default_hint),
 ]  # fmt: skip
+Wrap = Annotated[
+    str,
+    PrimitiveConstructorSpec(
+        nargs="*", metavar="CLASS NAME VALUE ...", instance_from_str=_join_wrapper, str_from_instance=shlex.split,
+        is_instance=lambda value: isinstance(value, str),
+    ),
+]  # fmt: skip
+Wraps = Annotated[UseAppendAction[tuple[Wrap, ...]], arg(help_behavior_hint=default_hint)]
 Name = Annotated[str, arg(help_behavior_hint=default_hint)]  # may be empty

@@ -1,5 +1,6 @@
 """EnvPool environments (Weng et al. 2022): the same ids, stepped by C++ threads, behind Gymnasium's VectorEnv."""
 
+import re
 import warnings
 from typing import Any
 
@@ -8,9 +9,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from ppo.envs import atari
 from ppo.errors import UsageError
 from ppo.machine.imports import is_installed
 from ppo.machine.process import cores
+
+SAME_GAME = ("repeat_action_probability", "full_action_space")  # of an Atari id, with EnvPool's names
+REFUSED = {"reward_clip": "reward_clipping", "episodic_life": "episodic_life"}  # of a game, with ALE's names
 
 
 class EnvPool(VectorEnv):
@@ -32,10 +37,14 @@ class EnvPool(VectorEnv):
             raise UsageError("--vectorization envpool needs EnvPool: pip install envpool")
         import envpool
 
-        if spec.id not in envpool.list_all_envs():
+        self.pool_id, same_game = pool_id(spec)
+        if self.pool_id not in envpool.list_all_envs():
             raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self.spec, self.num_envs, self.kwargs = spec, num_envs, kwargs
+        self.has_lives = bool(same_game)
+        for name in (name for name in REFUSED if self.has_lives and kwargs.get(name)):
+            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari.REFUSED[REFUSED[name]]}; leave it out")
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": {"value_ends": self.has_lives}}
+        self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
         self.pool = self._make(0)
         self.single_observation_space = self.pool.observation_space
         self.single_action_space = self.pool.action_space
@@ -46,17 +55,34 @@ class EnvPool(VectorEnv):
         import envpool
 
         sizes = {"num_envs": self.num_envs, "num_threads": min(self.num_envs, cores())}
-        assert self.spec is not None
         with warnings.catch_warnings(action="ignore"):  # about the bounds of spaces, which float32 rounds
-            pool = envpool.make(self.spec.id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
+            pool = envpool.make(self.pool_id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
             assert pool.observation_space is not None  # which EnvPool makes on first use
         return pool
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all environments, with a random seed if there is none."""
         self.pool = self._make(int(np.random.randint(2**31)) if seed is None else int(seed))
-        return self.pool.reset()
+        obs, infos = self.pool.reset()
+        self.lives = infos["lives"] if self.has_lives else None
+        return obs, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all environments; one whose episode has ended is reset instead."""
-        return self.pool.step(actions)
+        obs, rewards, terminated, truncated, infos = self.pool.step(actions)
+        if self.has_lives:  # as in `ppo.envs.atari.Games`
+            before, self.lives = self.lives, infos["lives"]
+            infos["value_ends"] = (self.lives < before) & (self.lives > 0) & ~(terminated | truncated)
+        return obs, rewards, terminated, truncated, infos
+
+
+def pool_id(spec: gymnasium.envs.registration.EnvSpec) -> tuple[str, dict[str, Any]]:
+    """Return EnvPool's id of an environment, and the arguments with which it is the same game.
+
+    EnvPool has each Atari game under one id, X-v5, with frames skipped, scaled and stacked, and no sticky actions unless an
+    argument asks for them. Gymnasium's ids differ in these: ALE/X-v5 has sticky actions, XNoFrameskip-v4 has none.
+    """
+    game = re.fullmatch(r"ALE/(\w+)-v5|(\w+)NoFrameskip-v\d", spec.id)
+    if game is None:
+        return spec.id, {}
+    return f"{game[1] or game[2]}-v5", {name: spec.kwargs[name] for name in SAME_GAME if name in spec.kwargs}

@@ -1,11 +1,15 @@
 """Environment families: their names, their ids, the package each needs, and the command that installs it."""
 
+import contextlib
 import importlib
+import io
 import re
 from dataclasses import dataclass
 
+import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
+from ppo.errors import one_line
 from ppo.machine.imports import is_installed
 
 
@@ -15,14 +19,25 @@ class Family:
 
     name: str
     entry_points: str  # prefix of the modules that hold its environments
-    ids: str  # regular expression for ids that Gymnasium knows only after the package is imported
-    requires: str  # the module that must be importable
+    ids: str  # regular expression for the ids that it registers; "" if Gymnasium itself does
+    requires: str  # the module that registers them, or "module:function" if a function does
     install: str
 
     @property
     def installed(self) -> bool:
         """Whether the required module is installed; this does not import it."""
-        return is_installed(self.requires)
+        return is_installed(self.requires.partition(":")[0])
+
+    def owns(self, env_id: str) -> bool:
+        """Return whether an id looks like one that this family registers."""
+        return bool(self.ids and re.match(self.ids, env_id))
+
+    def register(self) -> None:
+        """Register its environments with Gymnasium: by an import, and by a call if that is not enough."""
+        module, _, function = self.requires.partition(":")
+        imported = importlib.import_module(module)
+        if function and not any(module_of(spec).startswith(self.entry_points) for spec in gymnasium.registry.values()):
+            getattr(imported, function)()
 
 
 def _extra(name: str) -> str:
@@ -41,8 +56,12 @@ FAMILIES = (
     Family("JAX physics", "gymnasium.envs.phys2d", "", "flax", 'pip install "gymnasium[jax]"'),
     Family("JAX tabular", "gymnasium.envs.tabular", "", "flax", 'pip install "gymnasium[jax]"'),
     Family("MiniGrid", "minigrid", "MiniGrid-|BabyAI-", "minigrid", "pip install minigrid"),
-    Family("Highway", "highway_env", "highway-|merge-|roundabout-", "highway_env", "pip install highway-env"),
-    Family("Robotics", "gymnasium_robotics", "Fetch|Adroit", "gymnasium_robotics", "pip install gymnasium-robotics"),
+    Family("MinAtar", "minatar", "MinAtar/", "minatar.gym:register_envs", "pip install minatar"),
+    Family("ViZDoom", "vizdoom", "Vizdoom", "vizdoom.gymnasium_wrapper", "pip install vizdoom"),
+    Family("Highway", "highway_env", r"(exit|highway|intersection|lane-keeping|merge|parking|racetrack|roundabout|two-way|u-turn)-",
+           "highway_env", "pip install highway-env"),
+    Family("Robotics", "gymnasium_robotics", "Fetch|Hand[RM]|Adroit|FrankaKitchen|(Ant|Point)Maze_", "gymnasium_robotics",
+           "pip install gymnasium-robotics"),
 )  # fmt: skip
 
 
@@ -57,17 +76,30 @@ def takes_data(spec: EnvSpec) -> bool:
     return module_of(spec).partition(":")[0].partition(".")[0] in ("ppo", "gymnasium", "ale_py")
 
 
-def register_family(env_id: str) -> None:
-    """Import the package that registers an id, if it is installed and Gymnasium does not import it."""
-    for family in FAMILIES:
-        if family.ids and re.match(family.ids, env_id) and family.installed:
-            importlib.import_module(family.requires)
+def register_families(env_id: str) -> list[str]:
+    """Register installed families until one of them has an id, beginning with the one that it looks like.
+
+    Returns:
+        For each family that cannot be imported, what its import raises.
+    """
+    faults = []
+    for family in sorted(FAMILIES, key=lambda family: not family.owns(env_id)):
+        if env_id in gymnasium.registry:
+            return []
+        if family.ids and family.installed:
+            notices = contextlib.nullcontext() if family.owns(env_id) else contextlib.redirect_stderr(io.StringIO())
+            try:
+                with notices:  # of packages that the user has not named
+                    family.register()
+            except Exception as error:  # of another package
+                faults.append(f"{family.name} cannot be imported ({one_line(error)})")
+    return faults
 
 
 def missing_family(env_id: str, entry_point: str = "") -> Family | None:
     """Return the family of an environment if that family is not installed."""
     for family in FAMILIES:
-        belongs = entry_point.startswith(family.entry_points) or (family.ids and re.match(family.ids, env_id))
+        belongs = entry_point.startswith(family.entry_points) or family.owns(env_id)
         if belongs and not family.installed:
             return family
     return None

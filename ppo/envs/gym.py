@@ -4,7 +4,7 @@ import contextlib
 import copy
 import difflib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -13,9 +13,10 @@ from gymnasium.vector import VectorEnv
 
 from ppo.envs import atari
 from ppo.envs.copies import SyncCopies, make_copies
-from ppo.envs.families import missing_family, module_of, register_family, takes_data
+from ppo.envs.families import missing_family, module_of, register_families, takes_data
 from ppo.envs.vectorize import sync_or_async
 from ppo.envs.workers import Workers
+from ppo.envs.wrappers import Wrapper, try_wrappers, with_wrappers
 from ppo.errors import UsageError, one_line
 from ppo.machine.imports import check_trusted, import_user_module
 from ppo.machine.phase import phase
@@ -30,6 +31,8 @@ def make_envs(
     group_size: int = 1,
     render_mode: str | None = None,
     first: int = 0,
+    wrappers: Sequence[Wrapper] = (),
+    max_episode_steps: int = 0,
 ) -> VectorEnv:
     """Make N copies of an environment as one VectorEnv.
 
@@ -42,16 +45,18 @@ def make_envs(
         group_size: number of neighbouring environments that share a prompt.
         render_mode: as in `gymnasium.make`.
         first: number of the first environment, for messages; other processes step those before it.
+        wrappers: around each copy, the first one innermost: ("package.module:Class", its keyword arguments).
+        max_episode_steps: Gymnasium's time limit, inside the wrappers; 0: the registered one. One in `env_kwargs` overrides it.
 
     Raises:
-        UsageError: the id is unknown, its family is not installed, or it does not accept its arguments.
+        UsageError: the id is unknown, its family is not installed, or it or a wrapper does not accept its arguments.
     """
     spec = find_spec(env_id)
     if env_kwargs and not takes_data(spec):
         check_trusted(module_of(spec), f"env_id = {env_id!r} with env_kwargs")
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
     if group_size > 1:
-        if not _takes_group_size(spec):
+        if not _takes(spec, "group_size"):
             raise UsageError(
                 f"group_size = {group_size} needs an environment that shares prompts; {env_id} does not",
                 "text#without-a-critic",
@@ -59,23 +64,43 @@ def make_envs(
         kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
+    spec = with_wrappers(spec, wrappers, vectorization)
+    if vectorization == "auto" and spec.vector_entry_point is not None and not spec.additional_wrappers:
+        vectorization = "vector_entry_point"
+    if max_episode_steps:
+        kwargs = {"max_episode_steps": _time_limit(spec, vectorization, max_episode_steps)} | kwargs
     with _usage_errors(env_id, spec, kwargs):
+        if wrappers:
+            try_wrappers(spec, len(wrappers), kwargs)
         return _make(spec, num_envs, vectorization, kwargs, first)
 
 
-def _takes_group_size(spec: EnvSpec) -> bool:
-    """Return whether an environment's own vector entry point has a parameter group_size."""
+def _takes(spec: EnvSpec, parameter: str) -> bool:
+    """Return whether an environment's own vector entry point has a parameter."""
     point = spec.vector_entry_point
     make = load_env_creator(point) if isinstance(point, str) else point
-    return make is not None and "group_size" in inspect.signature(make).parameters
+    return make is not None and parameter in inspect.signature(make).parameters
+
+
+def _time_limit(spec: EnvSpec, vectorization: str, steps: int) -> int:
+    """Return a time limit that the environments can have.
+
+    Raises:
+        UsageError: their own vector environment takes none.
+    """
+    if vectorization == "vector_entry_point" and not _takes(spec, "max_episode_steps"):
+        remedy = "leave it out" if spec.entry_point is None else "use --vectorization sync or async"
+        raise UsageError(
+            f"max_episode_steps = {steps} cannot be set: the vector environment of {spec.id} takes no time limit; {remedy}"
+        )
+    return steps
 
 
 def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, Any], first: int) -> VectorEnv:
     """Make the environments; `spec.max_episode_steps` of the result is their actual limit."""
-    own = spec.vector_entry_point is not None and not spec.additional_wrappers
     if vectorization == "auto":
         with phase(f"making one {spec.id} to measure its speed"):
-            vectorization = "vector_entry_point" if own else sync_or_async(spec, num_envs, kwargs)
+            vectorization = sync_or_async(spec, num_envs, kwargs)
     envs: VectorEnv
     if vectorization in ("sync", "async"):  # in SAME_STEP, which has no dead rows; the others have a mode of their own
         makers = make_copies(spec, range(first, first + num_envs), kwargs, checks_obs=vectorization == "async")
@@ -88,6 +113,7 @@ def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, An
             from ppo.envs.envpool import EnvPool
 
             envs = EnvPool(spec, num_envs, kwargs)
+            limit = envs.pool.spec.config.max_episode_steps
         else:
             envs = gymnasium.make_vec(spec, num_envs, vectorization, **kwargs)
     envs.unwrapped.spec = copy.copy(spec)
@@ -135,7 +161,7 @@ def find_spec(env_id: str) -> EnvSpec:
     before = set(gymnasium.registry)
     if module:
         import_user_module(module, f"env_id = {env_id!r}")
-    register_family(name)
+    faults = register_families(name)
     known = gymnasium.registry.get(name)
     family = missing_family(name, "" if known is None else module_of(known))
     if family is not None:
@@ -146,9 +172,8 @@ def find_spec(env_id: str) -> EnvSpec:
         spec = gymnasium.spec(name)
         return atari.standard(spec) if atari.is_game(spec) else spec
     except gymnasium.error.Error as error:
-        similar = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
-        versions = [n for n in similar if n.split("-v")[0] == name.split("-v")[0]]
-        hint = f"did you mean {', '.join(versions or similar)}?" if similar else "`ppo envs` lists the installed ones"
+        similar = _similar(name)
+        hint = f"did you mean {', '.join(similar)}?" if similar else "`ppo envs` lists the installed ones"
         if module and not similar:
             own = [i for i, spec in gymnasium.registry.items() if i not in before or module_of(spec) == module]
             hint = (
@@ -158,4 +183,16 @@ def find_spec(env_id: str) -> EnvSpec:
                     f"module {module} registers no environment; call gymnasium.register({name!r}, entry_point=…) in it"
                 )
             )
-        raise UsageError(f"env_id = {env_id!r} is unknown; {hint}") from error
+        raise UsageError("; ".join([f"env_id = {env_id!r} is unknown", *faults, hint])) from error
+
+
+def _similar(name: str) -> list[str]:
+    """Return ids like a name: other versions of it and those of other namespaces, otherwise at most three near ones."""
+
+    def base(env_id: str) -> str:
+        return env_id.rpartition("/")[2].partition("-v")[0].lower()
+
+    near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
+    same = [env_id for env_id in gymnasium.registry if env_id.rpartition("/")[2] == name]
+    versions = [env_id for env_id in near if env_id.split("-v")[0] == name.split("-v")[0]]
+    return versions + same or near or [env_id for env_id in gymnasium.registry if base(env_id) == base(name)][-3:]

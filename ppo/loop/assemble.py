@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from ppo.config import Config
+from ppo.config import Config, read_wrappers
 from ppo.config.effects import check_actions
 from ppo.config.memory import check_memory
 from ppo.config.words import override
@@ -107,6 +107,11 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
     init_from = init_from if fresh else ""
     if envs is not None:
         check_vector_env(envs)
+        for setting in (name for name in ("wrap", "max_episode_steps") if getattr(config, name)):
+            raise UsageError(
+                f"{setting} = {getattr(config, setting)} has no effect on a VectorEnv of your own; apply it there",
+                page="environments#your-own-vectorenv",
+            )
         name = envs.spec.id if envs.spec is not None else type(envs.unwrapped).__name__
         config = config.replace({"num_envs": int(envs.num_envs) * size(), "env_id": name})
     config.validate()
@@ -133,7 +138,10 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
 def _envs(config: Config, env_kwargs: dict[str, Any], on_error: contextlib.ExitStack) -> VectorEnv:
     """Make this rank's share of the environments, to be closed on an error."""
     share = config.share(rank(), size())
-    envs = make_envs(config.env_id, len(share), config.vectorization, env_kwargs, config.group_size, first=share.start)
+    envs = make_envs(
+        config.env_id, len(share), config.vectorization, env_kwargs, config.group_size, first=share.start,
+        wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
+    )  # fmt: skip
     on_error.callback(envs.close)
     return envs
 

@@ -5,6 +5,7 @@ package is imported.
 """
 
 import contextlib
+import difflib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -104,7 +105,9 @@ def import_name(name: str, setting: str) -> Any:
     try:
         return getattr(imported, attribute)
     except AttributeError as error:
-        raise UsageError(f"{setting} = {name!r}: module {module} has no {attribute}") from error
+        near = difflib.get_close_matches(attribute, vars(imported), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{setting} = {name!r}: module {module} has no {attribute}{hint}") from error
 
 
 def _running_script(module: str) -> ModuleType | None:

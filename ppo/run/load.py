@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.config.setting import names
-from ppo.config.words import override
+from ppo.config.words import override, read_wrappers
 from ppo.envs import check_envs, make_envs
 from ppo.envs.space_json import from_json, spaces_of
 from ppo.errors import UsageError, one_line
@@ -147,7 +147,10 @@ def envs_for(
         )
     kwargs = override(override(config.env_kwargs, config.eval_env_kwargs), env_kwargs or {})
     with trusting(saved.trust), only_trusted(saved.run, saved.meta["signed"], own):
-        envs = make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode)
+        envs = make_envs(
+            config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode,
+            wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
+        )  # fmt: skip
         envs = check_envs(envs, log_info=config.log_info)
     if spaces_of(envs) != saved.meta["spaces"]:
         envs.close()
