@@ -36,7 +36,7 @@ def prepare(collector: Collector, learner: Learner, num_steps: int) -> None:
         actions, log_probs, values, _ = act(collector.policy, obs, states, starts, noise)
     columns = {"obs": obs, "actions": actions, "log_probs": log_probs}
     columns |= dict.fromkeys(("values", "next_values", "rewards", "penalties"), values)
-    columns |= dict.fromkeys(("starts", "valid", "terminated", "truncated"), starts)
+    columns |= dict.fromkeys(("starts", "valid", "terminated", "truncated", "value_ends"), starts)
     own = Rollout(
         **{name: x.expand(num_steps, *x.shape) for name, x in columns.items()},
         states=states.expand(num_steps // collector.seq_len, *states.shape),
