@@ -23,15 +23,10 @@ Restarts = Annotated[
     arg(help="With several processes: how often to start them again from the latest checkpoint after one was killed."),
 ]
 MAX_RESTARTS = 3  # the default of torch's launcher; a process that always dies must end the run some time
-SMALL = (
-    256,
-    512,
-)  # units of the widest layer of a small network, and rows of a minibatch from which ranks share it all the same
-LIGHT = (
-    "gymnasium.envs.classic_control",
-    "gymnasium.envs.toy_text",
-    "gymnasium.envs.tabular",
-)  # steps of some microseconds
+SMALL = 256  # units of the widest layer of a small network
+ROWS = 512  # of a minibatch, from which ranks share it even if the network is small
+# Families whose environments take microseconds for a step.
+LIGHT = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text", "gymnasium.envs.tabular")
 
 
 def spread(command: Any, args: list[str]) -> None:
@@ -87,7 +82,7 @@ def choose_processes(settings: Config, light: bool, places: int) -> Choice[int]:
         places: cores or, if the device is cuda, CUDA devices of this machine.
     """
     units, rows = max(settings.hidden_sizes, default=0), settings.batch_size // settings.num_minibatches
-    if light and settings.policy in ("auto", "mlp", "gru") and units <= SMALL[0] and rows < SMALL[1]:
+    if light and settings.policy in ("auto", "mlp", "gru") and units <= SMALL and rows < ROWS:
         return Choice(1, "environment, network and minibatches are small; exchanges would take longer than they save")
     groups = settings.num_envs // settings.group_size
     number = max(n for n in range(1, max(1, places) + 1) if groups % n == 0)
