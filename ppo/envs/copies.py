@@ -23,6 +23,7 @@ from ppo.envs.fits import (
     refuse_dict_mask,
     short,
     sized_mask,
+    without_texts,
 )
 from ppo.errors import UsageError
 from ppo.machine.worker import signal_mask
@@ -43,11 +44,12 @@ class Copy(gymnasium.Wrapper):
         env: the environment.
         index: its number among the copies.
         checks_obs: check every observation; not needed where NumPy stacks them, which refuses the same.
+        dropped: keys that a wrapper has taken out of its observation.
     """
 
-    def __init__(self, env: gymnasium.Env, index: int, checks_obs: bool = True) -> None:
+    def __init__(self, env: gymnasium.Env, index: int, checks_obs: bool = True, dropped: tuple[str, ...] = ()) -> None:
         super().__init__(env)
-        self._index = index
+        self._index, self.dropped = index, dropped
         for name in ("observation_space", "action_space"):
             if not isinstance(getattr(env, name, None), Space):
                 raise UsageError(f"{type(env.unwrapped).__name__} has no {name}; set it to a gymnasium.spaces.Space")
@@ -242,6 +244,7 @@ def make_copies(
         # Copy checks more than Gymnasium's checker, which would add a call to each step.
         with signal_mask(blocked=False):  # a process that the environment starts must not inherit a worker's mask
             env = gymnasium.make(spec, **({"disable_env_checker": True} | kwargs))
-        return Copy(env, index, checks_obs)
+        env, texts = without_texts(env)
+        return Copy(env, index, checks_obs, texts)
 
     return [lambda index=index: make(index) for index in numbers]  # type: ignore[misc]

@@ -23,7 +23,7 @@ from ppo.loop.reference import Reference
 from ppo.machine.compile import resolve_compile
 from ppo.machine.distributed import gathered, join, rank, size
 from ppo.machine.flat import FlatPolicy
-from ppo.machine.process import Choice, resolve_device, resolve_threads, seed_everything
+from ppo.machine.process import Choice, resolve_device, resolve_precision, resolve_threads, seed_everything
 from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.run.checkpoint import digest_of, load_exactly
 from ppo.run.load import load_for
@@ -40,6 +40,7 @@ class Parts:
     policy_name: str
     policy: Policy
     device: Choice[torch.device]
+    precision: Choice[str]
     threads: Choice[int]
     compiled: Choice[bool]
     collector: Collector
@@ -114,7 +115,7 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
     with contextlib.ExitStack() as on_error:
         if not own_envs:
             on_error.callback(envs.close)
-        envs = check_envs(envs, config.group_size, config.log_info)
+        envs = check_envs(envs, config.group_size, config.log_info, config.resize)
         parts = _assemble(config, envs, own_envs, init_from, reference, share.start)
         on_error.pop_all()
     return parts
@@ -135,7 +136,8 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, r
     policy = build_policy(policy_name, *single, config.policy_options())
     spaces = spaces_of(envs)
     device = resolve_device(config.device, policy)
-    flat = FlatPolicy(policy.to(device.value), config.precision)
+    precision = resolve_precision(config.precision, device.value, policy)
+    flat = FlatPolicy(policy.to(device.value), precision.value)
     length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
     threads = resolve_threads(config.threads, minibatch // length * len(flat.vector) // size())
     torch.set_num_threads(threads.value)
@@ -144,7 +146,7 @@ def _assemble(config: Config, envs: VectorEnv, own_envs: bool, init_from: str, r
         load_exactly(policy, initial, "", Path(init_from))
     compiled = resolve_compile(config.compile, *config.work(), length)
     return Parts(
-        config, envs, own_envs, spaces, policy_name, policy, device, threads, compiled,
+        config, envs, own_envs, spaces, policy_name, policy, device, precision, threads, compiled,
         collector=Collector(envs, flat, compiled.value, length, first),
         learner=Learner(flat, config, compiled.value),
         reference=_reference(config, reference, spaces, device.value),

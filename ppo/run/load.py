@@ -148,7 +148,7 @@ def envs_for(
     kwargs = override(config.env_kwargs, env_kwargs or {})
     with trusting(saved.trust), only_trusted(saved.run, saved.meta["signed"], own):
         envs = make_envs(config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode)
-        envs = check_envs(envs, log_info=config.log_info)
+        envs = check_envs(envs, log_info=config.log_info, resize=config.resize)
     if spaces_of(envs) != saved.meta["spaces"]:
         envs.close()
         raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")
