@@ -96,8 +96,8 @@ def resolve_precision(precision: str, device: torch.device, network: nn.Module) 
 def _multiplies_bfloat16(device: torch.device) -> bool:
     """Return whether a device multiplies matrices of bfloat16 faster than float32.
 
-    The vector instructions (avx512_bf16) do not: with them, an optimizer step of Mnih et al.'s convolutions on 256 images took
-    1.17 times as long as in float32, and 1.31 times compiled. The tiles of AMX should.
+    The vector instructions (avx512_bf16) do not: with them, an optimizer step of the cnn policy on 256 images took 1.14 times as
+    long as in float32, and 1.41 times compiled (`python -m benchmarks.precision`, a Xeon). The tiles of AMX should.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -134,7 +134,8 @@ class Features(nn.Module):
             x = x.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32)
             largest = self.layouts[number].largest
             x = x / largest if largest != 1 else x
-        return self.images[number](x.contiguous(memory_format=torch.channels_last))
+        # oneDNN's kernels are written for this layout: an optimizer step was 1.1 to 1.4 times as fast, with impala 1.8 times.
+        return self.images[number](x.contiguous(memory_format=torch.channels_last) if device == "cpu" else x)
 
     def embed(self, obs: Tensor, layers: Iterable[Any]) -> tuple[list[Tensor], Tensor | None]:
         """Return the output of each linear layer (F → W) on the features, (T, N, W) each, and the mask as `forward` does.
