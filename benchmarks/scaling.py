@@ -51,8 +51,9 @@ def peer(side: str, rollouts: int) -> None:
         side: one of SIDES.
         rollouts: to time.
     """
-    row = replace(SPEED_ROWS["HalfCheetah, preset 8 × 256"], rollouts=rollouts)
-    print(measure_peer(row, *SIDES[side])["sps"])
+    threads, workers = SIDES[side]
+    row = replace(SPEED_ROWS["HalfCheetah, preset 8 × 256"], rollouts=rollouts, threads=threads, workers=workers)
+    print(measure_peer(row)["sps"])
 
 
 def peers(rounds: int, seconds: float) -> dict[str, list[float]]:

@@ -1,6 +1,6 @@
 """Measure environment steps per second of the whole training loop, ours against Stable-Baselines3 and sb3-contrib.
 
-    pip install -e ".[peers,compare,mujoco]"
+    pip install -e ".[peers,compare,mujoco,atari]"
     python -m benchmarks.speed run --rounds 5
     python -m benchmarks.speed report      # draw the charts again from speed.json, without measuring
     python -m benchmarks.speed run --device cuda   # a GPU, into speed_cuda.json
@@ -55,6 +55,7 @@ ROWS = {
         Row("CartPole 8 × 128, MLP", CARTPOLE | {"num_envs": 8}, 30),
         Row("CartPole 8 × 128, GRU", CARTPOLE | {"num_envs": 8, "policy": "gru"}, 15, "RecurrentPPO",
             policy={"lstm_hidden_size": 64}),
+        Row("Pong 8 × 128, CNN, 2 threads", {"env_id": "PongNoFrameskip-v4", "policy": "cnn"}, 5, preset=True, threads=2),
     )
 }  # fmt: skip
 MEASURES = {"ours": measure_ours, "peer": measure_peer, "bound": measure_bound}
@@ -73,7 +74,7 @@ def measure(side: str, row: str) -> None:
 
 def spawn(side: str, row: Row) -> dict[str, float]:
     """Return what `measure` prints in a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(row.threads), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "benchmarks.speed", "measure", "--side", side, "--row", json.dumps(asdict(row))]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT).stdout
     return json.loads(output.splitlines()[-1])

@@ -1,12 +1,12 @@
 """What one process of `benchmarks.speed` measures: our training, or the environments alone."""
 
-import resource
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.speed_peer import peak_mib
 from ppo import Config, Trainer, make_envs, preset
 from ppo.run.logger import Progress
 
@@ -25,6 +25,8 @@ class Row:
     preset: bool = False  # the settings are changes to the preset, not to the defaults
     policy: dict[str, Any] = field(default_factory=dict)  # of the peer
     compile: str = "on"
+    threads: int = 1  # of torch, for both libraries
+    workers: bool = False  # the peer steps each environment in a process of its own
 
     @property
     def config(self) -> Config:
@@ -45,13 +47,14 @@ def measure_ours(row: Row) -> dict[str, float]:
             seconds.update({tag.removeprefix("time/"): value for tag, value in split.items()})
 
     with tempfile.TemporaryDirectory() as folder:
-        config = row.config.replace({"runs_dir": folder, "threads": 1, "compile": row.compile, "eval_episodes": 0})
+        config = row.config.replace(
+            {"runs_dir": folder, "threads": row.threads, "compile": row.compile, "eval_episodes": 0}
+        )
         total = config.batch_size * (row.rollouts + WARMUP)
         Trainer(config.replace({"total_timesteps": total, "checkpoint_every": 10**9, "anneal_lr": False})).train(report)
     (begin, first), (end, last) = times[WARMUP - 1], times[-1]
     shares = {name: value / (end - begin) for name, value in seconds.items()}
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"sps": (last - first) / (end - begin)} | shares | {"peak_mib": memory}
+    return {"sps": (last - first) / (end - begin)} | shares | {"peak_mib": peak_mib()}
 
 
 def measure_bound(row: Row) -> dict[str, float]:

@@ -7,6 +7,7 @@ It imports nothing of ours, so that the time from this command to a perfect Cart
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -17,39 +18,42 @@ if TYPE_CHECKING:
 EVALUATED_EVERY = 8192  # steps between evaluations on the way to a perfect CartPole, two episodes of each environment
 
 
-def measure_peer(row: Row, threads: int = 1, workers: bool = False) -> dict[str, float]:
-    """Train the peer with the same hyperparameters and return its steps per second.
-
-    Args:
-        row: our settings.
-        threads: of torch.
-        workers: step each environment in a process of its own.
-    """
+def measure_peer(row: Row) -> dict[str, float]:
+    """Train the peer with the same hyperparameters and return its steps per second and its peak memory in MiB."""
     import sb3_contrib
     import stable_baselines3
     import torch
-    from stable_baselines3.common.env_util import make_vec_env
-    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+    from stable_baselines3.common.env_util import make_atari_env, make_vec_env
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(row.threads)
     config = row.config
     kind = {"PPO": stable_baselines3.PPO, "RecurrentPPO": sb3_contrib.RecurrentPPO}[row.peer]
     name = {"PPO": "MlpPolicy", "RecurrentPPO": "MlpLstmPolicy"}[row.peer]
     name = "CnnPolicy" if config.policy == "cnn" else name
-    envs = make_vec_env(config.env_id, config.num_envs, vec_env_cls=SubprocVecEnv if workers else DummyVecEnv)
+    games = "NoFrameskip" in config.env_id
+    make = make_atari_env if games else make_vec_env
+    envs = make(config.env_id, config.num_envs, vec_env_cls=SubprocVecEnv if row.workers else DummyVecEnv)
+    if games:
+        envs = VecFrameStack(envs, 4)
     if config.normalize_obs:
         envs = VecNormalize(envs, gamma=config.gamma)
     size = config.batch_size // config.num_minibatches
     model = kind(
         name, envs, config.learning_rate, config.num_steps, size, config.update_epochs, config.gamma,
-        config.gae_lambda, config.clip_coef, ent_coef=config.ent_coef, vf_coef=config.vf_coef,
+        config.gae_lambda, config.clip_coef, config.clip_coef if config.clip_vloss else None, ent_coef=config.ent_coef, vf_coef=config.vf_coef,
         max_grad_norm=config.max_grad_norm, normalize_advantage=config.norm_adv, policy_kwargs=row.policy,
         device=config.device if config.device != "auto" else "cpu",
     )  # fmt: skip
     model.learn(config.batch_size)
     steps, begin = config.batch_size * row.rollouts, time.perf_counter()
     model.learn(steps, reset_num_timesteps=False)
-    return {"sps": steps / (time.perf_counter() - begin)}
+    return {"sps": steps / (time.perf_counter() - begin), "peak_mib": peak_mib()}
+
+
+def peak_mib() -> float:
+    """Return the peak memory of this process and of the largest one that it has started, in MiB."""
+    return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
 
 
 def solve(seed: int) -> None:

@@ -17,7 +17,7 @@ from ppo.config.setting import check_ranges
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
 from ppo.envs.atari import refusal
 from ppo.envs.leaves import BoxLeaf
-from ppo.envs.spaces import Packer, mask_columns, one_line
+from ppo.envs.spaces import Packer, has_mask, one_line
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.rollout import Rollout
@@ -25,7 +25,7 @@ from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import seed_everything
 from ppo.numbers import count
 from ppo.policies import Policy, build_policy, resolve_policy
-from ppo.policies.features import flat_images
+from ppo.policies.features import describe_images
 
 
 def check(
@@ -75,15 +75,14 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
         rollout, lengths, seconds = _roll(envs, policy, steps)
     except NonFiniteError as error:
         raise UsageError(f"{env_id} returns numbers that cannot be trained on: {error}") from error
-    masked = mask_columns(obs_space) is not None  # a mask that comes with a step only is refused there
+    masked = has_mask(obs_space)  # a mask that comes with a step only is refused there
     yield "action mask", "yes; masked actions are never sampled" if masked else "none"
     yield "autoreset", autoreset_mode(envs).value
     decisions, rewards = int(rollout.valid.sum()), rollout.rewards[rollout.valid]
     yield "finite", f"observations and rewards of {decisions:,} random steps are all finite"
     if outside := _outside(obs_space, rollout):
         yield "bounds", outside
-    if flat := flat_images(obs_space, policy):
-        yield "images", flat
+    yield from (("images", sentence) for sentence in describe_images(policy))
     ends = f"{int(rollout.terminated.sum())} terminated, {int(rollout.truncated.sum())} truncated"
     mean = f"mean length {np.mean(lengths):.0f}" if lengths else "no episode is that short"
     yield "episodes", f"{len(lengths)} ended in {steps} steps of {envs.num_envs} environments: {ends}; {mean}"

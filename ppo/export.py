@@ -67,7 +67,7 @@ class ExportedPolicy(nn.Module):
         """Return the leaves of the action, and the next state of a recurrent policy."""
         if self.recurrent:
             *inputs, state, starts = inputs  # type: ignore[assignment]
-        packed = self.packer.join(inputs)
+        packed = self.packer.join(inputs, plain=True)
         num_envs = packed.shape[0]  # `len` would be traced as a constant
         if not self.recurrent:
             state, starts = torch.zeros(num_envs, 0), torch.ones(num_envs, dtype=torch.bool)

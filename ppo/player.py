@@ -10,7 +10,7 @@ from gymnasium.spaces import Space
 from torch import Tensor
 
 from ppo.envs.fits import MASK_KEY, flat_mask, is_binary
-from ppo.envs.spaces import Packer, leaf_values, mask_columns, one_line, take
+from ppo.envs.spaces import Packer, has_mask, leaf_values, one_line, take
 from ppo.errors import UsageError
 from ppo.errors import one_line as name_error
 from ppo.policies.distributions import Bernoulli, Categorical, Distribution, Product
@@ -75,7 +75,7 @@ class Player(Saved):
     def _forward(self, obs: Any, state: Tensor | None, mask: Any, starts: Any) -> tuple[Distribution, Tensor, bool]:
         """Return the distribution over (1, N) actions, the next state, and whether there is one observation, no batch."""
         space: Any = self.obs_space
-        own_mask = mask_columns(space) is not None and set(space.spaces) == {"obs", MASK_KEY}
+        own_mask = has_mask(space) and set(space.spaces) == {"obs", MASK_KEY}
         if mask is None and own_mask and not (isinstance(obs, dict) and MASK_KEY in obs):
             raise UsageError(
                 "this policy was trained with action masks; give mask=info['action_mask']",

@@ -151,10 +151,10 @@ class Raising(Probe):
 class Wordy(Probe):
     """Has a part in its observation that no policy reads."""
 
-    observation_space = Dict({"number": Discrete(2), "word": Text(4)})
+    observation_space = Dict({"number": Discrete(2), "words": Tuple([Text(4), Discrete(2)])})
 
     def see(self) -> Any:
-        return {"number": 0, "word": "four"}
+        return {"number": 0, "words": ("four", 0)}
 
 
 class Zoo(Probe):

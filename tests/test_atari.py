@@ -1,7 +1,7 @@
 """Atari games: which ids, which arguments, lives that end the value; ALE itself behind the marker `atari`."""
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -69,12 +69,16 @@ class FakeALE(VectorEnv):
     first = 0
 
     def __init__(self, num_envs, *, game="", num_threads=0, grayscale=True, img_height=84, img_width=84, stack_num=4, frameskip=4,
-                 max_num_frames_per_episode=0, autoreset_mode="", reward_clipping=True, episodic_life=False, batch_size=0):  # fmt: skip
+                 max_num_frames_per_episode=0, use_fire_reset=True, autoreset_mode="", reward_clipping=True, episodic_life=False, batch_size=0):  # fmt: skip
         FakeALE.made.append(dict(locals()))
         self.num_envs, self.metadata = num_envs, {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.ale, self.pressed = self, []
         self.single_observation_space, self.single_action_space = Box(0, 9, (1, 1), np.uint8), Discrete(2)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def get_action_set(self):
+        return [SimpleNamespace(name=name) for name in ("NOOP", "FIRE")]
 
     def reset(self, *, seed=None, options=None):
         self.seeds, self.time = seed, np.zeros(self.num_envs, int)
@@ -82,6 +86,7 @@ class FakeALE(VectorEnv):
 
     def step(self, actions):
         self.time += 1
+        self.pressed.append(actions)
         done = np.array([self.time[n] == len(self._game(n)) - 1 for n in range(self.num_envs)])
         final = self._obs()
         self.time[done] = 0
@@ -125,8 +130,20 @@ def test_lives_end_the_value_and_the_game_goes_on(fake_ale):
     assert rollout.value_ends.T.int().tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 1, 0, 1, 0]]
     assert rollout.terminated[:, 0].int().tolist() == [0, 0, 0, 0, 0, 1]
     assert rollout.truncated[:, 1].int().tolist() == [0, 1, 0, 1, 0, 1]
-    assert episodes == [Episode(1, 10.0, 2), Episode(1, 10.0, 2), Episode(0, 30.0, 6), Episode(1, 10.0, 2)]
-    assert not collector_of(make_games(2, life_loss_info=False)).collect(6)[0].value_ends.any()
+    # A length counts the policy's decisions.
+    assert episodes == [Episode(1, 10.0, 1), Episode(1, 10.0, 1), Episode(0, 30.0, 4), Episode(1, 10.0, 1)]
+    without = collector_of(make_games(2, life_loss_info=False)).collect(6)[0]
+    assert not without.value_ends.any()
+    assert without.valid.all()
+
+
+def test_fire_begins_the_next_life_in_a_row_that_is_not_the_policys(fake_ale):
+    envs = make_games(2)
+    rollout = collector_of(envs).collect(6)[0]
+    assert rollout.valid.T.int().tolist() == [[1, 1, 0, 1, 0, 1], [1, 0, 1, 0, 1, 0]]
+    assert np.stack(envs.env.pressed)[~rollout.valid.numpy()].tolist() == [1] * 5
+    assert np.array_equal(np.stack(envs.env.pressed)[rollout.valid.numpy()], rollout.actions[rollout.valid].flatten())
+    assert collector_of(make_games(2, use_fire_reset=False)).collect(6)[0].valid.all()
 
 
 def test_environment_n_has_the_seed_plus_n_in_31_bits(fake_ale):
@@ -183,10 +200,10 @@ def test_a_single_game_is_one_of_the_games(fake_ale):
     """The next game has begun when one ends, and a reset without a seed hands it over."""
     single = SyncVectorEnv([lambda: Game()] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
     single.envs[1].games.env.first = 1
-    several = Games(FakeALE(2))
+    several = Games(FakeALE(2), fire=1)
     rollouts = [collector_of(envs).collect(14) for envs in (single, several)]
     assert rollouts[0][1] == rollouts[1][1]
-    for name in ("obs", "rewards", "terminated", "truncated", "value_ends", "starts", "next_values"):
+    for name in ("obs", "rewards", "terminated", "truncated", "value_ends", "valid", "starts", "next_values"):
         assert torch.equal(getattr(rollouts[0][0], name), getattr(rollouts[1][0], name)), name
     assert [int(game.games.env.seeds[0]) for game in single.envs] == [2**31 - 1, 0]
 
@@ -232,6 +249,13 @@ def test_the_same_seeds_play_the_same_games_whatever_the_threads_the_vectorizati
         run = played(make_envs(env_id, own.stop - (own.start or 0), way, kwargs), 3 + (own.start or 0), actions[:, own])
         for column, expected in zip(run, whole, strict=True):
             assert np.array_equal(column, expected[:, own])
+
+
+@atari
+@pytest.mark.parametrize(("kwargs", "ends"), [({}, True), ({"life_loss_info": False}, False)])
+def test_a_policy_that_never_fires_loses_all_lives(ale, kwargs, ends):
+    envs = make_envs("BreakoutNoFrameskip-v4", 1, "auto", kwargs)
+    assert played(envs, 0, np.zeros((400, 1), int))[2].any() == ends
 
 
 @atari

@@ -157,18 +157,19 @@ def test_numbers_outside_their_bounds_are_told(blinking):
 
 def test_images_that_are_not_convolved_are_told(monkeypatch):
     class Painted(Blinking):
-        observation_space = Box(0, 1, (40, 40, 1), np.float32)
+        observation_space = Box(0, 9, (40, 40, 1), np.int32)
 
         def reset(self, **_):
-            return np.zeros((40, 40, 1), np.float32), {}
+            return np.zeros((40, 40, 1), np.int32), {}
 
         def step(self, action):
-            return np.zeros((40, 40, 1), np.float32), 1.0, False, False, {}
+            return np.zeros((40, 40, 1), np.int32), 1.0, False, False, {}
 
     monkeypatch.setitem(gymnasium.registry, "Painted-v0", EnvSpec("Painted-v0", Painted))
     assert dict(check("Painted-v0", 1, 5))["images"] == (
-        "(40, 40, 1) float32 is read as flat numbers; convolutions need --policy cnn or gru, uint8, three axes, and both "
-        "sides at least 36"
+        "(40, 40, 1) int32 is read as flat numbers; --policy cnn, impala, gru and transformer read images: uint8, bool or "
+        "bounded floats; (H, W, C) or (C, H, W) with at most 16 channels, several frames of these, or (H, W); sides of at "
+        "least 5, without channels 36"
     )
 
 

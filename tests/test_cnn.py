@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
 from ppo.errors import UsageError
-from ppo.policies.cnn import CNNPolicy
+from ppo.policies.cnn import CNNPolicy, ImpalaPolicy
 
 IMAGE = Box(0, 255, (36, 40, 3), np.uint8)
 
@@ -23,6 +23,15 @@ def test_values_and_actions_depend_on_the_image_and_on_the_numbers():
     assert state.shape == (1, 0)
 
 
+def test_the_layer_after_the_convolutions_is_as_wide_as_in_their_paper_unless_it_is_set():
+    grid = Box(0, 1, (10, 10, 4), bool)
+    widths = [policy.trunk[0].out_features for policy in (
+        CNNPolicy(IMAGE, Discrete(3)), CNNPolicy(grid, Discrete(3)), CNNPolicy(Dict(a=IMAGE, b=grid), Discrete(3)),
+        ImpalaPolicy(grid, Discrete(3)), ImpalaPolicy(IMAGE, Discrete(3), hidden_sizes=(9, 7)),
+    )]  # fmt: skip
+    assert widths == [512, 128, 512, 256, 7]
+
+
 def test_an_observation_without_an_image_is_refused():
     with pytest.raises(UsageError, match=r"needs an image .* use --policy mlp"):
-        CNNPolicy(Box(0, 255, (35, 36, 3), np.uint8), Discrete(3))
+        CNNPolicy(Box(0, 9, (36, 36, 3), np.int32), Discrete(3))

@@ -10,6 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from ppo.envs import dropped
 from ppo.envs.copies import Copy, SyncCopies, copied, make_copies
 from ppo.errors import UsageError
 from ppo.machine.worker import signal_mask
@@ -43,6 +44,27 @@ class Talkative(gymnasium.Env):
 
 
 SPEC = EnvSpec("Talkative-v0", entry_point=Talkative)
+
+
+class Mission(gymnasium.Space):
+    """A text as MiniGrid has it: a space of its own, which no vector environment of Gymnasium can share."""
+
+    def __init__(self):
+        super().__init__((), str)
+
+
+class Missions(Talkative):
+    """Shows a place and a text."""
+
+    observation_space = Dict(place=Discrete(9), mission=Mission())
+
+    def reset(self, **options):
+        obs, info = super().reset(**options)
+        return {"place": obs, "mission": "go"}, info
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return {"place": obs, "mission": "go"}, *rest
 
 
 def here(num_envs, **kwargs):
@@ -245,3 +267,14 @@ def test_what_an_environment_starts_does_not_inherit_the_mask(monkeypatch):
     with signal_mask(blocked=True):
         make_copies(gymnasium.spec("CartPole-v1"), range(1), {})[0]()
     assert not masks[0] & {signal.SIGINT, signal.SIGTERM}
+
+
+def test_texts_are_left_out_of_observations():
+    envs = SyncCopies(make_copies(EnvSpec("Missions-v0", entry_point=Missions), range(2), {"length": 2}))
+    assert envs.single_observation_space == Dict(place=Discrete(9))
+    assert envs.reset(seed=0)[0]["place"].tolist() == [0, 0]
+    for _ in range(2):
+        obs, *_, infos = envs.step(np.zeros(2, int))
+    assert list(obs) == list(infos["final_obs"][0]) == ["place"]
+    assert dropped(envs) == ("mission",)
+    assert dropped(here(1)) == ()

@@ -42,7 +42,7 @@ def test_a_check_says_what_would_be_trained(capsys):
             "num_envs * num_steps = 1000000000000 is too large: the run needs at least",
         ),
         ("check Absent-v0", "env_id = 'Absent-v0' is unknown"),
-        ("check probes:Wordy-v0", "observation space at 'word' is Text"),
+        ("check probes:Wordy-v0", "observation space at 'words.0' is Text"),
         ("check probes:Faulty-v0", "returns numbers that cannot be trained on: the reward of environment"),
     ],
 )

@@ -12,11 +12,12 @@ from space_samples import any_space, random_obs
 from torch import nn
 from torch.nn import functional
 
-from ppo.envs.leaves import leaf_of
+from ppo.envs.images import Resized
 from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
 from ppo.policies import Features, build_policy
-from ppo.policies.features import flat_images, is_image
+from ppo.policies.convolutions import NatureCNN, SmallCNN
+from ppo.policies.features import describe_images
 
 IMAGE = Box(0, 255, (36, 36, 3), np.uint8)
 MIXED = Dict(place=Discrete(4, start=1), speed=Box(-1, 1, (2,)), more=Tuple([MultiDiscrete([2, 3]), MultiBinary(2)]))
@@ -89,33 +90,60 @@ def test_both_channel_orders_give_the_network_the_same_image(channels):
     wide = Box(0, 255, (40, 36, channels), np.uint8)
     tall = Box(0, 255, (channels, 40, 36), np.uint8)
     obs = random_obs(wide, 2, 3)
-    last, first = Features(wide, conv=True), Features(tall, conv=True)
+    last, first = Features(wide, conv="cnn"), Features(tall, conv="cnn")
     first.load_state_dict(last.state_dict())
     torch.testing.assert_close(last(obs)[0], first(obs.permute(0, 1, 4, 2, 3).contiguous())[0])
 
 
 def test_convolutions_read_pixels_from_zero_to_one():
     space = Dict(eye=IMAGE, speed=Box(-1, 1, (1,)))
-    module, obs = Features(space, conv=True), random_obs(space, 1, 2)
-    image = obs[0, :, : 36 * 36 * 3].reshape(2, 36, 36, 3).permute(0, 3, 1, 2) / 255
-    expected = torch.cat([obs[0, :, -1:], module.images[0](image)], dim=-1)
+    module, obs = Features(space, conv="cnn"), random_obs(space, 1, 2)
+    image, speed = module.packer.unpack(obs[0])
+    expected = torch.cat([speed, module.images[0](image.permute(0, 3, 1, 2) / 255)], dim=-1)
     torch.testing.assert_close(module(obs)[0][0], expected)
 
 
 @pytest.mark.parametrize(
-    ("space", "expected"),
+    ("space", "factor"),
     [
-        (Box(0, 255, (36, 36, 3), np.uint8), True),
-        (Box(0, 255, (4, 84, 84), np.uint8), True),
-        (Box(0, 255, (35, 84, 3), np.uint8), False),
-        (Box(0, 255, (3, 84, 35), np.uint8), False),
-        (Box(0, 1, (84, 84, 3), np.float32), False),
-        (Box(0, 255, (84, 84), np.uint8), False),
-        (MultiBinary([3, 84, 84]), False),
+        (Box(0, 255, (4, 40, 36), np.uint8), 1 / 255),
+        (Box(0, 1, (40, 36, 3), np.float32), 1),
+        (Box(-4, 2, (40, 36), np.float64), 1 / 4),
+        (Box(0, 1, (10, 10, 4), bool), 1),
+        (Box(0, 255, (3, 40, 36, 1), np.uint8), 1 / 255),
     ],
+    ids=str,
 )
-def test_an_image_is_uint8_of_rank_three_and_large_enough(space, expected):
-    assert is_image(leaf_of(space)) is expected
+def test_the_largest_number_of_an_image_becomes_1(space, factor):
+    module, obs = Features(space, conv="cnn"), random_obs(space, 2, 3)
+    planes = module.layouts[0].planes(obs.flatten(0, 1)).float() * factor
+    torch.testing.assert_close(module(obs)[0].flatten(0, 1), module.images[0](planes))
+
+
+def test_each_image_has_convolutions_for_its_size_and_the_rest_stands_beside_them():
+    space = Dict(big=IMAGE, grid=Box(0, 255, (7, 7, 3), np.uint8), letters=Box(0, 127, (9, 9, 80), np.uint8))
+    module = Features(space, conv="cnn")
+    assert [type(network) for network in module.images] == [NatureCNN, SmallCNN]
+    assert module.size == 9 * 9 * 80 + 64 + 16 * 5 * 5
+    assert module(random_obs(space, 2, 3))[0].shape == (2, 3, module.size)
+
+
+def test_the_channels_of_a_small_image_of_codes_are_normalised():
+    space = Dict(grid=Box(0, 255, (5, 5, 2), np.uint8), speed=Box(-9, 9, (1,)))
+    module = Features(space, normalize=True, conv="cnn")
+    grids = np.zeros((3, 5, 5, 2), np.uint8)
+    grids[1, ..., 1], grids[2] = (
+        4,
+        99,
+    )  # the second channel has the mean 2 and the deviation 2; the last row is not valid
+    obs = module.packer({"grid": grids, "speed": np.float32([[1], [3], [99]])}).unsqueeze(0)
+    module.update_statistics(obs, torch.tensor([[True, True, False]]))
+    assert module.statistics["0"].mean.tolist() == [0, 2]
+    assert module.normalizer.mean.tolist() == [2]
+    planes = torch.zeros(2, 2, 5, 5)
+    planes[0, 1], planes[1, 1] = -1, 1
+    expected = torch.cat([torch.tensor([[-1.0], [1.0]]), module.images[0](planes)], dim=-1)
+    torch.testing.assert_close(module(obs[:, :2])[0][0], expected)
 
 
 def test_only_box_numbers_are_normalised():
@@ -135,8 +163,10 @@ def test_a_lone_vector_is_normalised_by_its_valid_rows():
     torch.testing.assert_close(module(torch.tensor([[[4.0, 15.0]]]))[0], torch.tensor([[[2.0, -0.5]]]))
 
 
-def test_an_image_that_goes_to_convolutions_is_not_normalised():
-    assert Features(IMAGE, normalize=True, conv=True).normalizer is None
+def test_a_large_image_that_goes_to_convolutions_is_not_normalised():
+    module = Features(IMAGE, normalize=True, conv="cnn")
+    assert module.normalizer is None
+    assert not module.statistics
 
 
 def test_an_action_mask_is_not_a_feature():
@@ -153,15 +183,29 @@ def test_an_action_mask_is_not_a_feature():
 
 
 @pytest.mark.parametrize(
-    ("name", "space", "images"),
+    ("name", "space", "sentences"),
     [
-        ("mlp", Box(0, 255, (40, 40, 3), np.uint8), "(40, 40, 3) uint8"),
-        ("cnn", Box(0, 255, (40, 40, 3), np.uint8), ""),
-        ("mlp", Dict(a=Box(0, 255, (9, 9), np.uint8), b=Box(0, 1, (3, 3))), "a (9, 9) uint8"),
-        ("cnn", Dict(a=Box(0, 255, (40, 40, 3), np.uint8), b=Box(0, 1, (40, 40, 3))), "b (40, 40, 3) float32"),
-        ("mlp", Box(0, 1, (3, 3)), ""),
+        ("mlp", Box(0, 255, (40, 40, 3), np.uint8), ["(40, 40, 3) uint8 is read as flat numbers; --policy cnn, impala"]),
+        ("mlp", Box(0, 1, (3, 3)), []),
+        (
+            "cnn", Dict(a=IMAGE, b=Box(0, 127, (9, 9, 80), np.uint8)),
+            ["a (36, 36, 3) uint8 is read as 36 x 36 with 3 channels by the convolutions of Mnih et al. 2015",
+             "b (9, 9, 80) uint8 is read as flat numbers; --policy cnn, impala, gru and transformer read images: uint8"],
+        ),
+        ("cnn", Box(0, 1, (10, 10, 4), bool), ["(10, 10, 4) bool is read as 10 x 10 with 4 channels by the convolutions of Young"]),
+        ("gru", Box(0, 255, (4, 84, 84, 1), np.uint8), ["(4, 84, 84, 1) uint8 is read as 4 frames of 84 x 84 with 1 channel by"]),
+        ("impala", Box(0, 255, (120, 90), np.uint8), [
+            "(120, 90) uint8 is read as 120 x 90 with 1 channel by the convolutions of Espeholt et al. 2018; --resize 84 makes it"
+        ]),
+        ("impala", Resized(Box(0, 255, (120, 90), np.uint8), 84), [
+            "(120, 90) uint8 is read as 84 x 84 with 1 channel by the convolutions of Espeholt et al. 2018"
+        ]),
     ],
-)
-def test_images_that_no_convolution_reads_are_named(name, space, images):
-    sentence = flat_images(space, build_policy(name, space, Discrete(2), {}))
-    assert sentence.startswith(f"{images} is read as flat numbers") if images else sentence == ""
+    ids=str,
+)  # fmt: skip
+def test_a_sentence_says_how_each_image_is_read(name, space, sentences):
+    found = describe_images(build_policy(name, space, Discrete(2), {}))
+    assert len(found) == len(sentences)
+    for sentence, begin in zip(found, sentences, strict=True):
+        assert sentence.startswith(begin)
+        assert ("--resize" in sentence) == ("--resize" in begin)

@@ -1,10 +1,11 @@
 """What an environment declares and returns fits its spaces, or one sentence says what does not."""
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
-from ppo.envs.fits import choices, flat_mask, misfit, opt_in, sized_mask
+from ppo.envs.fits import choices, flat_mask, misfit, opt_in, sized_mask, without_texts
 from ppo.errors import UsageError
 
 VECTOR = Box(-1.0, 1.0, (2,), np.float32)
@@ -104,3 +105,18 @@ def test_without_the_key_nothing_is_declared():
     assert opt_in({"valid": True, "metrics": ("success",)}) == {"valid": False, "value_ends": False, "metrics": ()}
     declared = {"metrics": ["success"], "value_ends": True}
     assert opt_in({"ppo": declared}) == {"valid": False, "value_ends": True, "metrics": ("success",)}
+
+
+@pytest.mark.parametrize(
+    ("space", "kept", "texts"),
+    [
+        (Dict(a=VECTOR, b=Text(3), c=Text(4)), ["a"], ("b", "c")),
+        (Dict(a=VECTOR, b=PIXELS), ["a", "b"], ()),
+        (Dict(a=Text(3)), ["a"], ()),  # nothing would be left; it is refused elsewhere
+    ],
+)
+def test_texts_of_a_dict_are_left_out(space, kept, texts):
+    env = gymnasium.Env()
+    env.observation_space = space
+    env, dropped = without_texts(env)
+    assert (list(env.observation_space), dropped) == (kept, texts)

@@ -6,8 +6,8 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 from ppo.envs.spaces import Packer
-from ppo.errors import UsageError
-from ppo.loop.halves import Outcome, check_choices, columns_of
+from ppo.errors import NonFiniteError, UsageError
+from ppo.loop.halves import Outcome, check_choices, check_numbers, columns_of
 
 
 def test_half_rows_become_columns_by_name():
@@ -66,3 +66,18 @@ def test_the_part_of_a_nested_observation_is_named():
         match=r"environment 0 at step 1 since the environments were reset is \[\[2, 0\]\] at 'b', which is not in MultiDiscrete",
     ):
         check_choices(packer, obs, obs[0], [], 0)
+
+
+def test_numbers_among_pixels_are_checked_too():
+    packer = Packer(Dict(eye=Box(0, 255, (5, 5, 3), np.uint8), speed=Box(-9, 9, (2,)), turn=Discrete(3)))
+    eyes, turns = np.full((2, 5, 5, 3), 255, np.uint8), np.array([0, 2])
+    fine, broken = (
+        packer({"eye": eyes, "speed": np.float32(x), "turn": turns}) for x in ([[1, 2]] * 2, [[1, 2], [3, np.nan]])
+    )
+    check_numbers(packer, {"obs": torch.stack([fine, fine])}, 2, 0)
+    with pytest.raises(NonFiniteError, match=r"^an observation of environment 1 at step 7 .* is nan in entry \[1\]"):
+        check_numbers(packer, {"obs": torch.stack([fine, broken])}, 2, 6)
+    check_choices(packer, torch.stack([fine, fine]), fine, [], 0)
+    wrong = packer({"eye": eyes, "speed": np.zeros((2, 2), np.float32), "turn": np.array([3, 0])})
+    with pytest.raises(UsageError, match=r"environment 0 at step 1 .* is 3 at 'turn', which is not in Discrete\(3\)"):
+        check_choices(packer, torch.stack([fine, wrong]), fine, [], 0)

@@ -27,6 +27,8 @@ SPACES = {
     ),
     "mlp under a mask": ("mlp", MASKED, Discrete(4), {}),
     "cnn": ("cnn", IMAGE, Discrete(3), {}),
+    "cnn with an image among numbers": ("cnn", Dict(eye=IMAGE, speed=Box(-1, 1, (2,))), Discrete(3), {"normalize_obs": True}),
+    "impala": ("impala", Box(0, 1, (5, 5, 2), bool), Discrete(3), {}),
     "gru under a mask": ("gru", MASKED, Discrete(4), {"normalize_obs": True}),
     "gru on tokens": ("gru", Dict(token=Discrete(7), action_mask=MultiBinary(7)), Discrete(7), {"separate_critic": True}),
     "gru with numbers": ("gru", Box(-1, 1, (3,)), Box(-1, 1, (2,)), {}),

@@ -47,7 +47,7 @@ def test_examples_are_values_of_a_bounded_space(space):
 @given(leaf_spaces)
 def test_an_embedding_is_a_linear_layer_on_the_features(space):
     leaf, layer = leaf_of(space), nn.Linear(leaf_of(space).num_features, 4)
-    x = torch.from_numpy(np.asarray(leaf.zero_based(leaf.examples(6)))).unflatten(0, (2, 3))
+    x = torch.from_numpy(np.asarray(leaf.to_packed(leaf.examples(6)))).unflatten(0, (2, 3))
     x = x.to(leaf.packed_dtype)
     (output,) = leaf.embed(x, [layer])
     torch.testing.assert_close(output, layer(leaf.features(x)))

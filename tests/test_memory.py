@@ -1,7 +1,8 @@
 """Memory: a run that certainly exceeds the machine is refused before anything is allocated, and no other."""
 
+import numpy as np
 import pytest
-from gymnasium.spaces import Box, Text
+from gymnasium.spaces import Box, Dict, Text
 
 from ppo import Config, UsageError
 from ppo.config import memory
@@ -24,6 +25,16 @@ def test_a_run_is_refused_if_its_parts_exceed_the_memory(monkeypatch, settings, 
     check_memory(config, space)
     monkeypatch.setattr(memory, "memory", lambda: megabytes * 0.9e6)
     with pytest.raises(UsageError, match="is too large: the run needs at least"):
+        check_memory(config, space)
+
+
+def test_an_image_among_numbers_takes_as_many_bytes_as_it_has_pixels(monkeypatch):
+    space = Dict(eye=Box(0, 255, (100, 100, 3), np.uint8), speed=Box(-1, 1, (2,)))
+    config = Config().replace({"num_envs": 10, "num_steps": 100})  # 1,000 rows of 30,000 bytes of pixels
+    monkeypatch.setattr(memory, "memory", lambda: 30.2e6)
+    check_memory(config, space)
+    monkeypatch.setattr(memory, "memory", lambda: 30.0e6)
+    with pytest.raises(UsageError, match="is too large"):
         check_memory(config, space)
 
 

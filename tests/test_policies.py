@@ -31,14 +31,20 @@ CASES = {
     "mlp on pixels": ("mlp", Box(0, 255, (4, 4, 1), np.uint8), Box(-1, 1, (2,)), {"action_bound": "tanh"}),
     "mlp under a mask": ("mlp", MASKED, Discrete(4), {}),
     "cnn": ("cnn", IMAGE, Discrete(4), {}),
+    "cnn on a grid of codes": ("cnn", Box(0, 255, (7, 7, 3), np.uint8), Discrete(4), {"normalize_obs": True}),
+    "impala on bits": ("impala", Box(0, 1, (10, 10, 4), bool), Discrete(4), {}),
     "cnn on a dict": ("cnn", Dict(eye=IMAGE, speed=Box(-1, 1, (2,))), Box(-1, 1, (2,)), {"normalize_obs": True}),
     "gru": ("gru", Box(-1, 1, (3,)), Discrete(4), {"normalize_obs": True}),
     "gru on a dict": ("gru", MIXED, Tuple([MultiBinary(2), Box(-1, 1, ())]), {"action_bound": "tanh"}),
     "gru under a mask": ("gru", MASKED, Discrete(4), {}),
     "gru on an image": ("gru", IMAGE, MultiDiscrete([2, 3]), {}),
+    "gru on an image and numbers": (
+        "gru", Dict(eye=Box(0, 255, (2, 5, 5, 1), np.uint8), speed=Box(-1, 1, (2,))), Discrete(4), {"convolutions": "impala"},
+    ),
     "gru of two layers, the critic apart": ("gru", Discrete(5), Discrete(5), {"num_layers": 2, "separate_critic": True}),
     "gru at a temperature": ("gru", Discrete(5), Discrete(5), {"temperature": 0.7, "top_k": 4, "top_p": 0.9}),
     "transformer": ("transformer", Discrete(5), Discrete(5), {}),
+    "transformer on an image": ("transformer", Box(0, 1, (5, 5, 3)), Discrete(4), {"context": 2}),
     "transformer under a mask": ("transformer", MASKED, Discrete(4), {"context": 2}),
     "transformer of two layers": (
         "transformer", Box(-1, 1, (3,)), Box(-1, 1, (2,)),
@@ -88,7 +94,7 @@ def test_results_have_the_shapes_of_the_contract(case, steps):
     policy, obs, state, starts = make(case, steps)
     dist, values, after = policy(obs, state, starts)
     width = policy.state_size
-    assert (width == 0) == (case[0] in ("mlp", "cnn"))
+    assert (width == 0) == (case[0] in ("mlp", "cnn", "impala"))
     assert policy.initial_state(N).shape == state.shape == after.shape == (N, width)
     assert (policy.initial_state(N) == 0).all()
     assert values.shape == (steps, N)
@@ -188,7 +194,8 @@ def test_a_policy_is_built_by_its_name(name, space, expected):
     ("space", "kind", "expected"),
     [
         (Box(-1, 1, (3,)), VectorEnv, "mlp"),
-        (Box(0, 255, (36, 35, 3), np.uint8), VectorEnv, "mlp"),
+        (Box(0, 9, (36, 36, 3), np.int32), VectorEnv, "mlp"),
+        (Box(0, 1, (10, 10, 4), bool), VectorEnv, "cnn"),
         (Dict(eye=IMAGE), VectorEnv, "cnn"),
         (Discrete(3), TextEnv, "gru"),
     ],
@@ -203,7 +210,7 @@ def test_auto_follows_from_the_environment(space, kind, expected):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("lstm", r"'lstm' is unknown; choose auto, mlp, cnn, gru, transformer, or package\.module:Class"),
+        ("lstm", r"'lstm' is unknown; choose auto, mlp, cnn, impala, gru, transformer, or package\.module:Class"),
         ("json:", r"'json:' must have the form package\.module:Name"),
         (":Net", r"':Net' must have the form package\.module:Name"),
         (".own:Net", "is relative; give the module's full name"),

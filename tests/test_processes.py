@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from ppo import UsageError
 from ppo.cli import processes
@@ -98,3 +100,10 @@ def test_auto_takes_as_many_processes_as_make_training_faster(settings, light, p
 def test_auto_looks_at_what_a_step_of_the_environment_takes(monkeypatch, env_id, vectorization, number):
     monkeypatch.setattr(processes, "cores", lambda: 4)
     assert processes.choose(Config(env_id=env_id, vectorization=vectorization, num_envs=8)).value == number
+
+
+@pytest.mark.parametrize(("policy", "number"), [("auto", 4), ("cnn", 4), ("mlp", 1)])
+def test_a_vector_environment_of_ones_own_may_return_images(monkeypatch, policy, number):
+    monkeypatch.setattr(processes, "cores", lambda: 4)
+    monkeypatch.setitem(gymnasium.registry, "Own-v0", EnvSpec("Own-v0", vector_entry_point="own:make"))
+    assert processes.choose(Config(env_id="Own-v0", policy=policy, num_envs=8)).value == number

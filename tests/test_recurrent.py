@@ -55,6 +55,7 @@ def test_a_critic_of_its_own_sends_no_gradient_to_the_actors_trunk():
     assert policy.embeddings[1].weight.grad.abs().sum() > 0
 
 
-def test_images_are_convolved():
-    policy = SumPolicy(Box(0, 255, (36, 36, 3), np.uint8), Discrete(3))
-    assert sum(isinstance(module, nn.Conv2d) for module in policy.modules()) == 3
+@pytest.mark.parametrize(("options", "number"), [({}, 3), ({"convolutions": "impala"}, 15)])
+def test_images_are_convolved(options, number):
+    policy = SumPolicy(Box(0, 255, (36, 36, 3), np.uint8), Discrete(3), **options)
+    assert sum(isinstance(module, nn.Conv2d) for module in policy.modules()) == number

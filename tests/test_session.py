@@ -34,6 +34,13 @@ def test_the_description_has_the_sizes_of_the_run():
     assert lines["policy"].startswith("mlp, ")
 
 
+def test_the_precision_and_what_is_left_out_are_told(monkeypatch):
+    monkeypatch.setattr(session, "dropped", lambda envs: ("mission",))
+    lines = lines_of(Trainer(Config().replace(SETTINGS)))
+    assert lines["precision"] == "float32: without convolutions, bfloat16 saves little"
+    assert lines["note"] == "mission of the observation is text, which no policy reads; it is left out"
+
+
 def test_a_checkpoint_that_truncates_episodes_is_noted():
     short = Trainer(Config().replace(SETTINGS | {"checkpoint_every": 1}))
     assert lines_of(short)["note"] == (

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from space_samples import IMAGE, N, any_space, batch
 
-from ppo.envs.spaces import Packer, check_space, leaf_values, leaves, mask_columns, nest, packed_size
+from ppo.envs.spaces import Packer, check_space, has_image, has_mask, leaf_values, leaves, nest, packed_size
 from ppo.errors import UsageError
 
 checked = settings(max_examples=60, deadline=None, derandomize=True)
@@ -44,12 +44,14 @@ def flat_leaves(space: gymnasium.Space, value: object) -> list[np.ndarray]:
 @given(any_space, st.integers(0, 1000))
 def test_unpack_gives_back_what_was_packed(space, seed):
     samples, obs = batch(space, seed)
-    packed = Packer(space)(obs)
-    assert packed.shape == (N, *packed_shape(space))
-    assert torch.equal(Packer(space)(mapped(torch.as_tensor, obs)), packed)
+    packer = Packer(space)
+    packed, plain = packer(obs), packer.join([x for _, x in leaf_values(space, obs)], plain=True)
+    assert plain.shape == (N, *packed_shape(space))
+    assert packed[0].nbytes == packer.row_bytes <= plain[0].nbytes + 3
+    assert torch.equal(packer(mapped(torch.as_tensor, obs)), packed)
     expected = [np.stack(column) for column in zip(*(flat_leaves(space, x) for x in samples), strict=True)]
-    for lead in (packed, packed.unsqueeze(0)):  # (N, …) and (T, N, …)
-        for (_, leaf), x, column in zip(leaves(space), Packer(space).unpack(lead), expected, strict=True):
+    for lead in (packed, packed.unsqueeze(0), plain):  # (N, …) and (T, N, …)
+        for (_, leaf), x, column in zip(leaves(space), packer.unpack(lead), expected, strict=True):
             assert x.shape == (*lead.shape[: lead.dim() - len(packed_shape(space))], *leaf.shape)
             np.testing.assert_allclose(x.numpy().reshape(column.shape), column, rtol=1e-6)
 
@@ -81,7 +83,9 @@ def test_packed_numbers_stand_in_the_order_of_the_space():
         (IMAGE, torch.uint8),
         (MultiBinary(3), torch.uint8),
         (Dict(image=IMAGE, bits=MultiBinary(3)), torch.uint8),
-        (Dict(image=IMAGE, number=Box(-1, 1, ())), torch.float32),
+        (Dict(image=IMAGE, number=Box(-1, 1, ())), torch.uint8),
+        (Box(0, 1, (10, 10, 4), bool), torch.uint8),
+        (Dict(bits=MultiBinary(3), number=Box(-1, 1, ())), torch.float32),
         (Discrete(3, start=-2), torch.int64),
         (MultiDiscrete([2, 3]), torch.int64),
         (Tuple([Discrete(3)]), torch.int64),
@@ -92,6 +96,20 @@ def test_packed_numbers_stand_in_the_order_of_the_space():
 )
 def test_an_observation_takes_no_more_memory_than_it_needs(space, dtype):
     assert Packer(space)(batch(space)[1]).dtype == dtype
+
+
+def test_pixels_among_numbers_stay_bytes():
+    space = Dict(OrderedDict(eye=IMAGE, turn=Discrete(3), speed=Box(-9, 9, (2,)), bits=MultiBinary(3)))
+    obs = {"eye": np.full((1, 4, 5, 3), 7, np.uint8), "turn": np.array([2]), "speed": np.float32([[1.5, -2]]),
+           "bits": np.int8([[0, 1, 1]])}  # fmt: skip
+    packer = Packer(space)
+    row = packer(obs)
+    # Three numbers of four bytes, 60 pixels, three bits, and a byte so that the next row's numbers are aligned.
+    assert row.shape == (1, 3 * 4 + 60 + 3 + 1)
+    assert row[0, 12:].tolist() == [7] * 60 + [0, 1, 1, 0]
+    assert packer.numbers(row).tolist() == [[2, 1.5, -2]]
+    plain = packer.join(list(obs.values()), plain=True)
+    assert plain.tolist() == [[7] * 60 + [2, 1.5, -2, 0, 1, 1]]
 
 
 ALIASED = {
@@ -134,24 +152,41 @@ def test_an_offset_that_float32_cannot_hold_is_still_taken_off():
 
 
 @pytest.mark.parametrize(
-    ("space", "expected"),
+    ("space", "masked"),
     [
-        (Discrete(3), None),
-        (Dict(a=Discrete(3), b=MultiBinary(3)), None),
-        (Dict(outer=Dict(action_mask=MultiBinary(3))), None),
-        (Dict(OrderedDict(action_mask=MultiBinary(3), obs=Discrete(2))), slice(0, 3)),
-        (Dict(OrderedDict(board=Box(0, 1, (2, 2)), action_mask=MultiBinary(3), turn=Discrete(2))), slice(4, 7)),
-        (Dict(OrderedDict(obs=Discrete(9), action_mask=Tuple([MultiBinary(2), MultiBinary(4)]))), slice(1, 7)),
+        (Discrete(3), False),
+        (Dict(a=Discrete(3), b=MultiBinary(3)), False),
+        (Dict(outer=Dict(action_mask=MultiBinary(3))), False),
+        (Dict(OrderedDict(action_mask=MultiBinary(3), obs=Discrete(2))), True),
+        (Dict(OrderedDict(board=Box(0, 1, (2, 2)), action_mask=MultiBinary(3), turn=Discrete(2))), True),
+        (Dict(OrderedDict(obs=Discrete(9), action_mask=Tuple([MultiBinary(2), MultiBinary(4)]))), True),
+        (Dict(OrderedDict(eye=IMAGE, speed=Box(-1, 1, (2,)), action_mask=MultiBinary(3))), True),
+        (Dict(OrderedDict(eye=IMAGE, speed=Box(-1, 1, (2,)), action_mask=Box(0, 1, (3,)))), True),
     ],
-    ids=["no dict", "no mask", "nested elsewhere", "first", "in the middle", "one a part"],
+    ids=[
+        "no dict",
+        "no mask",
+        "nested elsewhere",
+        "first",
+        "in the middle",
+        "one a part",
+        "behind pixels",
+        "of floats",
+    ],
 )
-def test_mask_columns_are_where_the_mask_is_packed(space, expected):
-    assert mask_columns(space) == expected
-    if expected is not None:
-        _, obs = batch(space, seed=1)
-        mask = obs["action_mask"]
-        columns = np.concatenate(mask if isinstance(mask, tuple) else [mask], axis=1)
-        assert np.array_equal(Packer(space)(obs)[:, expected], columns)
+def test_the_mask_is_found_wherever_it_is_packed(space, masked):
+    assert has_mask(space) == masked
+    _, obs = batch(space, seed=1)
+    mask = Packer(space).mask(Packer(space)(obs))
+    assert (mask is not None) == masked
+    if masked:
+        parts = obs["action_mask"]
+        assert np.array_equal(mask, np.concatenate(parts if isinstance(parts, tuple) else [parts], axis=1) > 0)
+
+
+def test_an_image_anywhere_in_an_observation_is_found():
+    assert has_image(Dict(a=Tuple([Discrete(2), Box(0, 255, (84, 84), np.uint8)])))
+    assert not has_image(Dict(a=Tuple([Discrete(2), Box(0, 255, (21, 79), np.uint8)])))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def _here(tmp_path, monkeypatch):
 
 def test_a_task_is_trained_once_in_a_process_of_its_own_up_to_its_steps_and_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "_ppo", SPAWN)
-    task = replace(TASK, arguments=f"{TASK.arguments}000", until=384, sampled_only=True)
+    task = replace(TASK, arguments=f"{TASK.arguments}000 --compile off", until=384, sampled_only=True)
     result, run = suite.run_one("tiny", task, suite.settings_of(task), 3, 2)
     assert (result.task, result.seed, result.episodes, result.deterministic) == ("Cart, Pole", 3, 2, None)
     assert 384 <= result.steps < 512_000

@@ -77,7 +77,7 @@ def test_toml_sets_by_name_and_leaves_the_rest(tmp_path):
         ('algorithm = "trpo"', "algorithm = 'trpo' in FILE is not one of ppo, a2c, reinforce"),
         ('device = "tpu"', "device = 'tpu' in FILE is not one of auto, cpu, cuda"),
         ('compile = "yes"', "compile = 'yes' in FILE is not one of auto, on, off"),
-        ('precision = "float16"', "precision = 'float16' in FILE is not one of float32, bfloat16"),
+        ('precision = "float16"', "precision = 'float16' in FILE is not one of auto, float32, bfloat16"),
         ('threads = "many"', "threads = 'many' in FILE is "),
         ("threads = 1.5", "threads = 1.5 in FILE is "),
         ("threads = true", "threads = True in FILE is "),

@@ -26,7 +26,7 @@ MAX_RESTARTS = 3  # the default of torch's launcher; a process that always dies 
 SMALL = 256  # units of the widest layer of a small network
 ROWS = 512  # of a minibatch, from which ranks share it even if the network is small
 # Families whose environments take microseconds for a step.
-LIGHT = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text", "gymnasium.envs.tabular")
+LIGHT = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text", "gymnasium.envs.tabular", "ppo.text")
 
 
 def spread(command: Any, args: list[str]) -> None:
@@ -69,7 +69,8 @@ def choose(settings: Config) -> Choice[int]:
     spec = find_spec(settings.env_id)
     own = settings.vectorization == "auto" and spec.vector_entry_point is not None
     batched = own or settings.vectorization in ("vector_entry_point", "envpool")
-    light = batched or module_of(spec).startswith(LIGHT)
+    # With the policy "auto" it may return images, which a large network reads.
+    light = (batched and settings.policy != "auto") or module_of(spec).startswith(LIGHT)
     return choose_processes(settings, light, torch.cuda.device_count() if settings.device == "cuda" else cores())
 
 

@@ -15,7 +15,7 @@ from ppo.cli.reporter import Reporter
 from ppo.cli.terminal import print_lines, time_split
 from ppo.config import Config
 from ppo.config.words import write_pairs
-from ppo.envs import autoreset_mode, time_limit
+from ppo.envs import autoreset_mode, dropped, time_limit
 from ppo.envs.spaces import one_line
 from ppo.envs.text_env import check_rewarded
 from ppo.loop.scalars import evaluation_limit
@@ -23,7 +23,7 @@ from ppo.loop.trainer import Trainer
 from ppo.machine import agent
 from ppo.machine.distributed import rank, size
 from ppo.numbers import count, number
-from ppo.policies.features import flat_images
+from ppo.policies.features import describe_images
 from ppo.run.files import shown
 from ppo.supervised.pretrain import Pretraining
 from ppo.supervised.reward_model import RewardModelTraining
@@ -172,6 +172,7 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
         ("action", one_line(envs.single_action_space)),
         ("policy", f"{trainer.parts.policy_name}, {count(parameters, 'parameter')}"),
         ("device", f"{trainer.parts.device.value}: {trainer.parts.device.reason}"),
+        ("precision", f"{trainer.parts.precision.value}: {trainer.parts.precision.reason}"),
         ("threads", f"{trainer.parts.threads.value}: {trainer.parts.threads.reason}"),
         ("compile", f"{'on' if trainer.parts.compiled.value else 'off'}: {trainer.parts.compiled.reason}"),
         ("rollout", f"T {config.num_steps} x N {config.num_envs} = {config.batch_size:,} steps"),
@@ -179,8 +180,9 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"L {length}, {config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
-    if flat := flat_images(envs.single_observation_space, trainer.policy):
-        lines.append(("images", flat))
+    if texts := dropped(envs):
+        lines.append(("note", f"{', '.join(texts)} of the observation is text, which no policy reads; it is left out"))
+    lines += [("images", sentence) for sentence in describe_images(trainer.policy)]
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):
         limit = (

@@ -33,8 +33,8 @@ class Config:
     """Preset of the training loop. a2c: one epoch over one minibatch. reinforce: returns instead of advantages. grpo:
     returns relative to those of other responses to the same prompt (text)."""
     policy: str = setting("auto", "network", main=True)
-    """auto, mlp, cnn, gru, transformer, or `package.module:Class`. auto: the preset's policy if it has one, otherwise cnn
-    for images, gru for text, mlp for everything else."""
+    """auto, mlp, cnn, impala, gru, transformer, or `package.module:Class`. auto: the preset's policy if it has one,
+    otherwise cnn for images, gru for text, mlp for everything else."""
     total_timesteps: int = setting(500_000, "problem", main=True, low=1)
     """Budget: decisions of the policy, summed over environments. Never exceeded."""
     seed: int = setting(1, "run", main=True, fixed=True, low=0)
@@ -60,6 +60,8 @@ class Config:
     """Clip rewards to ± this number in training, as Atari's ± 1. 0: no clipping. Logged returns stay raw."""
     scale_rewards: bool = setting(False, "problem", fixed=True)
     """Divide rewards by the running standard deviation of the discounted return. Logged returns stay raw."""
+    resize: int = setting(0, "problem", fixed=True, low=0)
+    """Height and width to which larger images are made smaller, 84 for example. 0: as they are."""
 
     anneal_lr: bool = setting(True, "update")
     """Decrease the learning rate linearly to 0 over the budget."""
@@ -97,7 +99,8 @@ class Config:
     """End the epochs of an iteration when approx_kl exceeds this. 0: never."""
 
     hidden_sizes: Annotated[tuple[int, ...], arg(help_behavior_hint=default_hint)] = setting((), "network", low=1)
-    """Widths of the hidden layers. All but mlp use only the last. None: 64 64 for mlp, 512 for cnn, 64 otherwise."""
+    """Widths of the hidden layers. All but mlp use only the last. None: 64 64 for mlp, 64 for gru and transformer; for cnn
+    512, or 128 for small images, and 256 for impala."""
     activation: Literal["tanh", "relu", "silu"] = setting("tanh", "network")
     """Activation of the hidden layers."""
     normalize_obs: bool = setting(False, "network")
@@ -110,6 +113,8 @@ class Config:
     """Number of past steps that the transformer attends to."""
     separate_critic: bool = setting(False, "network")
     """Give the critic of a gru or transformer its own memory. mlp always has a separate critic, cnn never."""
+    convolutions: Literal["cnn", "impala"] = setting("cnn", "network")
+    """The policy whose convolutions a gru or transformer has for images."""
     action_bound: Literal["clip", "tanh"] = setting("clip", "network", acts_on="gaussian")
     """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it by tanh with the exact log-probability."""
 
@@ -164,8 +169,8 @@ class Config:
     compile: Literal["auto", "on", "off"] = setting("auto", "machine")
     """Compile the policy and the optimizer step (AOTInductor; CUDA graphs on a GPU). auto: only if the run is long enough
     to repay the compile time."""
-    precision: Literal["float32", "bfloat16"] = setting("float32", "machine")
-    """Number format inside the networks. bfloat16 (autocast) is for large networks on hardware that supports it."""
+    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "machine")
+    """Number format inside the networks (autocast). auto: bfloat16 where the hardware has it and learning was as good."""
     threads: int | Literal["auto"] = setting("auto", "machine", low=1, high=1024)
     """Torch's CPU threads. auto: enough for the work of one minibatch."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gymnasium.spaces import Space
 
-from ppo.envs.spaces import Packer, check_space, packed_size
+from ppo.envs.spaces import Packer, check_space
 from ppo.errors import UsageError
 
 FLOAT = 4  # bytes
@@ -29,7 +29,7 @@ def check_memory(config: Any, obs_space: Space[Any] | None = None) -> None:
     obs_bytes = 1
     if obs_space is not None:
         check_space(obs_space, "observation")
-        obs_bytes = packed_size(obs_space) * Packer(obs_space).dtype.itemsize
+        obs_bytes = Packer(obs_space).row_bytes
     environments, layers = config.num_envs * ENVIRONMENT, config.num_layers
     rollout = config.num_envs * config.num_steps * (ROW + obs_bytes)
     states = 6 * layers * config.state_size**2 if config.policy == "gru" else 0  # weights of a layer's three gates

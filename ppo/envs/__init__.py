@@ -2,13 +2,14 @@
 
 from ppo.envs.families import FAMILIES, module_of
 from ppo.envs.gym import find_spec, make_envs
-from ppo.envs.vector import autoreset_mode, check_envs, check_vector_env, lines_of, time_limit
+from ppo.envs.vector import autoreset_mode, check_envs, check_vector_env, dropped, lines_of, time_limit
 
 __all__ = [
     "FAMILIES",
     "autoreset_mode",
     "check_envs",
     "check_vector_env",
+    "dropped",
     "find_spec",
     "lines_of",
     "make_envs",

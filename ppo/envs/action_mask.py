@@ -9,7 +9,7 @@ from gymnasium.vector.utils import batch_space
 
 from ppo.envs.copies import SyncCopies
 from ppo.envs.fits import MASK_KEY, choices, refuse_dict_mask, sized_mask
-from ppo.envs.spaces import mask_columns, take
+from ppo.envs.spaces import has_mask, take
 from ppo.envs.workers import Workers
 from ppo.errors import UsageError
 
@@ -89,7 +89,7 @@ def expose_mask(envs: VectorEnv) -> VectorEnv:
         UsageError: Gymnasium's own vector environment holds environments with a method `action_masks()`.
     """
     _, infos = envs.reset(seed=0)
-    if mask_columns(envs.single_observation_space) is not None:
+    if has_mask(envs.single_observation_space):
         return envs
     own = masks(envs, infos)
     if own:

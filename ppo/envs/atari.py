@@ -2,7 +2,7 @@
 
 Four frames a decision, of which the last two are joined by their maximum; 84 × 84 grey; the last four of these as one
 observation; a random number of no-ops, at most 30, and FIRE at the start of a game. A game lasts at most 108,000 frames. Rewards
-are the game's own: clipping them is up to the trainer. The end of a life ends the value, not the game.
+are the game's own: clipping them is up to the trainer. The end of a life ends the value, not the game; FIRE begins the next life.
 """
 
 import copy
@@ -15,13 +15,14 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
+from ppo.envs.fits import MARKS
 from ppo.errors import UsageError
 from ppo.machine.process import cores
 
 FRAMES = 4  # a decision
 ID = re.compile(r"(?:ALE/)?([A-Z][A-Za-z0-9]*?)(-ram)?(NoFrameskip|Deterministic)?-v(\d+)")
 METADATA = {
-    "ppo": {"value_ends": True}, "render_modes": ["rgb_array"], "render_fps": 60 / FRAMES,
+    "ppo": {"valid": True, "value_ends": True}, "render_modes": ["rgb_array"], "render_fps": 60 / FRAMES,
     "autoreset_mode": AutoresetMode.SAME_STEP,
 }  # fmt: skip
 REFUSED = {
@@ -98,7 +99,7 @@ def make_games(
     Args:
         num_envs: N.
         render_mode: "rgb_array" to film it.
-        life_loss_info: the end of a life ends the value.
+        life_loss_info: the end of a life ends the value; the next decision is not the policy's but FIRE, if the game has it.
         max_episode_steps: decisions after which a game is truncated; None: `max_num_frames_per_episode` says it in frames.
         kwargs: other arguments of `ale_py.vector_env.AtariVectorEnv`.
 
@@ -124,7 +125,9 @@ def make_games(
     colour = {"grayscale": False, "img_height": 210, "img_width": 160, "stack_num": 1}
     envs = AtariVectorEnv(num_envs=num_envs, **options)
     screens = AtariVectorEnv(num_envs=num_envs, **options | colour) if render_mode == "rgb_array" else None
-    return Games(envs, life_loss_info, screens)
+    pressed = options.get("use_fire_reset", True) and not options.get("continuous", False)
+    names = [action.name for action in envs.ale.get_action_set()] if life_loss_info and pressed else []
+    return Games(envs, life_loss_info, names.index("FIRE") if "FIRE" in names else None, screens)
 
 
 class Games(VectorWrapper):
@@ -133,13 +136,17 @@ class Games(VectorWrapper):
     Args:
         env: of ALE, in SAME_STEP: after an episode, the lives in its infos are those of the next one.
         ends_with_life: the end of a life ends the value.
+        fire: the action that begins the next life in place of the policy's, as in Stable-Baselines' and EnvPool's wrappers, where
+            many games wait for it; None: the policy decides.
         screens: the same games in colour, one frame an observation; they play along for a film.
     """
 
-    def __init__(self, env: VectorEnv, ends_with_life: bool = True, screens: VectorEnv | None = None) -> None:
+    def __init__(
+        self, env: VectorEnv, ends_with_life: bool = True, fire: int | None = None, screens: VectorEnv | None = None
+    ) -> None:
         super().__init__(env)
         self.metadata = METADATA
-        self.ends_with_life, self.screens = ends_with_life, screens
+        self.ends_with_life, self.fire, self.screens = ends_with_life, fire, screens
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new games; environment n gets the seed plus n, or without one a random one."""
@@ -148,18 +155,20 @@ class Games(VectorWrapper):
         obs, infos = self.env.reset(seed=seeds, options=options)
         if self.screens is not None:
             self.frames = self.screens.reset(seed=seeds, options=options)[0]
-        self.lives = infos["lives"]
+        self.lives, self.fires = infos["lives"], np.zeros(self.num_envs, bool)
         return obs, {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all games by one decision."""
+        if self.fires.any():
+            actions = np.where(self.fires, self.fire, actions)
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
         if self.screens is not None:
             self.frames = self.screens.step(actions)[0]
-        lost = lives_lost(self.lives, infos["lives"], terminated | truncated)
-        self.lives = infos["lives"]
+        lost = lives_lost(self.lives, infos["lives"], terminated | truncated) & self.ends_with_life
+        self.lives, self.fires = infos["lives"], lost & (self.fire is not None)
         final = {"final_obs": infos["final_obs"]} if "final_obs" in infos else {}
-        return obs, rewards, terminated, truncated, {"value_ends": lost & self.ends_with_life} | final
+        return obs, rewards, terminated, truncated, {"value_ends": lost, "valid": ~self.fires} | final
 
     def render(self) -> tuple[Any, ...] | None:
         """Return the screen of each game in colour, (210, 160, 3) uint8."""
@@ -213,13 +222,8 @@ class Game(gymnasium.Env):
         obs, rewards, terminated, truncated, infos = self.games.step(np.asarray(action)[None])
         if terminated[0] or truncated[0]:
             self.next, obs = obs, infos["final_obs"]
-        return (
-            obs[0],
-            float(rewards[0]),
-            bool(terminated[0]),
-            bool(truncated[0]),
-            {"value_ends": bool(infos["value_ends"][0])},
-        )
+        marks = {mark: bool(infos[mark][0]) for mark in MARKS}
+        return obs[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), marks
 
     def render(self) -> Any:
         """Return the screen in colour, (210, 160, 3) uint8."""

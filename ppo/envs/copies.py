@@ -11,7 +11,6 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import TimeLimit
 
 from ppo.envs.fits import (
     MARKS,
@@ -19,11 +18,13 @@ from ppo.envs.fits import (
     check_number,
     choices,
     info_number,
+    max_episode_steps,
     misfit,
     opt_in,
     refuse_dict_mask,
     short,
     sized_mask,
+    without_texts,
 )
 from ppo.errors import UsageError
 from ppo.machine.worker import signal_mask
@@ -44,11 +45,12 @@ class Copy(gymnasium.Wrapper):
         env: the environment.
         index: its number among the copies.
         checks_obs: check every observation; not needed where NumPy stacks them, which refuses the same.
+        dropped: keys that a wrapper has taken out of its observation.
     """
 
-    def __init__(self, env: gymnasium.Env, index: int, checks_obs: bool = True) -> None:
+    def __init__(self, env: gymnasium.Env, index: int, checks_obs: bool = True, dropped: tuple[str, ...] = ()) -> None:
         super().__init__(env)
-        self._index = index
+        self._index, self.dropped = index, dropped
         for name in ("observation_space", "action_space"):
             if not isinstance(getattr(env, name, None), Space):
                 raise UsageError(f"{type(env.unwrapped).__name__} has no {name}; set it to a gymnasium.spaces.Space")
@@ -177,15 +179,6 @@ class Copy(gymnasium.Wrapper):
             )
 
 
-def max_episode_steps(env: gymnasium.Env) -> int:
-    """Return the steps after which Gymnasium's wrappers truncate an episode; 0 without a limit."""
-    limits = list[int]()
-    while isinstance(env, gymnasium.Wrapper):
-        limits += [env._max_episode_steps] if isinstance(env, TimeLimit) else []
-        env = env.env
-    return min(limits, default=0)
-
-
 def copied(obs: Any) -> Any:
     """Return an observation that shares no memory with the original; tensors and buffers as arrays."""
     if isinstance(obs, dict):
@@ -243,6 +236,7 @@ def make_copies(
         # Copy checks more than Gymnasium's checker, which would add a call to each step.
         with signal_mask(blocked=False):  # a process that the environment starts must not inherit a worker's mask
             env = gymnasium.make(spec, **({"disable_env_checker": True} | kwargs))
-        return Copy(env, index, checks_obs)
+        env, texts = without_texts(env)
+        return Copy(env, index, checks_obs, texts)
 
     return [lambda index=index: make(index) for index in numbers]  # type: ignore[misc]

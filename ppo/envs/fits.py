@@ -5,8 +5,10 @@ Worker processes get this file by value; so it does not import torch.
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.wrappers import FilterObservation, TimeLimit
 
 from ppo.errors import UsageError
 
@@ -35,6 +37,15 @@ def opt_in(metadata: dict[str, Any]) -> dict[str, Any]:
             page="environments#infos",
         )
     return entries | {"metrics": tuple(names)}
+
+
+def max_episode_steps(env: gymnasium.Env) -> int:
+    """Return the steps after which Gymnasium's wrappers truncate an episode; 0 without a limit."""
+    limits = list[int]()
+    while isinstance(env, gymnasium.Wrapper):
+        limits += [env._max_episode_steps] if isinstance(env, TimeLimit) else []
+        env = env.env
+    return min(limits, default=0)
 
 
 def info_number(info: dict[str, Any], name: str, index: int) -> float:
@@ -128,6 +139,16 @@ def refuse_dict_mask(mask: Any, space: Space[Any], index: int) -> None:
             "cannot be masked; use a Discrete or MultiDiscrete action space",
             page="environments#action-masks",
         )
+
+
+def without_texts(env: gymnasium.Env) -> tuple[gymnasium.Env, tuple[str, ...]]:
+    """Return an environment whose Dict of observations has no texts, which no policy reads, and their keys."""
+    space = getattr(env, "observation_space", None)
+    parts = space.spaces if isinstance(space, Dict) else {}
+    texts = tuple(key for key, part in parts.items() if part.dtype is not None and part.dtype.kind == "U")
+    if not texts or len(texts) == len(parts):
+        return env, ()
+    return FilterObservation(env, [key for key in parts if key not in texts]), texts
 
 
 def misfit(space: Space[Any], obs: Any, where: str = "") -> str:

@@ -9,6 +9,7 @@ from gymnasium.spaces import Space
 from torch import Tensor
 
 from ppo.envs.fits import castable
+from ppo.envs.images import Image
 
 
 class Leaf:
@@ -16,6 +17,7 @@ class Leaf:
 
     Attributes:
         shape: of one value.
+        packed_shape: of one packed value; that of an image may be smaller.
         dtype: NumPy's, of one value.
         size: numbers of one packed value.
         start: the smallest choice, which packing subtracts; 0 where there are no choices.
@@ -26,21 +28,24 @@ class Leaf:
         is_index: one choice, packed as a single number without a dimension.
         is_real: numbers that running statistics can normalise.
         is_pixels: numbers from 0 to 255.
+        image: the layout of packed values that convolutions can read; None for others.
     """
 
     packed_dtype = torch.float32
     is_index = is_real = is_pixels = False
     last: Any = None
+    image: Image | None = None
 
     def __init__(self, space: Any) -> None:
         self.space, self.dtype = space, space.dtype
         self.shape: tuple[int, ...] = tuple(space.shape or ())
+        self.packed_shape = self.shape
         self.size = self.num_features = int(np.prod(self.shape))
         self.start: Any = getattr(space, "start", 0)
         self.factors: list[tuple[str, int]] = []
         self._starts_at_zero = not np.any(self.start)
         self._kinds = "" if self.dtype is None else castable(self.dtype)  # Text and Graph have none
-        if self.dtype == np.uint8:
+        if self.dtype in (np.uint8, np.bool_):
             self.packed_dtype = torch.uint8
 
     def problem(self, role: str, squash: bool = False) -> str:
@@ -53,8 +58,8 @@ class Leaf:
             return not values.is_floating_point() or "f" in self._kinds
         return np.asarray(values).dtype.kind in self._kinds
 
-    def zero_based(self, values: Any) -> Any:
-        """Return values of the environment (N, *shape), NumPy or torch, with choices counted from 0."""
+    def to_packed(self, values: Any) -> Any:
+        """Return values of the environment (N, *shape) as packed, (N, *packed_shape), NumPy or torch: choices from 0."""
         if self._starts_at_zero:
             return values
         return values - (torch.as_tensor(self.start).to(values.device) if isinstance(values, Tensor) else self.start)

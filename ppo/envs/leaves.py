@@ -10,11 +10,11 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from torch import Tensor
 from torch.nn import functional as F
 
+from ppo.envs.images import WIDEST, Resized, image_of
 from ppo.envs.leaf import Leaf, like
 from ppo.machine.operations import lookup
 
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
-WIDEST = 1e6  # half the widest range that an action is scaled to; wider bounds are the limits of a number type
 
 
 class Unsupported(Leaf):
@@ -39,6 +39,12 @@ class BoxLeaf(Leaf):
         super().__init__(space)
         self.is_pixels = self.dtype == np.uint8
         self.factors = [("gaussian", self.size)]
+        self.image = self._seen = image_of(space)
+        self.side = getattr(space, "side", 0)  # of a Resized
+        if self._seen is not None and self.side:
+            self.image = self._seen.resized(self.side)
+            self.packed_shape = self.image.array_shape
+            self.size = self.num_features = int(np.prod(self.packed_shape))
 
     def problem(self, role: str, squash: bool = False) -> str:
         """Return why it cannot be read or sampled: also integers as actions, and tanh without bounds."""
@@ -76,6 +82,14 @@ class BoxLeaf(Leaf):
         x = middle + half * (xp.tanh(x) if squash else x)
         return xp.minimum(xp.maximum(x, low), high)  # np.clip takes three times as long
 
+    def to_packed(self, values: Any) -> Any:
+        """Return values of the environment as packed: a Resized image becomes smaller."""
+        if self._seen is None or not self.side:
+            return values
+        x = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+        small = self._seen.resize(x, self.side)
+        return small if isinstance(values, Tensor) else small.numpy()
+
     def features(self, x: Tensor, scale: bool = True) -> Tensor:
         """Return the numbers (T, N, F); `scale` maps pixels to 0 … 1."""
         x = super().features(x)
@@ -84,14 +98,16 @@ class BoxLeaf(Leaf):
     def to_json(self) -> dict[str, Any]:
         """Describe shape, dtype and bounds."""
         bounds = {"low": _to_texts(self.space.low), "high": _to_texts(self.space.high)}
-        return {"shape": list(self.shape), "dtype": str(self.dtype), **bounds}
+        resized = {"resize": self.side} if self.side else {}
+        return {"shape": list(self.shape), "dtype": str(self.dtype), **bounds, **resized}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Space[Any]:
         """Return the Box that `to_json` described."""
         dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
         low, high = (_from_texts(data[name], shape, dtype) for name in ("low", "high"))
-        return Box(low, high, shape, dtype)
+        box = Box(low, high, shape, dtype)
+        return Resized(box, data["resize"]) if "resize" in data else box
 
 
 def _to_texts(bound: np.ndarray) -> Any:

@@ -1,7 +1,8 @@
 """Spaces: any observation becomes one tensor, and any space is a list of leaves.
 
 An observation is *packed*: one leaf keeps its shape; a Dict or Tuple becomes one vector, leaf after leaf in the order
-of the space. So the rollout handles one tensor, and only a policy's features know what is in it.
+of the space. So the rollout handles one tensor, and only a policy's features know what is in it. With pixels among other
+numbers, the vector is one of bytes: those of the other numbers in float32, then the pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -84,7 +85,8 @@ def packed_size(space: Space[Any]) -> int:
 class Packer:
     """Pack a batch of observations, NumPy or torch, into one tensor; and unpack it.
 
-    The dtype is uint8 if every leaf fits into it (images, bits), int64 for a lone leaf of indices, else float32.
+    The dtype is uint8 if every leaf fits into it (images, bits), int64 for a lone leaf of indices, else float32. Pixels among
+    other numbers stay bytes, and so the row is `bytewise`: numbers in float32, pixels, and padding to whole numbers.
 
     Args:
         space: the space of one observation.
@@ -94,9 +96,20 @@ class Packer:
     def __init__(self, space: Space[Any], device: torch.device | None = None) -> None:
         self.space, self.device, self.nested = space, device, is_nested(space)
         self.leaves = list(leaves(space))  # (path, leaf) in packing order
-        dtypes = {leaf.packed_dtype for _, leaf in self.leaves}
-        one_dtype = len(self.leaves) == 1 or dtypes == {torch.uint8}
-        self.dtype = dtypes.pop() if one_dtype else torch.float32
+        self.masked = [
+            has_mask(space) and path.split(".")[0] == MASK_KEY for path, _ in self.leaves
+        ]  # of the action mask
+        dtypes, small = (
+            {leaf.packed_dtype for _, leaf in self.leaves},
+            (leaf for _, leaf in self.leaves if is_small(leaf)),
+        )
+        self.bytewise = len(dtypes) > 1 and any(leaf.is_real for leaf in small)
+        self.dtype = dtypes.pop() if len(self.leaves) == 1 or dtypes == {torch.uint8} else torch.float32
+        sizes = [sum(leaf.size for _, leaf in self.leaves if is_small(leaf) == kind) for kind in (False, True)]
+        self.pixels = sizes[0] * torch.float32.itemsize  # the first column of pixels in a bytewise row
+        self.padding = -sizes[1] % torch.float32.itemsize
+        # Bytes of one packed observation.
+        self.row_bytes = self.pixels + sizes[1] + self.padding if self.bytewise else sum(sizes) * self.dtype.itemsize
 
     def __call__(self, obs: Any) -> Tensor:
         """Return (N, *shape) for a leaf, (N, D) for a Dict or Tuple; indices start at 0.
@@ -124,42 +137,81 @@ class Packer:
                 )
         return self.join(values)
 
-    def join(self, values: Sequence[Any]) -> Tensor:
-        """Return the same from the leaves of the observations, (N, *leaf shape) each, in packing order."""
-        columns = [self._pack(leaf, value) for (_, leaf), value in zip(self.leaves, values, strict=True)]
+    def join(self, values: Sequence[Any], plain: bool = False) -> Tensor:
+        """Return the same from the leaves of the observations, (N, *leaf shape) each, in packing order.
+
+        Args:
+            values: of the leaves.
+            plain: a row that would be bytewise is one of float32, which `unpack` reads too; ONNX has no views of bytes.
+        """
+        bytewise = self.bytewise and not plain
+        columns = [
+            self._pack(leaf, value, torch.uint8 if bytewise and is_small(leaf) else self.dtype)
+            for (_, leaf), value in zip(self.leaves, values, strict=True)
+        ]
         if not self.nested:
             return columns[0]
-        return torch.cat([column.reshape(column.shape[0], -1) for column in columns], dim=1)  # (N, D)
+        columns = [column.reshape(column.shape[0], -1) for column in columns]
+        if not bytewise:
+            return torch.cat(columns, dim=1)  # (N, D)
+        numbers = torch.cat([x for x in columns if x.dtype == torch.float32], dim=1)
+        pixels = [x for x in columns if x.dtype == torch.uint8]
+        padding = pixels[0].new_zeros(len(numbers), self.padding)
+        return torch.cat([numbers.view(torch.uint8), *pixels, padding], dim=1)  # (N, row_bytes)
 
-    def _pack(self, leaf: Leaf, values: Any) -> Tensor:
-        values = leaf.zero_based(values)
+    def _pack(self, leaf: Leaf, values: Any, dtype: torch.dtype) -> Tensor:
+        values = leaf.to_packed(values)
         # Copies, because an environment may write its next observation into the same array.
         if isinstance(values, Tensor):
-            return values.to(self.device or values.device, self.dtype, copy=True)
+            return values.to(self.device or values.device, dtype, copy=True)
         with np.errstate(over="ignore"):  # what becomes infinite is refused in a sentence
-            packed = torch.from_numpy(np.array(values, dtype=NUMPY_DTYPES[self.dtype], order="C"))
+            packed = torch.from_numpy(np.array(values, dtype=NUMPY_DTYPES[dtype], order="C"))
         return packed.to(self.device) if self.device is not None and self.device.type != "cpu" else packed
 
     def unpack(self, packed: Tensor) -> list[Tensor]:
         """Split packed observations (…, *shape) or (…, D) into (…, *leaf shape) each, in packing order."""
         if not self.nested:
             return [packed]
-        columns = packed.split([leaf.size for _, leaf in self.leaves], dim=-1)
+        if self.bytewise and packed.dtype == torch.uint8:
+            parts = {False: self.numbers(packed), True: packed[..., self.pixels :]}
+            begins, columns = {False: 0, True: 0}, []
+            for _, leaf in self.leaves:
+                kind = is_small(leaf)
+                columns.append(parts[kind].narrow(-1, begins[kind], leaf.size))
+                begins[kind] += leaf.size
+        else:
+            columns = list(packed.split([leaf.size for _, leaf in self.leaves], dim=-1))
         return [
-            column.unflatten(-1, leaf.shape) if leaf.shape else column.squeeze(-1)
+            column.unflatten(-1, leaf.packed_shape) if leaf.packed_shape else column.squeeze(-1)
             for (_, leaf), column in zip(self.leaves, columns, strict=True)
         ]
 
+    def numbers(self, packed: Tensor) -> Tensor:
+        """Return packed observations without the pixels of a bytewise row: (…, K) float32; of another row, all."""
+        return packed[..., : self.pixels].view(torch.float32) if self.bytewise else packed
 
-def mask_columns(space: Space[Any]) -> slice | None:
-    """Return the columns of a packed observation that hold its action mask, or None without one."""
-    begin = 0
-    for key, part in parts(space) if isinstance(space, Dict) else ():
-        size = packed_size(part)
-        if key == MASK_KEY:
-            return slice(begin, begin + size)
-        begin += size
-    return None
+    def mask(self, packed: Tensor) -> Tensor | None:
+        """Return the action mask in packed observations, (…, A) bool; None without one."""
+        if not any(self.masked):
+            return None
+        own = zip(self.unpack(packed), self.masked, strict=True)
+        columns = [x.reshape(*packed.shape[:-1], -1) for x, masked in own if masked]
+        return (columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)) > 0
+
+
+def is_small(leaf: Leaf) -> bool:
+    """Return whether bytes hold the packed numbers of a leaf."""
+    return leaf.packed_dtype == torch.uint8
+
+
+def has_image(space: Space[Any]) -> bool:
+    """Return whether observations hold an image that convolutions can read."""
+    return any(leaf.image is not None for _, leaf in leaves(space))
+
+
+def has_mask(space: Space[Any]) -> bool:
+    """Return whether observations hold an action mask."""
+    return isinstance(space, Dict) and MASK_KEY in space.spaces
 
 
 def take(obs: Any, index: Any) -> Any:

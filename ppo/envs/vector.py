@@ -8,8 +8,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 
 from ppo.envs.action_mask import expose_mask
 from ppo.envs.atari import check_games
-from ppo.envs.copies import SyncCopies, max_episode_steps
-from ppo.envs.fits import MARKS, MASK_KEY, opt_in
+from ppo.envs.copies import SyncCopies
+from ppo.envs.fits import MARKS, MASK_KEY, max_episode_steps, opt_in
+from ppo.envs.resize import Resize
 from ppo.envs.reuse import check_reuse
 from ppo.envs.text_env import text_env
 from ppo.envs.workers import Workers
@@ -18,7 +19,7 @@ from ppo.errors import UsageError
 RESERVED = {*MARKS, MASK_KEY, "final_obs", "final_info", "episodic_return", "episodic_length"}  # not names of metrics
 
 
-def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] = ()) -> VectorEnv:
+def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] = (), resize: int = 0) -> VectorEnv:
     """Check environments, and put their action mask, if there is one, into the observation.
 
     The caller's object stays as it is, but for a reset; what is added is in wrappers around it.
@@ -27,9 +28,11 @@ def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] =
         envs: from `make_envs`, or the user's own.
         group_size: number of neighbouring environments that must share a prompt.
         log_info: names of numbers to log from the last info of an episode, besides those that the metadata names.
+        resize: height and width to which larger images are made smaller; 0: as they are.
 
     Raises:
-        UsageError: it is not a complete VectorEnv, the autoreset mode is missing, or the groups have another size.
+        UsageError: it is not a complete VectorEnv, the autoreset mode is missing, the groups have another size, or there is
+            nothing to resize.
     """
     check_vector_env(envs)
     check_games(envs)
@@ -40,7 +43,8 @@ def check_envs(envs: VectorEnv, group_size: int = 1, log_info: tuple[str, ...] =
         raise UsageError(
             f"group_size = {group_size}, but the environments were made with group_size = {actual}; use the same value"
         )
-    return expose_mask(check_reuse(_declare_metrics(envs, log_info)))
+    envs = expose_mask(check_reuse(_declare_metrics(envs, log_info)))
+    return Resize(envs, resize) if resize else envs
 
 
 def check_vector_env(envs: Any) -> None:
@@ -113,6 +117,12 @@ def time_limit(envs: VectorEnv) -> int:
     if isinstance(base, SyncVectorEnv):
         return max_episode_steps(base.envs[0])
     return max(0, (base.spec.max_episode_steps if base.spec is not None else None) or 0)
+
+
+def dropped(envs: VectorEnv) -> tuple[str, ...]:
+    """Return the parts of the environment's observation, texts, that our copies of it leave out."""
+    base = envs.unwrapped
+    return base.get_attr("dropped")[0] if isinstance(base, SyncCopies | Workers) else ()
 
 
 def lines_of(envs: VectorEnv) -> list[str]:

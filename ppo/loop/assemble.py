@@ -24,7 +24,7 @@ from ppo.loop.reference import Reference
 from ppo.machine.compile import resolve_compile
 from ppo.machine.distributed import gathered, join, rank, size
 from ppo.machine.flat import FlatPolicy
-from ppo.machine.process import Choice, resolve_device, resolve_threads, seed_everything
+from ppo.machine.process import Choice, resolve_device, resolve_precision, resolve_threads, seed_everything
 from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.run.checkpoint import digest_of, load_exactly
 from ppo.run.load import load_for
@@ -41,6 +41,7 @@ class Parts:
     policy_name: str
     policy: Policy
     device: Choice[torch.device]
+    precision: Choice[str]
     threads: Choice[int]
     compiled: Choice[bool]
     collector: Collector
@@ -121,10 +122,10 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
         )
     with contextlib.ExitStack() as on_error:
         envs = _envs(config, config.env_kwargs, on_error) if envs is None else envs
-        envs = eval_envs = check_envs(envs, config.group_size, config.log_info)
+        envs = eval_envs = check_envs(envs, config.group_size, config.log_info, config.resize)
         if config.eval_env_kwargs:
             eval_envs = _envs(config, override(config.env_kwargs, config.eval_env_kwargs), on_error)
-            eval_envs = check_envs(eval_envs, config.group_size, config.log_info)
+            eval_envs = check_envs(eval_envs, config.group_size, config.log_info, config.resize)
             if spaces_of(eval_envs) != spaces_of(envs):
                 raise UsageError(
                     f"eval_env_kwargs = {config.eval_env_kwargs} gives {config.env_id} other spaces than in training; "
@@ -163,7 +164,8 @@ def _assemble(
     policy = build_policy(policy_name, *single, config.policy_options())
     spaces = spaces_of(envs)
     device = resolve_device(config.device, policy)
-    flat = FlatPolicy(policy.to(device.value), config.precision)
+    precision = resolve_precision(config.precision, device.value, policy)
+    flat = FlatPolicy(policy.to(device.value), precision.value)
     length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
     threads = resolve_threads(config.threads, minibatch // length * len(flat.vector) // size())
     torch.set_num_threads(threads.value)
@@ -174,7 +176,7 @@ def _assemble(
     options = flat, compiled.value, length, config.share(rank(), size()).start
     collector = Collector(envs, *options)
     return Parts(
-        config, envs, own_envs, spaces, policy_name, policy, device, threads, compiled,
+        config, envs, own_envs, spaces, policy_name, policy, device, precision, threads, compiled,
         collector=collector, evaluator=collector if eval_envs is envs else Collector(eval_envs, *options),
         learner=Learner(flat, config, compiled.value),
         reference=_reference(config, reference, spaces, device.value),

@@ -13,7 +13,7 @@ from ppo.envs import autoreset_mode
 from ppo.envs.action_mask import masks, refuse_change
 from ppo.envs.fits import MASK_KEY
 from ppo.envs.infos import Infos, answers, final_obs, stacking_fault
-from ppo.envs.spaces import Packer, leaf_values, mask_columns, to_torch
+from ppo.envs.spaces import Packer, has_mask, leaf_values, to_torch
 from ppo.errors import UsageError
 from ppo.loop.episodes import Episode, Tally
 from ppo.loop.halves import Cut, Decision, Now, Outcome, check_choices, check_numbers, columns_of
@@ -70,7 +70,7 @@ class Collector:
         self.envs, self.policy, self.head = envs, policy, policy.module.head
         self.space, self.mode = envs.single_observation_space, autoreset_mode(envs)
         self.device, self.recurrent = policy.vector.device, policy.module.state_size > 0
-        self.packer, self.mask = Packer(self.space, self.device), mask_columns(self.space)
+        self.packer, self.masked = Packer(self.space, self.device), has_mask(self.space)
         self.act = Compiled(act, policy, compiled)
         # Of the last collect, without compiling; of envs.step within it; and of compiling before it.
         self.seconds = self.env_seconds = self.compile_seconds = 0.0
@@ -160,7 +160,7 @@ class Collector:
         check_choices(self.packer, columns["obs"], self.now.obs, cuts, first_step, self.first)
         done, metrics = columns["terminated"] | columns["truncated"], columns.pop("metrics")
         rollout = self._rollout(self._on_device(columns) | {"states": torch.stack(states)}, cuts)
-        check_numbers(vars(rollout), n, first_step, rollout.successors, self.first)
+        check_numbers(self.packer, vars(rollout), n, first_step, rollout.successors, self.first)
         episodes = self.tally.count(columns["rewards"], columns["valid"], done, metrics)
         self.seconds = time.perf_counter() - begin - self.compile_seconds
         return rollout, episodes
@@ -168,7 +168,7 @@ class Collector:
     def _explain(self, error: Exception, columns: dict[str, Any], cuts: list[Any], first_step: int) -> None:
         """Raise what is the likelier cause of an error, an earlier number; or say at which step the error arose."""
         columns = self._on_device(columns)
-        check_numbers(columns, self.envs.num_envs, first_step, first=self.first)
+        check_numbers(self.packer, columns, self.envs.num_envs, first_step, first=self.first)
         check_choices(self.packer, columns.get("obs", self.now.obs[None]), self.now.obs, cuts, first_step, self.first)
         fault = error if isinstance(error, UsageError) else UsageError(stacking_fault(self.envs, error) or "")
         if fault.args[0]:
@@ -207,7 +207,7 @@ class Collector:
             for column in (rewards, terminated, truncated):
                 column[self.now.dead] = 0  # a dead row earns nothing and ends nothing
         done = terminated | truncated
-        if self.mask is None and MASK_KEY in infos:
+        if not self.masked and MASK_KEY in infos:
             for env in masks(self.envs, infos):
                 refuse_change(env, False, True)
         value_ends = self.infos.value_ends(infos, done) & ~self.now.dead
@@ -233,9 +233,10 @@ class Collector:
         return packed
 
     def _check_mask(self) -> None:
-        if self.mask is None:
+        mask = self.packer.mask(self.now.obs)
+        if mask is None:
             return
-        some = self.head.some_allowed(self.now.obs[:, self.mask] > 0).cpu().numpy()  # (N,)
+        some = self.head.some_allowed(mask).cpu().numpy()  # (N,)
         stuck = np.flatnonzero(~some & self.now.valid)
         if len(stuck):
             raise UsageError(

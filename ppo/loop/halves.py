@@ -56,14 +56,16 @@ def columns_of(halves: list[Any]) -> dict[str, Any]:
 
 
 def check_numbers(
-    columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None, first: int = 0
-) -> None:
+    packer: Packer, columns: dict[str, Any], num_envs: int, first_step: int, after: Successors | None = None,
+    first: int = 0,
+) -> None:  # fmt: skip
     """Check the columns in the order in which their numbers arise; `after` is None before there are successors."""
     names = ("obs", "values", "log_probs", "rewards")
     flat = {name: columns[name].flatten(0, 1) for name in names if name in columns}
+    flat |= {"obs": packer.numbers(flat["obs"])} if "obs" in flat else {}
     numbers: dict[str, tuple[Tensor, Tensor]] = {n: (torch.arange(len(x), device=x.device), x) for n, x in flat.items()}
     if after is not None:
-        numbers["final_obs"] = after.rows, after.obs
+        numbers["final_obs"] = after.rows, packer.numbers(after.obs)
         numbers["next_values"] = after.rows, columns["next_values"].flatten()[after.rows]
     tensors = {name: x for name, x in columns.items() if isinstance(x, Tensor)}
     check_finite(numbers, num_envs, first_step, tensors, first)

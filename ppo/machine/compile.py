@@ -20,7 +20,9 @@ from ppo.machine.phase import phase
 from ppo.machine.process import Choice, compiler
 
 Function = Callable[..., tuple[Tensor, ...]]
-SECONDS = 30  # to compile both functions of a run when neither is in the cache; measured 20 to 28, and 37 to 41 on a slower core
+SECONDS = (
+    20  # to compile both functions of a run, at the same time, when neither is in the cache; measured on two slow cores
+)
 
 
 def resolve_compile(
@@ -40,10 +42,10 @@ def resolve_compile(
     """
     if setting != "auto":
         return Choice(setting == "on", "requested")
-    # Measured savings with two layers of 64 on a 2025 CPU: 0.8 ms per optimizer step, 40 µs per step of a recurrent sequence
-    # (forward and backward), 40 µs per vector step. An attention layer saves 3 ms per optimizer step on 1,024 tokens
-    # and 1 ms per vector step of 256 sequences.
-    saved = optimizer_steps * (8e-4 + 4e-5 * (seq_len - 1)) + vector_steps * 4e-5
+    # Measured savings with two layers of 64 on the same cores: 1.8 ms per optimizer step, 0.23 ms per vector step. On a core that
+    # is twice as fast: 40 µs per step of a recurrent sequence (forward and backward); for an attention layer 3 ms per optimizer
+    # step on 1,024 tokens and 1 ms per vector step of 256 sequences.
+    saved = optimizer_steps * (1.8e-3 + 4e-5 * (seq_len - 1)) + vector_steps * 2.3e-4
     saved += attention_layers * (optimizer_steps * 3e-3 + vector_steps * 1e-3)
     if compiler() is None and not torch.cuda.is_available():
         return Choice(False, "there is no C++ compiler; install g++")

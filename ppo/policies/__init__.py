@@ -6,14 +6,14 @@ from typing import Any
 from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
 
-from ppo.envs.spaces import check_space, leaves
+from ppo.envs.spaces import check_space, has_image
 from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
 from ppo.machine.imports import import_name
 from ppo.policies.base import Policy, orthogonal, tower
-from ppo.policies.cnn import CNNPolicy
+from ppo.policies.cnn import CNNPolicy, ImpalaPolicy
 from ppo.policies.distributions import Distribution
-from ppo.policies.features import Features, is_image
+from ppo.policies.features import Features
 from ppo.policies.gru import GRUPolicy
 from ppo.policies.heads import Head
 from ppo.policies.mlp import MLPPolicy
@@ -22,7 +22,7 @@ from ppo.policies.transformer import TransformerPolicy
 __all__ = ["POLICIES", "Distribution", "Features", "Head", "Policy", "build_policy", "orthogonal", "tower"]
 
 POLICIES: dict[str, type[Policy]] = {
-    "mlp": MLPPolicy, "cnn": CNNPolicy, "gru": GRUPolicy, "transformer": TransformerPolicy,
+    "mlp": MLPPolicy, "cnn": CNNPolicy, "impala": ImpalaPolicy, "gru": GRUPolicy, "transformer": TransformerPolicy,
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def resolve_policy(name: str, envs: VectorEnv) -> str:
         return name
     if text_env(envs) is not None:
         return "gru"
-    return "cnn" if any(is_image(leaf) for _, leaf in leaves(envs.single_observation_space)) else "mlp"
+    return "cnn" if has_image(envs.single_observation_space) else "mlp"
 
 
 def build_policy(name: str, obs_space: Space[Any], action_space: Space[Any], options: dict[str, Any]) -> Policy:

@@ -1,4 +1,4 @@
-"""The cnn policy: convolutions shared by actor and critic."""
+"""The cnn and the impala policy: convolutions shared by actor and critic."""
 
 from typing import Any
 
@@ -12,21 +12,31 @@ from ppo.policies.heads import Head
 
 
 class CNNPolicy(Policy):
-    """Feed-forward policy over images (Mnih et al. 2015) and any other parts of the observation."""
+    """Feed-forward policy over images and any other parts of the observation; its convolutions depend on the image's size.
+
+    Args:
+        obs_space: space of one observation.
+        action_space: space of one action.
+        hidden_sizes: the last one is the width of the layer after the convolutions; None: as in the paper that they are from.
+        normalize_obs: as in `Features`.
+        options: of the head.
+    """
+
+    conv = "cnn"
 
     def __init__(
         self,
         obs_space: Space[Any],
         action_space: Space[Any],
         *,
-        hidden_sizes: tuple[int, ...] = (512,),
+        hidden_sizes: tuple[int, ...] = (),
         normalize_obs: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
-        self.features = Features(obs_space, normalize_obs, conv=True)
+        self.features = Features(obs_space, normalize_obs, self.conv)
         self.head = Head(action_space, self.features.mask_size, **options)
-        width = hidden_sizes[-1]
+        width = hidden_sizes[-1] if hidden_sizes else max(network.width for network in self.features.images)
         self.trunk = nn.Sequential(orthogonal(nn.Linear(self.features.size, width)), nn.ReLU())
         self.actor = orthogonal(nn.Linear(width, self.head.num_outputs), gain=0.01)
         self.critic = orthogonal(nn.Linear(width, 1), gain=1.0)
@@ -36,3 +46,9 @@ class CNNPolicy(Policy):
         x, mask = self.features(obs)  # (T, N, F)
         x = self.trunk(x)  # (T, N, W)
         return self.head(self.actor(x), mask), self.critic(x).squeeze(-1), state
+
+
+class ImpalaPolicy(CNNPolicy):
+    """The same with the residual convolutions of IMPALA (Espeholt et al. 2018), whatever the image's size."""
+
+    conv = "impala"

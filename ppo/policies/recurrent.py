@@ -6,10 +6,10 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from ppo.envs.spaces import leaves
+from ppo.envs.spaces import has_image
 from ppo.policies.base import Policy, orthogonal
 from ppo.policies.distributions import Distribution
-from ppo.policies.features import Features, is_image
+from ppo.policies.features import Features
 from ppo.policies.heads import Head
 
 
@@ -25,6 +25,7 @@ class RecurrentPolicy(Policy):
         action_space: space of one action.
         normalize_obs: as in `Features`.
         separate_critic: give the critic its own trunk.
+        convolutions: those of which policy read images, "cnn" or "impala".
         hidden_sizes: the last one is the trunk's input size; the others are not used.
         options: of the trunk and the head.
     """
@@ -38,12 +39,12 @@ class RecurrentPolicy(Policy):
         *,
         normalize_obs: bool = False,
         separate_critic: bool = False,
+        convolutions: str = "cnn",
         hidden_sizes: tuple[int, ...] = (64,),
         **options: Any,
     ) -> None:
         super().__init__()
-        conv = any(is_image(leaf) for _, leaf in leaves(obs_space))
-        self.features = Features(obs_space, normalize_obs, conv)
+        self.features = Features(obs_space, normalize_obs, convolutions if has_image(obs_space) else "")
         self.head = Head(action_space, self.features.mask_size, **options)
         self.embeddings, self.trunks = nn.ModuleList(), nn.ModuleList()
         for _ in range(1 + separate_critic):

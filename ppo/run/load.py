@@ -151,7 +151,7 @@ def envs_for(
             config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode,
             wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
         )  # fmt: skip
-        envs = check_envs(envs, log_info=config.log_info)
+        envs = check_envs(envs, log_info=config.log_info, resize=config.resize)
     if spaces_of(envs) != saved.meta["spaces"]:
         envs.close()
         raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")
