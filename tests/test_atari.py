@@ -1,4 +1,4 @@
-"""Atari games: which ids, which arguments, lives that end the value; ALE itself behind the marker `atari`."""
+"""Atari games: which ids, which arguments, lives that end the value; ALE itself where ale-py is installed."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -210,7 +210,6 @@ def test_a_single_game_is_one_of_the_games(fake_ale):
 
 # --- ALE itself ------------------------------------------------------------------------------------------------------
 
-atari = pytest.mark.atari
 SMALL = {"num_steps": 16, "total_timesteps": 64, "num_envs": 2, "num_minibatches": 2, "eval_max_steps": 20, "eval_episodes": 2,
          "compile": "off", "threads": 1}  # fmt: skip
 
@@ -232,7 +231,6 @@ def played(envs, seed, actions):
     return [np.array(column) for column in zip(*columns, strict=True)]
 
 
-@atari
 @pytest.mark.parametrize("env_id", ["BreakoutNoFrameskip-v4", "ALE/Breakout-v5"])
 def test_the_same_seeds_play_the_same_games_whatever_the_threads_the_vectorization_and_the_processes(ale, env_id):
     actions = np.random.default_rng(0).integers(4, size=(300, 3))
@@ -251,14 +249,12 @@ def test_the_same_seeds_play_the_same_games_whatever_the_threads_the_vectorizati
             assert np.array_equal(column, expected[:, own])
 
 
-@atari
 @pytest.mark.parametrize(("kwargs", "ends"), [({}, True), ({"life_loss_info": False}, False)])
 def test_a_policy_that_never_fires_loses_all_lives(ale, kwargs, ends):
     envs = make_envs("BreakoutNoFrameskip-v4", 1, "auto", kwargs)
     assert played(envs, 0, np.zeros((400, 1), int))[2].any() == ends
 
 
-@atari
 def test_a_game_is_the_standard_one(ale):
     envs = make_envs("PongNoFrameskip-v4", 2)
     assert str(envs.single_observation_space) == "Box(0, 255, (4, 84, 84), uint8)"
@@ -270,7 +266,6 @@ def test_a_game_is_the_standard_one(ale):
     envs.close()
 
 
-@atari
 def test_pictures_and_rewards_are_those_of_the_published_wrappers(ale):
     """Four frames with one action, the maximum of the last two, resized by area; by hand on ALE's single environment."""
     cv2 = pytest.importorskip("cv2")
@@ -291,7 +286,6 @@ def test_pictures_and_rewards_are_those_of_the_published_wrappers(ale):
     envs.close()
 
 
-@atari
 @pytest.mark.parametrize("vectorization", ["auto", "sync"])
 def test_a_game_may_have_a_time_limit_in_decisions(ale, vectorization):
     envs = make_envs("PongNoFrameskip-v4", 2, vectorization, {"max_episode_steps": 3})
@@ -300,7 +294,6 @@ def test_a_game_may_have_a_time_limit_in_decisions(ale, vectorization):
     assert truncated[:, 1].tolist() == [False, False, True] * 2
 
 
-@atari
 def test_rewards_are_raw_and_clipped_in_training_only(ale):
     envs = check_envs(make_envs("SpaceInvadersNoFrameskip-v4", 4))
     rollout, episodes = collector_of(envs).collect(300)
@@ -310,7 +303,6 @@ def test_rewards_are_raw_and_clipped_in_training_only(ale):
     assert (config.clip_rewards, config.total_timesteps, config.eval_sampled) == (1.0, 10_000_000, True)
 
 
-@atari
 def test_a_run_trains_evaluates_and_is_filmed(ale, tmp_path):
     pytest.importorskip("imageio")
     _, config = preset("BreakoutNoFrameskip-v4")
@@ -323,7 +315,6 @@ def test_a_run_trains_evaluates_and_is_filmed(ale, tmp_path):
     assert film(trainer.run_dir, max_steps=10).stat().st_size > 1000
 
 
-@atari
 def test_the_games_of_a_film_play_along(ale):
     from ale_py.vector_env import AtariVectorEnv
 
@@ -345,7 +336,6 @@ def test_the_games_of_a_film_play_along(ale):
     colour.close()
 
 
-@atari
 def test_check_and_the_list_of_families_know_the_games(ale, monkeypatch):
     found = dict(check("PongNoFrameskip-v4", 2, 30))
     assert found["determinism"] == "the same seed gives the same episodes"
@@ -360,7 +350,6 @@ def test_check_and_the_list_of_families_know_the_games(ale, monkeypatch):
     assert "Pong-v4" not in ids
 
 
-@atari
 def test_ids_of_games_are_one_sentence_where_they_cannot_be_trained(ale):
     for env_id, words in (
         ("PongDeterministic-v4", f"is not an id of ale-py; {INSTEAD}"),
