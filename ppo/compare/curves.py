@@ -26,7 +26,6 @@ STEPS = ("global_step", "time/total_timesteps")  # columns of progress.csv, ours
 FILES = ("progress.csv", "events.out.tfevents.*", "*monitor.csv")  # of a run
 # Runs of a group may differ in these settings: they do not change what is learnt, or are fields of `Run`.
 NOT_COMPARED = {"env_id", "algorithm", *names(Config, "run", "machine")}
-ABSENT = {"wrap": [], "max_episode_steps": 0}  # values that mean what a run did before these settings existed
 EPISODES = "charts/episodes"  # number of episodes in a mean of charts/episodic_return; 1 if the column is missing
 CSV_COLUMNS = ("env_id", "algorithm", "settings", "seed", "policy", "step", "return", "episodes")
 Point = tuple[int, float, float]  # step, mean return, episodes in the mean
@@ -110,8 +109,10 @@ def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
     try:
         if not ((folder / "progress.csv").is_file() and (folder / "config.json").is_file()):
             return _foreign(folder, env_id, algorithm)
-        config = ABSENT | json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        settings = tuple((name, str(value)) for name, value in sorted(config.items()) if name not in NOT_COMPARED)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        # A run did what the default means before a setting existed.
+        values = Config().to_json() | config
+        settings = tuple((name, str(value)) for name, value in sorted(values.items()) if name not in NOT_COMPARED)
         # Training episodes already show the sampled policy.
         tags = {SAMPLED: OURS[SAMPLED]} if config.get("eval_sampled") else OURS
         curves = _curves(_read_progress(folder / "progress.csv", tags))
