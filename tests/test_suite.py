@@ -128,6 +128,7 @@ def test_curves_of_a_suite_are_read_back_with_their_labels(tmp_path):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.atari] if name == "atari" else []) for name in SUITES]
 )
+@pytest.mark.usefixtures("stand_ins")
 def test_every_argument_of_a_suite_can_be_parsed(name):
     names, words = [task.name for task in SUITES[name]], set()
     assert len(set(names)) == len(names)
