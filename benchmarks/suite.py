@@ -157,7 +157,9 @@ def draw(suite: str) -> None:
 
 
 def main(
-    suite: Positional[Literal["classic", "mujoco", "algorithms", "memory", "text", "ablation", "atari"]],
+    suite: Positional[
+        Literal["classic", "mujoco", "algorithms", "memory", "text", "ablation", "atari", "minatar", "pixels"]
+    ],
     seeds: int = 5,
     jobs: int = 2,
     episodes: int = 100,

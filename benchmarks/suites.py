@@ -111,6 +111,15 @@ SUITES: dict[str, list[Task]] = {
              sampled_only=True)
         for game in ("Pong", "Breakout", "SpaceInvaders")
     ],
+    "minatar": [
+        Task(f"MinAtar/{game}-v1", f"MinAtar/{game}-v1")
+        for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+    ],
+    "pixels": [
+        Task("MiniGrid-DoorKey-8x8-v0", "MiniGrid-DoorKey-8x8-v0"),
+        Task("MiniGrid-FourRooms-v0", "MiniGrid-FourRooms-v0"),
+        Task("VizdoomBasic-v1", "VizdoomBasic-v1 --env-kwargs frame_skip=4"),
+    ],
     "ablation": [
         Task(f"{env_id}, {name}", f"{env_id} --total-timesteps {'1000000' if env_id == 'Swimmer-v5' else '500000'} {flags}")
         for env_id in ("HalfCheetah-v5", "Walker2d-v5", "Ant-v4", "Swimmer-v5")

@@ -1,9 +1,11 @@
 """No test reads or writes the user's cache of compiled functions; what one test compiled, another one finds."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 
@@ -18,3 +20,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")  # spares trial compilations: 8 s
         patch.setenv("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")  # of the code around the kernels: 3 s a function
         yield folder / "ppo"
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the packages of tests/stand_ins take the place of those that are not installed."""
+    folder = Path(__file__).parent / "stand_ins"
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+    yield
+    ours = [name for name, module in sys.modules.items() if str(folder) in str(getattr(module, "__file__", ""))]
+    for env_id, spec in list(gymnasium.registry.items()):
+        if str(spec.entry_point).partition(".")[0] in ours:
+            del gymnasium.registry[env_id]
+    for name in ours:
+        del sys.modules[name]

@@ -15,7 +15,8 @@ from gymnasium.vector.utils import batch_space
 from ppo import Trainer, evaluate, preset
 from ppo.check import check, list_families
 from ppo.envs import FAMILIES, check_envs, find_spec, make_envs, time_limit
-from ppo.envs.atari import Game, Games, make_games, refusal
+from ppo.envs.atari import Game, Games, check_game, make_games, refusal
+from ppo.envs.lives import Lives
 from ppo.errors import UsageError
 from ppo.evaluation import film
 from ppo.loop.collector import Collector
@@ -177,13 +178,23 @@ def test_games_are_made_with_raw_rewards_in_same_step(fake_ale):
         ({"episodic_life": True}, "episodic_life = True is refused: a game would begin anew with each life"),
         ({"batch_size": 1}, "batch_size = 1 is refused"),
         ({"autoreset_mode": "NextStep"}, "autoreset_mode = 'NextStep' is refused: it is SAME_STEP"),
-        ({"mode": 1}, "mode is not an argument of Atari games; they take frameskip, game, grayscale, img_height"),
+        ({"mode": 1}, "mode is not an argument of Atari games; they take frameskip, grayscale, img_height"),
     ],
 )
 def test_arguments_that_give_other_games_than_the_published_ones_are_refused(fake_ale, argument, sentence):
     with pytest.raises(UsageError) as caught:
         make_games(2, **argument)
     assert str(caught.value).startswith(sentence)
+
+
+def test_another_game_than_the_ids_is_refused():
+    spec = EnvSpec("ALE/Pong-v5", entry_point="ale_py.env:AtariEnv", kwargs={"game": "pong"})
+    for kwargs in ({}, {"game": "pong"}, {"task": "pong"}):
+        check_game(spec, kwargs)
+    check_game(EnvSpec("Maze-v0", entry_point="a:B"), {"game": "chess"})
+    for name in ("game", "task"):
+        with pytest.raises(UsageError, match=f"{name} = 'breakout' is another game than ALE/Pong-v5; leave it out"):
+            check_game(spec, {name: "breakout"})
 
 
 def test_ales_environment_itself_is_refused(fake_ale, monkeypatch):
@@ -200,7 +211,7 @@ def test_a_single_game_is_one_of_the_games(fake_ale):
     """The next game has begun when one ends, and a reset without a seed hands it over."""
     single = SyncVectorEnv([lambda: Game()] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
     single.envs[1].games.env.first = 1
-    several = Games(FakeALE(2), fire=1)
+    several = Games(FakeALE(2), Lives(fire=1))
     rollouts = [collector_of(envs).collect(14) for envs in (single, several)]
     assert rollouts[0][1] == rollouts[1][1]
     for name in ("obs", "rewards", "terminated", "truncated", "value_ends", "valid", "starts", "next_values"):
@@ -324,7 +335,7 @@ def test_the_games_of_a_film_play_along(ale):
         "repeat_action_probability": 0.25,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
-    games, rng = Games(AtariVectorEnv(**same), screens=AtariVectorEnv(**same)), np.random.default_rng(0)
+    games, rng = Games(AtariVectorEnv(**same), Lives(), AtariVectorEnv(**same)), np.random.default_rng(0)
     obs, _ = games.reset()
     for _ in range(300):
         assert np.array_equal(obs[:, -1], games.render())

@@ -4,7 +4,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
 from ppo import Config, UsageError
-from ppo.config.effects import check_actions, check_needs
+from ppo.config.effects import check_actions, check_needs, check_network
 
 
 @pytest.mark.parametrize(("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5)])
@@ -32,3 +32,15 @@ def test_a_setting_without_effect_on_the_actions_is_named(settings, space, sente
     check_actions(Config(**settings), Tuple([Discrete(9), Box(-1, 1, (1,))]))
     with pytest.raises(UsageError, match=sentence):
         check_actions(Config(**settings), space)
+
+
+@pytest.mark.parametrize(
+    ("policy", "refused"), [("cnn", True), ("mlp", True), ("impala", False), ("gru", False), ("my:Net", False)]
+)
+def test_convolutions_need_a_policy_that_chooses_them(policy, refused):
+    settings = Config(convolutions="impala")
+    if refused:
+        with pytest.raises(UsageError, match=f"has no effect on the {policy} policy; use --policy impala"):
+            check_network(settings, policy)
+    else:
+        check_network(settings, policy)

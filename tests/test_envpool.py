@@ -110,3 +110,12 @@ def test_its_first_observations_lie_where_cartpole_begins():
     pytest.importorskip("envpool")
     obs = rollout(5)[0].obs[0].numpy()
     assert (np.abs(obs) <= 0.05).all()
+
+
+@pytest.mark.parametrize(("kwargs", "ends"), [({}, True), ({"use_fire_reset": False}, False)])
+def test_fire_begins_each_life_of_an_atari_game(kwargs, ends):
+    pytest.importorskip("envpool")
+    pytest.importorskip("ale_py")
+    envs = make_envs("BreakoutNoFrameskip-v4", 1, "envpool", kwargs)
+    envs.reset(seed=0)
+    assert any(envs.step(np.zeros(1, int))[2][0] for _ in range(400)) == ends

@@ -60,6 +60,13 @@ def test_resizing_what_is_not_a_larger_image_is_refused(space):
         Resize(envs, 84)
 
 
+def test_an_image_that_is_too_small_for_convolutions_is_refused():
+    envs = Silent(NEXT)
+    envs.single_observation_space = FRAME
+    with pytest.raises(UsageError, match="resize = 4 is too small; choose 5 or more"):
+        Resize(envs, 4)
+
+
 def test_a_run_with_resized_images_evaluates_and_plays_on_the_environments_own(tmp_path, monkeypatch):
     monkeypatch.setitem(gymnasium.registry, "Camera-v0", EnvSpec("Camera-v0", Camera, max_episode_steps=3))
     sizes = {"num_envs": 2, "num_steps": 4, "num_minibatches": 1, "update_epochs": 1, "total_timesteps": 8}

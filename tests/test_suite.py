@@ -126,6 +126,7 @@ def test_curves_of_a_suite_are_read_back_with_their_labels(tmp_path):
 
 
 @pytest.mark.parametrize("name", SUITES)
+@pytest.mark.usefixtures("stand_ins")
 def test_every_argument_of_a_suite_can_be_parsed(name):
     if name == "atari":
         pytest.importorskip("ale_py")

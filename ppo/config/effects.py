@@ -60,6 +60,22 @@ def check_together(settings: Any) -> None:
     read_wrappers(settings.wrap)
 
 
+def check_network(settings: Any, policy: str) -> None:
+    """Refuse a setting that has no effect on a policy.
+
+    Args:
+        settings: the settings.
+        policy: its name, after "auto" was resolved.
+
+    Raises:
+        UsageError: names the setting, and the policy that has it.
+    """
+    if policy in ("mlp", "cnn", "impala") and settings.convolutions not in ("cnn", policy):
+        raise UsageError(
+            f"convolutions = {settings.convolutions!r} has no effect on the {policy} policy; use --policy {settings.convolutions}"
+        )
+
+
 def check_actions(settings: Any, action_space: Space[Any]) -> None:
     """Refuse a setting that has no effect on the actions of a space.
 

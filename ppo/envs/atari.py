@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from ppo.envs.fits import MARKS
+from ppo.envs.lives import Lives
 from ppo.errors import UsageError
 from ppo.machine.process import cores
 
@@ -69,6 +70,20 @@ def standard(spec: EnvSpec) -> EnvSpec:
     return own
 
 
+def check_game(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
+    """Refuse arguments that make another game than the id says.
+
+    Raises:
+        UsageError: names the argument.
+    """
+    if "game" in spec.kwargs:
+        for name in ("game", "task"):  # ALE's and EnvPool's
+            if kwargs.get(name, spec.kwargs["game"]) != spec.kwargs["game"]:
+                raise UsageError(
+                    f"{name} = {kwargs[name]!r} is another game than {spec.id}; leave it out, and train the other game by its id"
+                )
+
+
 def check_games(envs: VectorEnv) -> None:
     """Refuse ALE's vector environment as ALE makes it, which does not say whether it clips rewards and where lives end.
 
@@ -112,7 +127,7 @@ def make_games(
     for name in kwargs:
         if name not in known:
             raise UsageError(
-                f"{name} is not an argument of Atari games; they take {', '.join(sorted(known - set(REFUSED)))}"
+                f"{name} is not an argument of Atari games; they take {', '.join(sorted(known - {'game', *REFUSED}))}"
             )
         if name in REFUSED and kwargs[name]:
             raise UsageError(f"{name} = {kwargs[name]!r} is refused: {REFUSED[name]}; leave it out")
@@ -125,9 +140,14 @@ def make_games(
     colour = {"grayscale": False, "img_height": 210, "img_width": 160, "stack_num": 1}
     envs = AtariVectorEnv(num_envs=num_envs, **options)
     screens = AtariVectorEnv(num_envs=num_envs, **options | colour) if render_mode == "rgb_array" else None
-    pressed = options.get("use_fire_reset", True) and not options.get("continuous", False)
-    names = [action.name for action in envs.ale.get_action_set()] if life_loss_info and pressed else []
-    return Games(envs, life_loss_info, names.index("FIRE") if "FIRE" in names else None, screens)
+    pressed = life_loss_info and options.get("use_fire_reset", True) and not options.get("continuous", False)
+    return Games(envs, Lives(life_loss_info, fire_action(envs) if pressed else None), screens)
+
+
+def fire_action(envs: Any) -> int | None:
+    """Return the number of FIRE among the actions of an AtariVectorEnv; None if the game does not have it."""
+    names = [action.name for action in envs.ale.get_action_set()]
+    return names.index("FIRE") if "FIRE" in names else None
 
 
 class Games(VectorWrapper):
@@ -135,18 +155,14 @@ class Games(VectorWrapper):
 
     Args:
         env: of ALE, in SAME_STEP: after an episode, the lives in its infos are those of the next one.
-        ends_with_life: the end of a life ends the value.
-        fire: the action that begins the next life in place of the policy's, as in Stable-Baselines' and EnvPool's wrappers, where
-            many games wait for it; None: the policy decides.
+        lives: of these games.
         screens: the same games in colour, one frame an observation; they play along for a film.
     """
 
-    def __init__(
-        self, env: VectorEnv, ends_with_life: bool = True, fire: int | None = None, screens: VectorEnv | None = None
-    ) -> None:
+    def __init__(self, env: VectorEnv, lives: Lives, screens: VectorEnv | None = None) -> None:
         super().__init__(env)
         self.metadata = METADATA
-        self.ends_with_life, self.fire, self.screens = ends_with_life, fire, screens
+        self.lives, self.screens = lives, screens
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new games; environment n gets the seed plus n, or without one a random one."""
@@ -155,20 +171,18 @@ class Games(VectorWrapper):
         obs, infos = self.env.reset(seed=seeds, options=options)
         if self.screens is not None:
             self.frames = self.screens.reset(seed=seeds, options=options)[0]
-        self.lives, self.fires = infos["lives"], np.zeros(self.num_envs, bool)
+        self.lives.begin(infos["lives"])
         return obs, {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all games by one decision."""
-        if self.fires.any():
-            actions = np.where(self.fires, self.fire, actions)
+        actions = self.lives.press(actions)
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
         if self.screens is not None:
             self.frames = self.screens.step(actions)[0]
-        lost = lives_lost(self.lives, infos["lives"], terminated | truncated) & self.ends_with_life
-        self.lives, self.fires = infos["lives"], lost & (self.fire is not None)
+        marks = self.lives.marks(infos["lives"], terminated | truncated)
         final = {"final_obs": infos["final_obs"]} if "final_obs" in infos else {}
-        return obs, rewards, terminated, truncated, {"value_ends": lost, "valid": ~self.fires} | final
+        return obs, rewards, terminated, truncated, marks | final
 
     def render(self) -> tuple[Any, ...] | None:
         """Return the screen of each game in colour, (210, 160, 3) uint8."""
@@ -179,19 +193,6 @@ class Games(VectorWrapper):
         for envs in (self.env, self.screens):
             if envs is not None:
                 envs.close(**kwargs)
-
-
-def lives_lost(before: np.ndarray, now: np.ndarray, done: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: a life ended, and the game did not.
-
-    Some games show 0 lives for a few frames before they end, which is the end of the game.
-
-    Args:
-        before: (N,) lives before the step.
-        now: (N,) lives after it; where the game has ended, perhaps those of the next one.
-        done: (N,) bool, the game has ended.
-    """
-    return (now < before) & (now > 0) & ~done
 
 
 class Game(gymnasium.Env):

@@ -10,6 +10,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ppo.envs import atari
+from ppo.envs.fits import MARKS
+from ppo.envs.lives import Lives
 from ppo.errors import UsageError
 from ppo.machine.imports import is_installed
 from ppo.machine.process import cores
@@ -43,13 +45,25 @@ class EnvPool(VectorEnv):
         self.has_lives = bool(same_game)
         for name in (name for name in REFUSED if self.has_lives and kwargs.get(name)):
             raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari.REFUSED[REFUSED[name]]}; leave it out")
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": {"value_ends": self.has_lives}}
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": dict.fromkeys(MARKS, self.has_lives)}
         self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
+        self.lives = Lives(fire=self._fire() if self.has_lives and kwargs.get("use_fire_reset", True) else None)
         self.pool = self._make(0)
         self.single_observation_space = self.pool.observation_space
         self.single_action_space = self.pool.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def _fire(self) -> int | None:
+        from ale_py.vector_env import AtariVectorEnv
+
+        chosen = self.spec.kwargs | self.kwargs
+        games = AtariVectorEnv(
+            chosen["game"], 1, num_threads=1, full_action_space=chosen.get("full_action_space", False)
+        )
+        fire = atari.fire_action(games)
+        games.close()
+        return fire
 
     def _make(self, seed: int) -> Any:
         import envpool
@@ -64,16 +78,16 @@ class EnvPool(VectorEnv):
         """Begin new episodes in all environments, with a random seed if there is none."""
         self.pool = self._make(int(np.random.randint(2**31)) if seed is None else int(seed))
         obs, infos = self.pool.reset()
-        self.lives = infos["lives"] if self.has_lives else None
+        if self.has_lives:
+            self.lives.begin(infos["lives"])
         return obs, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all environments; one whose episode has ended is reset instead."""
-        obs, rewards, terminated, truncated, infos = self.pool.step(actions)
-        if self.has_lives:  # as in `ppo.envs.atari.Games`
-            before, self.lives = self.lives, infos["lives"]
-            infos["value_ends"] = (self.lives < before) & (self.lives > 0) & ~(terminated | truncated)
-        return obs, rewards, terminated, truncated, infos
+        if not self.has_lives:
+            return self.pool.step(actions)
+        obs, rewards, terminated, truncated, infos = self.pool.step(self.lives.press(actions))
+        return obs, rewards, terminated, truncated, infos | self.lives.marks(infos["lives"], terminated | truncated)
 
 
 def pool_id(spec: gymnasium.envs.registration.EnvSpec) -> tuple[str, dict[str, Any]]:

@@ -98,6 +98,7 @@ def _time_limit(spec: EnvSpec, vectorization: str, steps: int) -> int:
 
 def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, Any], first: int) -> VectorEnv:
     """Make the environments; `spec.max_episode_steps` of the result is their actual limit."""
+    atari.check_game(spec, kwargs)
     if vectorization == "auto":
         with phase(f"making one {spec.id} to measure its speed"):
             vectorization = sync_or_async(spec, num_envs, kwargs)

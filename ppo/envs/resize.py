@@ -6,7 +6,7 @@ from typing import Any
 from gymnasium.spaces import Box, Dict, Space, Tuple
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from ppo.envs.images import Resized, image_of
+from ppo.envs.images import SMALL, Resized, image_of
 from ppo.envs.spaces import one_line
 from ppo.errors import UsageError
 
@@ -21,11 +21,15 @@ class Resize(VectorWrapper):
         side: height and width of the smaller images.
 
     Raises:
-        UsageError: no image is larger than that.
+        UsageError: no image is larger than that, or it is too small for convolutions.
     """
 
     def __init__(self, env: VectorEnv, side: int) -> None:
         super().__init__(env)
+        if side < SMALL:
+            raise UsageError(
+                f"resize = {side} is too small; choose {SMALL} or more, 84 for example", page="environments#images"
+            )
         space = env.single_observation_space
         self.single_observation_space = resized(space, side)
         if self.single_observation_space == space:

@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config, read_wrappers
-from ppo.config.effects import check_actions
+from ppo.config.effects import check_actions, check_network
 from ppo.config.memory import check_memory
 from ppo.config.words import override
 from ppo.envs import check_envs, check_vector_env, make_envs
@@ -160,6 +160,7 @@ def _assemble(
     seed_everything(config.seed)
     single = envs.single_observation_space, envs.single_action_space
     check_memory(config.replace({"policy": policy_name}), single[0])
+    check_network(config, policy_name)
     check_actions(config, single[1])
     policy = build_policy(policy_name, *single, config.policy_options())
     spaces = spaces_of(envs)

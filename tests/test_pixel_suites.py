@@ -1,0 +1,25 @@
+"""The suites of small images and of image dictionaries can be run in small, with their own presets."""
+
+import math
+
+import pytest
+from command_line import TINY
+
+from benchmarks import suite
+from benchmarks.suites import SUITES
+from ppo.cli import main as cli
+
+TASKS = [(name, task) for name in ("minatar", "pixels") for task in SUITES[name]]
+SMALL = [*TINY, "--total-timesteps", "64", "--compile", "off", "--threads", "1", "--vectorization", "sync"]
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize(("name", "task"), TASKS, ids=[task.name for _, task in TASKS])
+def test_each_task_is_trained_and_evaluated_in_small(name, task, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # ViZDoom, if it is installed, writes a file into the current folder
+    monkeypatch.setattr(suite, "RUNS", tmp_path)
+    monkeypatch.setattr(suite, "_ppo", lambda arguments, log, *_: cli.main([*arguments, *SMALL]))
+    result, run = suite.run_one(name, task, suite.settings_of(task), 1, 2)
+    assert (result.steps, result.episodes, run.env_id) == (64, 2, task.arguments.split()[0])
+    assert math.isfinite(result.sampled)
+    assert math.isfinite(result.deterministic)
