@@ -47,17 +47,21 @@ class EnvPool(VectorEnv):
             raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari.REFUSED[REFUSED[name]]}; leave it out")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": dict.fromkeys(MARKS, self.has_lives)}
         self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
-        self.lives = Lives(fire=self._fire() if self.has_lives and kwargs.get("use_fire_reset", True) else None)
+        self.lives = Lives(
+            fire=self._fire(spec.kwargs | self.kwargs)
+            if self.has_lives and kwargs.get("use_fire_reset", True)
+            else None
+        )
         self.pool = self._make(0)
         self.single_observation_space = self.pool.observation_space
         self.single_action_space = self.pool.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-    def _fire(self) -> int | None:
+    def _fire(self, chosen: dict[str, Any]) -> int | None:
+        """Return the number of FIRE among a game's actions, which EnvPool does not name."""
         from ale_py.vector_env import AtariVectorEnv
 
-        chosen = self.spec.kwargs | self.kwargs
         games = AtariVectorEnv(
             chosen["game"], 1, num_threads=1, full_action_space=chosen.get("full_action_space", False)
         )

@@ -32,4 +32,4 @@ def grid() -> Dict:
 
 
 def screen() -> Dict:
-    return Dict({"gamevariables": Box(-1e6, 1e6, (1,), np.float32), "screen": pixels(240, 320, 3)})
+    return Dict({"gamevariables": Box(-1e6, 1e6, (1,), np.float32), "screen": pixels(90, 120, 3)})
