@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -69,7 +70,12 @@ def measure(side: str, row: str) -> None:
         side: ours, peer or bound.
         row: the row as JSON.
     """
-    print(json.dumps(MEASURES[side](Row(**json.loads(row)))))
+    print(json.dumps(MEASURES[side](Row(**json.loads(row))) | {"peak_mib": peak_mib()}))
+
+
+def peak_mib() -> float:
+    """Return the peak memory of this process and of the largest one that it has started, in MiB."""
+    return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
 
 
 def spawn(side: str, row: Row) -> dict[str, float]:

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.speed_peer import peak_mib
 from ppo import Config, Trainer, make_envs, preset
 from ppo.run.logger import Progress
 
@@ -36,7 +35,7 @@ class Row:
 
 
 def measure_ours(row: Row) -> dict[str, float]:
-    """Train and return steps per second after the warm-up, the shares of the time, and the peak memory in MiB."""
+    """Train and return steps per second after the warm-up and the shares of the time."""
     times: list[tuple[float, int]] = []
     seconds: Counter[str] = Counter()
 
@@ -54,7 +53,7 @@ def measure_ours(row: Row) -> dict[str, float]:
         Trainer(config.replace({"total_timesteps": total, "checkpoint_every": 10**9, "anneal_lr": False})).train(report)
     (begin, first), (end, last) = times[WARMUP - 1], times[-1]
     shares = {name: value / (end - begin) for name, value in seconds.items()}
-    return {"sps": (last - first) / (end - begin)} | shares | {"peak_mib": peak_mib()}
+    return {"sps": (last - first) / (end - begin)} | shares
 
 
 def measure_bound(row: Row) -> dict[str, float]:

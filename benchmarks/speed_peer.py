@@ -7,7 +7,6 @@ It imports nothing of ours, so that the time from this command to a perfect Cart
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ EVALUATED_EVERY = 8192  # steps between evaluations on the way to a perfect Cart
 
 
 def measure_peer(row: Row) -> dict[str, float]:
-    """Train the peer with the same hyperparameters and return its steps per second and its peak memory in MiB."""
+    """Train the peer with the same hyperparameters and return its steps per second."""
     import sb3_contrib
     import stable_baselines3
     import torch
@@ -48,12 +47,7 @@ def measure_peer(row: Row) -> dict[str, float]:
     model.learn(config.batch_size)
     steps, begin = config.batch_size * row.rollouts, time.perf_counter()
     model.learn(steps, reset_num_timesteps=False)
-    return {"sps": steps / (time.perf_counter() - begin), "peak_mib": peak_mib()}
-
-
-def peak_mib() -> float:
-    """Return the peak memory of this process and of the largest one that it has started, in MiB."""
-    return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    return {"sps": steps / (time.perf_counter() - begin)}
 
 
 def solve(seed: int) -> None:

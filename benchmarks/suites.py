@@ -52,6 +52,7 @@ WALKS = "uniform 0.0051, random walks 0.334, optimum 1; trlX's graph 0.006, 0.78
 # The least ratio of our speed to the peer's, or for text to a bare loop's, by the row of `benchmarks.speed`.
 SPEED = {
     "CartPole 4 × 128": 4, "HalfCheetah 1 × 2048": 4, "HalfCheetah, preset 8 × 256": 5, "CartPole 8 × 128, GRU": 10,
+    "Pong 8 × 128, CNN, 2 threads": 2,
     "collect": 0.8, "update": 0.67,
 }  # fmt: skip
 # The least speedup of two ranks on two cores, by the row of `benchmarks.scaling`; for peers our speed to the best of the peer's, for
