@@ -156,6 +156,23 @@ def test_an_error_of_the_environment_itself_is_not_blamed_on_the_wrapper():
         del gymnasium.registry["Faulty-v9"]
 
 
+def test_a_step_that_fails_without_the_wrapper_too_is_not_blamed_on_the_wrapper(monkeypatch):
+    class Faulty(gymnasium.Env):
+        observation_space, action_space = gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {}
+
+        def step(self, action):
+            raise ZeroDivisionError
+
+    monkeypatch.setitem(gymnasium.registry, "Faulty-v8", EnvSpec("Faulty-v8", Faulty))
+    envs = make_envs("Faulty-v8", 1, "sync", wrappers=[("my_wrappers:Doubled", {})])
+    envs.reset(seed=0)
+    with pytest.raises(ZeroDivisionError):
+        envs.step(np.array([0]))
+
+
 def test_a_run_of_another_person_needs_trust_for_its_wrappers():
     with (
         only_trusted("runs/theirs", False),
@@ -199,14 +216,18 @@ def test_toml_has_a_list_of_wrappers_and_flags_replace_it(tmp_path):
         ("train CartPole-v1 --wrap a:B", "wrap = 'a:B': there is no module a; is it on PYTHONPATH?"),
         ("check CartPole-v1 --wrap gymnasium.wrappers:RepeatAction num_repeats 0", "cannot be made: ValueError: The num_repeats"),
         ("check CartPole-v1 --max-episode-steps -1", "max_episode_steps = -1 is too small; choose at least 0"),
-        ("train CartPole-v1 --config bad.toml", "wrap = 'a:B \"c': No closing quotation"),
+        ("train CartPole-v1 --config bad.toml", "wrap = 'a:B \"c': a quotation mark is open"),
         ("train CartPole-v1 --config worse.toml", "wrap = 4 in worse.toml is not a list of texts"),
+        ("train CartPole-v1 --config lone.toml", 'is not a list of texts; write ["own:X"]'),
+        ("train CartPole-v1 --wrap gymnasium.wrappers:TransformReward func abs",
+         "wrap = 'gymnasium.wrappers:TransformReward' with {'func': 'abs'} cannot be stepped: TypeError: "),
         ("resume X --wrap a:B", "wrap is fixed when a run begins"),
     ],
 )  # fmt: skip
 def test_wrong_words_are_one_sentence(words, sentence, capsys, tmp_path):
     (tmp_path / "bad.toml").write_text("wrap = ['a:B \"c']")
     (tmp_path / "worse.toml").write_text("wrap = 4")
+    (tmp_path / "lone.toml").write_text('wrap = "own:X"')
     assert sentence in refused(capsys, *words.split())
     assert not (tmp_path / "runs").exists()
 

@@ -59,7 +59,9 @@ def convert(settings: dict[str, Any], cls: type, source: str) -> dict[str, Any]:
         try:
             values[name] = _convert(value, types[name])
         except TypeError:
-            raise UsageError(f"{name} = {value!r} in {source} is not {_describe(types[name])}") from None
+            raise UsageError(
+                f"{name} = {value!r} in {source} is not {_describe(types[name])}{_remedy(value, types[name])}"
+            ) from None
     return values
 
 
@@ -90,6 +92,21 @@ def _convert(value: Any, kind: Any) -> Any:
     elif type(value) is kind:
         return value
     raise TypeError
+
+
+def _remedy(value: Any, kind: Any) -> str:
+    """Return how to write a lone text as the list of texts that a setting takes; "" for others."""
+    lone = (
+        isinstance(value, str) and get_origin(kind) is tuple and get_args(kind)[:1] and _takes_text(get_args(kind)[0])
+    )
+    return f"; write [{json.dumps(value, ensure_ascii=False)}]" if lone else ""
+
+
+def _takes_text(kind: Any) -> bool:
+    try:
+        return isinstance(_convert("", kind), str)
+    except TypeError:
+        return False
 
 
 def _describe(kind: Any) -> str:

@@ -53,13 +53,20 @@ def read_wrappers(wrap: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
     wrappers = []
     for text in wrap:
         try:
-            name, *words = shlex.split(text) or [""]
+            name, *words = _split(text) or [""]
             if not all(name.partition(":")):
                 raise ValueError("it must begin with package.module:Class")
             wrappers.append((name, read_pairs(words)))
         except ValueError as error:
             raise UsageError(f"wrap = {text!r}: {error}") from None
     return wrappers
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # of two kinds: an open quote, and a backslash at the end
+        raise ValueError("a quotation mark is open, or a backslash ends it; close it or leave it out") from None
 
 
 def _join_wrapper(words: list[str]) -> str:

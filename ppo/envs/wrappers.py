@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator
 from gymnasium.spaces import Space
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
-from ppo.envs.fits import misfit
+from ppo.envs.fits import is_number, misfit, short
 from ppo.errors import UsageError, one_line
 from ppo.machine.imports import import_name
 
@@ -75,7 +75,7 @@ def _tuples(value: Any) -> Any:
 
 
 def try_wrappers(spec: EnvSpec, number: int, kwargs: dict[str, Any]) -> None:
-    """Wrap one environment step by step and reset it under each wrapper, so that an error names the wrapper.
+    """Put the wrappers around one environment, with a reset and a random step under each, so that an error names the wrapper.
 
     Args:
         spec: of the environment and its wrappers.
@@ -83,7 +83,7 @@ def try_wrappers(spec: EnvSpec, number: int, kwargs: dict[str, Any]) -> None:
         kwargs: keyword arguments of the environment.
 
     Raises:
-        UsageError: a wrapper refuses its arguments or its environment, or its reset fails.
+        UsageError: a wrapper refuses its arguments or its environment, or its reset or its step fails.
     """
     bare = copy.copy(spec)
     split = len(spec.additional_wrappers) - number
@@ -91,14 +91,15 @@ def try_wrappers(spec: EnvSpec, number: int, kwargs: dict[str, Any]) -> None:
     env = gymnasium.make(bare, **({"disable_env_checker": True} | kwargs))
     try:
         env.reset(seed=0)
+        inner = env
         for wrapper in spec.additional_wrappers[split:]:
-            env = _wrap(env, wrapper)
+            env = _wrap(env, wrapper, inner)
     finally:
         env.close()
 
 
-def _wrap(env: gymnasium.Env, wrapper: WrapperSpec) -> gymnasium.Env:
-    """Return an environment in a wrapper that can reset it."""
+def _wrap(env: gymnasium.Env, wrapper: WrapperSpec, inner: gymnasium.Env) -> gymnasium.Env:
+    """Return an environment in a wrapper that can reset and step it; `inner` is the environment without any."""
     arguments = f" with {wrapper.kwargs}" if wrapper.kwargs else ""
     make: Any = load_env_creator(wrapper.entry_point)
     name, doing = f"wrap = {wrapper.entry_point!r}{arguments}", "cannot be made"
@@ -113,4 +114,35 @@ def _wrap(env: gymnasium.Env, wrapper: WrapperSpec) -> gymnasium.Env:
             raise UsageError(f"{name} has no {space}; set it to a gymnasium.spaces.Space")
     if problem := misfit(env.observation_space, obs):
         raise UsageError(f"{name} returns an observation that does not fit its space: {problem}")
+    try:
+        answer = _random_step(env)
+    except Exception as error:
+        if _is_own(inner):
+            return env
+        raise UsageError(f"{name} cannot be stepped: {one_line(error)}") from error
+    if not (isinstance(answer, tuple) and len(answer) == 5):
+        raise UsageError(f"{name} returns {short(answer)} from step(); return obs, reward, terminated, truncated, info")
+    if problem := misfit(env.observation_space, answer[0]):
+        raise UsageError(f"{name} returns an observation that does not fit its space: {problem}")
+    if not is_number(answer[1]):
+        raise UsageError(f"{name} returns reward = {short(answer[1])}; it must be one number")
+    env.reset(seed=0)
     return env
+
+
+def _random_step(env: gymnasium.Env) -> Any:
+    env.action_space.seed(0)
+    return env.step(env.action_space.sample())
+
+
+def _is_own(inner: gymnasium.Env) -> bool:
+    """Return whether an environment without wrappers fails too; its own error shows in training, with its traceback.
+
+    It may also be no error: the action mask, which a random step does not read, can exclude the action.
+    """
+    try:
+        inner.reset(seed=0)
+        _random_step(inner)
+    except Exception:
+        return True
+    return False
