@@ -14,7 +14,7 @@ from ppo.config import Config, read_wrappers
 from ppo.config.memory import check_memory
 from ppo.config.presets import preset
 from ppo.config.setting import check_ranges
-from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of
+from ppo.envs import FAMILIES, autoreset_mode, check_envs, dropped_note, make_envs, module_of
 from ppo.envs.atari import refusal
 from ppo.envs.leaves import BoxLeaf
 from ppo.envs.spaces import Packer, has_mask, one_line
@@ -22,6 +22,7 @@ from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.rollout import Rollout
 from ppo.machine.flat import FlatPolicy
+from ppo.machine.phase import phase
 from ppo.machine.process import seed_everything
 from ppo.numbers import count
 from ppo.policies import Policy, build_policy, resolve_policy
@@ -71,6 +72,8 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     yield "environment", f"{env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}"
     yield "observation", one_line(obs_space)
     yield "action", one_line(action_space)
+    if note := dropped_note(envs):
+        yield "note", note
     try:
         rollout, lengths, seconds = _roll(envs, policy, steps)
     except NonFiniteError as error:
@@ -125,7 +128,8 @@ def _random_policy(envs: VectorEnv, config: Config) -> Policy:
 def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[int], float]:
     collector = Collector(envs, FlatPolicy(policy))
     collector.reset(seed_everything(0, (0, 0)))
-    rollout, episodes = collector.collect(steps)
+    with phase(f"taking {count(steps, 'random step')} in each of {count(envs.num_envs, 'environment')}, twice"):
+        rollout, episodes = collector.collect(steps)
     return rollout, [episode.length for episode in episodes], collector.env_seconds
 
 

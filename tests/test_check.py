@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from ppo.check import check, list_families
 from ppo.envs import families
 from ppo.errors import UsageError
+from ppo.machine.phase import listening
 
 torch.set_num_threads(1)
 NAMES = (
@@ -241,3 +242,16 @@ def test_what_would_train_follows_the_arguments():
     found = dict(check("LunarLander-v3", 1, 20, {"continuous": True}, "a2c", "gru"))
     assert found["action"].startswith("Box(")
     assert found["would train"].startswith("gru policy, preset a2c + box2d")
+
+
+def test_a_text_that_is_left_out_is_noted_as_in_training(monkeypatch):
+    monkeypatch.setattr("ppo.envs.vector.dropped", lambda envs: ("mission",))
+    note = "mission of the observation is text, which no policy reads; it is left out"
+    assert dict(check("CartPole-v1", 1, 2))["note"] == note
+
+
+def test_the_random_steps_are_a_phase():
+    texts = []
+    with listening(texts.append):
+        list(check("CartPole-v1", 2, 3))
+    assert "taking 3 random steps in each of 2 environments, twice" in texts

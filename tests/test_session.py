@@ -35,7 +35,7 @@ def test_the_description_has_the_sizes_of_the_run():
 
 
 def test_the_precision_and_what_is_left_out_are_told(monkeypatch):
-    monkeypatch.setattr(session, "dropped", lambda envs: ("mission",))
+    monkeypatch.setattr("ppo.envs.vector.dropped", lambda envs: ("mission",))
     lines = lines_of(Trainer(Config().replace(SETTINGS)))
     assert lines["precision"] == "float32: without convolutions, bfloat16 saves little"
     assert lines["note"] == "mission of the observation is text, which no policy reads; it is left out"

@@ -15,7 +15,7 @@ from ppo.cli.reporter import Reporter
 from ppo.cli.terminal import print_lines, time_split
 from ppo.config import Config
 from ppo.config.words import write_pairs
-from ppo.envs import autoreset_mode, dropped, time_limit
+from ppo.envs import autoreset_mode, dropped_note, time_limit
 from ppo.envs.spaces import one_line
 from ppo.envs.text_env import check_rewarded
 from ppo.loop.scalars import evaluation_limit
@@ -180,8 +180,8 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"L {length}, {config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
-    if texts := dropped(envs):
-        lines.append(("note", f"{', '.join(texts)} of the observation is text, which no policy reads; it is left out"))
+    if note := dropped_note(envs):
+        lines.append(("note", note))
     lines += [("images", sentence) for sentence in describe_images(trainer.policy)]
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import re
+import warnings
 from dataclasses import dataclass
 
 import gymnasium
@@ -35,7 +36,8 @@ class Family:
     def register(self) -> None:
         """Register its environments with Gymnasium: by an import, and by a call if that is not enough."""
         module, _, function = self.requires.partition(":")
-        imported = importlib.import_module(module)
+        with warnings.catch_warnings(action="ignore"):  # which a package gives about itself
+            imported = importlib.import_module(module)
         if function and not any(module_of(spec).startswith(self.entry_points) for spec in gymnasium.registry.values()):
             getattr(imported, function)()
 

@@ -191,9 +191,10 @@ def _similar(name: str) -> list[str]:
     """Return ids like a name: other versions of it and those of other namespaces, otherwise at most three near ones."""
 
     def base(env_id: str) -> str:
-        return env_id.rpartition("/")[2].partition("-v")[0].lower()
+        return env_id.rpartition("/")[2].partition("-v")[0].removesuffix("NoFrameskip").lower()
 
-    near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.7)
-    same = [env_id for env_id in gymnasium.registry if env_id.rpartition("/")[2] == name]
+    usable = [env_id for env_id in gymnasium.registry if not atari.refusal(env_id, gymnasium.registry)]
+    near = difflib.get_close_matches(name, usable, n=3, cutoff=0.7)
+    same = [env_id for env_id in usable if env_id.rpartition("/")[2] == name]
     versions = [env_id for env_id in near if env_id.split("-v")[0] == name.split("-v")[0]]
-    return versions + same or near or [env_id for env_id in gymnasium.registry if base(env_id) == base(name)][-3:]
+    return versions + same or near or [env_id for env_id in usable if base(env_id) == base(name)][-3:]

@@ -125,6 +125,12 @@ def dropped(envs: VectorEnv) -> tuple[str, ...]:
     return base.get_attr("dropped")[0] if isinstance(base, SyncCopies | Workers) else ()
 
 
+def dropped_note(envs: VectorEnv) -> str:
+    """Return a sentence about the texts that our copies leave out of the observation; "" if there are none."""
+    texts = dropped(envs)
+    return f"{', '.join(texts)} of the observation is text, which no policy reads; it is left out" if texts else ""
+
+
 def lines_of(envs: VectorEnv) -> list[str]:
     """Return a line for each sample of a text environment; of others, none."""
     text = text_env(envs)

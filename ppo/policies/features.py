@@ -37,7 +37,8 @@ def describe_images(policy: nn.Module) -> list[str]:
         elif convolves and leaf.image is not None:
             continue  # a network of the user's own may read it
         elif leaf.is_real and (len(leaf.shape) > 2 or (len(leaf.shape) == 2 and leaf.is_pixels)):
-            sentences.append(f"{text} flat numbers; --policy cnn, impala, gru and transformer read images: {IMAGES}")
+            what = "" if leaf.image is not None else f": {IMAGES}"
+            sentences.append(f"{text} flat numbers; --policy cnn, impala, gru and transformer read images{what}")
     return sentences
 
 
