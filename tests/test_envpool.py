@@ -65,7 +65,7 @@ def test_the_pool_of_an_atari_id_has_its_sticky_actions_and_its_time_limit():
 def test_an_argument_that_would_change_the_return_of_a_game_is_refused(name):
     pytest.importorskip("envpool")
     pytest.importorskip("ale_py")
-    with pytest.raises(UsageError, match=rf"{name} = True is refused: .*; leave it out"):
+    with pytest.raises(UsageError, match=rf"{name} = True is refused: .*(instead|leave it out)"):
         make_envs("ALE/Pong-v5", 1, "envpool", {name: True})
 
 

@@ -27,10 +27,10 @@ METADATA = {
     "autoreset_mode": AutoresetMode.SAME_STEP,
 }  # fmt: skip
 REFUSED = {
-    "reward_clipping": "returns would be of clipped rewards; use --clip-rewards 1, which clips them in training only",
-    "episodic_life": "a game would begin anew with each life; a life's end ends the value already (life_loss_info)",
-    "batch_size": "every environment is stepped each time",
-    "autoreset_mode": "it is SAME_STEP",
+    "reward_clipping": "returns would be of clipped rewards; use --clip-rewards 1, which clips them in training only, instead",
+    "episodic_life": "a game would begin anew with each life; a life's end ends the value already (life_loss_info); leave it out",
+    "batch_size": "every environment is stepped each time; leave it out",
+    "autoreset_mode": "it is SAME_STEP; leave it out",
 }  # arguments of AtariVectorEnv, and why not
 
 
@@ -127,10 +127,10 @@ def make_games(
     for name in kwargs:
         if name not in known:
             raise UsageError(
-                f"{name} is not an argument of Atari games; they take {', '.join(sorted(known - {'game', *REFUSED}))}"
+                f"{name} is not an argument of Atari games; they take {', '.join(sorted((known | {'max_episode_steps'}) - {'game', *REFUSED}))}"
             )
         if name in REFUSED and kwargs[name]:
-            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {REFUSED[name]}; leave it out")
+            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {REFUSED[name]}")
     options: dict[str, Any] = {"num_threads": min(num_envs, cores())} | {
         k: v for k, v in kwargs.items() if k not in REFUSED
     }

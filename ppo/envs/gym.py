@@ -4,6 +4,7 @@ import contextlib
 import copy
 import difflib
 import inspect
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -68,6 +69,11 @@ def make_envs(
     if vectorization == "auto" and spec.vector_entry_point is not None and not spec.additional_wrappers:
         vectorization = "vector_entry_point"
     if max_episode_steps:
+        own = kwargs.get("max_episode_steps", max_episode_steps)
+        if not own and own is not None:
+            raise UsageError(
+                f"max_episode_steps = {max_episode_steps} contradicts max_episode_steps = {own!r} in env_kwargs; give one of them"
+            )
         kwargs = {"max_episode_steps": _time_limit(spec, vectorization, max_episode_steps)} | kwargs
     with _usage_errors(env_id, spec, kwargs):
         if wrappers:
@@ -139,7 +145,13 @@ def _usage_errors(env_id: str, spec: EnvSpec, kwargs: dict[str, Any]) -> Iterato
             raise UsageError(f"{env_id} needs {' and '.join(missing)}; use --env-kwargs {values}") from error
         if not kwargs:
             raise
-        raise UsageError(f"{env_id} cannot be made with {kwargs}: {one_line(error)}") from error
+        raise UsageError(f"{env_id} cannot be made with {kwargs}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the type and the first line of an error, which bindings of C++ continue by their signatures."""
+    line = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {textwrap.shorten(line, 200, placeholder=' …')}".removesuffix(": ")
 
 
 def _missing_arguments(spec: EnvSpec, kwargs: dict[str, Any]) -> list[str]:
