@@ -74,9 +74,24 @@ class EnvPool(VectorEnv):
 
         sizes = {"num_envs": self.num_envs, "num_threads": min(self.num_envs, cores())}
         with warnings.catch_warnings(action="ignore"):  # about the bounds of spaces, which float32 rounds
-            pool = envpool.make(self.pool_id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
+            try:
+                pool = envpool.make(self.pool_id, env_type="gymnasium", seed=seed, **sizes, **self.kwargs)
+            except TypeError as error:
+                self._refuse_unknown(error, sizes)
+                raise
             assert pool.observation_space is not None  # which EnvPool makes on first use
         return pool
+
+    def _refuse_unknown(self, error: TypeError, sizes: dict[str, int]) -> None:
+        """Name the argument that EnvPool does not know, if there is one."""
+        import envpool
+
+        known = set(envpool.make_spec(self.pool_id).config._fields)
+        for name in (name for name in self.kwargs if name not in known):
+            names = ", ".join(
+                sorted(known - {*sizes, *(REFUSED if self.has_lives else ()), "seed", "task", "base_path"})
+            )
+            raise UsageError(f"{name} is not an argument of {self.pool_id} in EnvPool; it takes {names}") from error
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all environments, with a random seed if there is none."""
