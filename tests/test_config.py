@@ -50,7 +50,7 @@ BAD = [
     ({"hidden_sizes": (10**11,)}, "hidden_sizes = (100000000000,) is too large: the run needs at least 1,600 GB of memory"),
     ({"max_episode_steps": -1}, "max_episode_steps = -1 is too small; choose at least 0"),
     ({"max_episode_steps": 5, "env_kwargs": {"max_episode_steps": 9}},
-     "max_episode_steps = 5, but env_kwargs has another one; leave out one of the two"),
+     "max_episode_steps = 5, but env_kwargs has max_episode_steps = 9; leave out one of the two"),
     ({"wrap": ("a:B", "Frames 3")}, "wrap = 'Frames 3': it must begin with package.module:Class"),
     ({"wrap": ("a:B 3 4",)}, "wrap = 'a:B 3 4': '3' is not the name of an argument; write KEY VALUE or KEY=VALUE"),
     ({"group_size": 4}, "group_size = 4 compares whole returns; gamma = 0.99 must be 1"),

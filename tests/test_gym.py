@@ -202,8 +202,3 @@ def test_sync_is_taken_where_it_is_asked_for():
 def test_a_vector_entry_point_that_is_not_there_is_refused():
     message = refusal("Pendulum-v1", vectorization="vector_entry_point")
     assert message == "Pendulum-v1 has no vector entry point of its own; use --vectorization sync or async"
-
-
-def test_two_time_limits_that_contradict_are_both_named():
-    with pytest.raises(UsageError, match="max_episode_steps = 30 contradicts max_episode_steps = 0 in env_kwargs"):
-        make_envs("CartPole-v1", 1, env_kwargs={"max_episode_steps": 0}, max_episode_steps=30)

@@ -55,7 +55,8 @@ def check_together(settings: Any) -> None:
         )
     if settings.max_episode_steps and "max_episode_steps" in settings.env_kwargs:
         raise UsageError(
-            f"max_episode_steps = {settings.max_episode_steps}, but env_kwargs has another one; leave out one of the two"
+            f"max_episode_steps = {settings.max_episode_steps}, but env_kwargs has max_episode_steps = "
+            f"{settings.env_kwargs['max_episode_steps']!r}; leave out one of the two"
         )
     read_wrappers(settings.wrap)
 

@@ -69,11 +69,6 @@ def make_envs(
     if vectorization == "auto" and spec.vector_entry_point is not None and not spec.additional_wrappers:
         vectorization = "vector_entry_point"
     if max_episode_steps:
-        own = kwargs.get("max_episode_steps", max_episode_steps)
-        if not own and own is not None:
-            raise UsageError(
-                f"max_episode_steps = {max_episode_steps} contradicts max_episode_steps = {own!r} in env_kwargs; give one of them"
-            )
         kwargs = {"max_episode_steps": _time_limit(spec, vectorization, max_episode_steps)} | kwargs
     with _usage_errors(env_id, spec, kwargs):
         if wrappers:
