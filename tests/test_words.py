@@ -84,7 +84,7 @@ def test_a_wrapper_is_a_class_and_its_arguments(text, name, arguments):
     ("text", "sentence"),
     [
         ("", "it must begin with package.module:Class"), (":B", "it must begin with"), ("a:", "it must begin with"),
-        ("a:B n", "n has no value"), ("a:B n=1 n=2", "n has two values"), ("a:B 'n", "No closing quotation"),
+        ("a:B n", "n has no value"), ("a:B n=1 n=2", "n has two values"), ("a:B 'n", "a quotation mark is open, or a backslash ends it"),
     ],
 )  # fmt: skip
 def test_a_wrapper_that_cannot_be_read_is_named(text, sentence):
