@@ -138,15 +138,15 @@ def run(rounds: int = 5, only: str = "", again: bool = False, device: Literal["c
     parts |= {"times": partial(times, rounds, peers), "scale": scale, "text": partial(tokens_per_second, rounds)}
     path, machine = RESULTS / "speed.json", machine_name()
     results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    results = {"rows": {}, "measured": {}} | results
+    results = {"rows": {}, "measured": {}, "made_on": {}} | results
     stamp = fingerprint(rounds, machine, versions)
     for name, part in parts.items():
         if only not in name or (results["measured"].get(name) == stamp and not again):
             continue
         (results["rows"] if name in ROWS else results)[name] = part()
-        results["measured"][name] = stamp
+        results["measured"][name], results["made_on"][name] = stamp, f"{machine}, {today()}"
         results |= {
-            "date": today(), "machine": machine,
+            "date": today(),
             "versions": text_of(versions),
             "command": f"python -m benchmarks.speed run --rounds {rounds}",
         }  # fmt: skip

@@ -12,7 +12,7 @@ SIDES = {
 def chart(rows: dict[str, Any], path: Path) -> None:
     """Draw steps per second, row by row: of the peer, and of ours not compiled and compiled."""
     axis = _bars(rows, tuple(SIDES), (9, 0.9 + 0.75 * len(rows)), 8)
-    axis.set_xlabel("environment steps per second of the training loop, one thread")
+    axis.set_xlabel("environment steps per second of the training loop")
     axis.set_yticks([-i for i in range(len(rows))], list(rows))
     axis.figure.savefig(path, dpi=150)
 
