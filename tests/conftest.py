@@ -1,6 +1,7 @@
-"""No test reads or writes the user's cache of compiled functions; what one test compiled, another one finds."""
+"""What all tests share: a cache of compiled functions of their own, Ctrl-C, and stand-ins for packages."""
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")  # spares trial compilations: 8 s
         patch.setenv("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")  # of the code around the kernels: 3 s a function
         yield folder / "ppo"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts() -> None:
+    """Hear SIGINT also where a shell runs the tests in the background, with that signal ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
