@@ -103,6 +103,8 @@ def _finish(command: str, folder: Path, seed: int, log: Path, until: int = 0) ->
         raise SystemExit(f"`ppo {command}` was interrupted; start the suite again to repeat it")
     if not meta_of(run)["finished"] and not enough():
         _ppo(["resume", str(run)], log, enough)
+    if not meta_of(run)["finished"] and not enough():
+        raise SystemExit(f"`ppo {command}` was interrupted again; start the suite again to resume it")
     return run
 
 

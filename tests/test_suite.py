@@ -63,6 +63,19 @@ def test_an_interrupted_run_is_resumed(tmp_path):
     assert len(progress.read_text().splitlines()) == 5
 
 
+def test_a_run_that_is_interrupted_again_has_no_score(tmp_path, monkeypatch):
+    def stop(arguments, *_):
+        first = arguments[0] == "train"
+        trainer = Trainer(cli.parse(arguments).settings) if first else Trainer.resume(arguments[1])
+        for _ in trainer.iterations():
+            trainer.stop()
+
+    monkeypatch.setattr(suite, "_ppo", stop)
+    task = replace(TASK, arguments=f"{TASK.arguments}0")
+    with pytest.raises(SystemExit, match="was interrupted again; start the suite again to resume it"):
+        suite.run_one("tiny", task, suite.settings_of(task), 1, 1)
+
+
 @pytest.mark.parametrize("way", ["pretrain", "train"])
 def test_a_task_that_starts_from_another_run_gets_one_and_measures_its_metric(tmp_path, way):
     small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2 --total-timesteps 256"
