@@ -14,6 +14,7 @@ from ppo.loop.rollout import Rollout, Successors
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 
+POLICIES = ("cnn", "impala")
 STEPS, ENVS, SHAPE, ACTIONS, ROUNDS = 128, 8, (4, 84, 84), 4, 9  # four minibatches of 256, as Atari's
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     torch.set_num_threads(1)
     sizes = {"num_envs": ENVS, "num_steps": STEPS, "num_minibatches": 4, "update_epochs": 1, "anneal_lr": False}
     config, batch, compiled = Config().replace(sizes), rollout(), "compile" in sys.argv
-    for name in ("cnn", "impala"):
+    for name in POLICIES:
         learners = dict[str, Learner]()
         for precision in ("float32", "bfloat16"):
             policy = build_policy(name, Box(0, 255, SHAPE, np.uint8), Discrete(ACTIONS), {})

@@ -102,7 +102,7 @@ def compare_runs(paths: list[Path], against: tuple[str, ...] = (), env_id: str =
     runs, left_out = find_runs(paths, env_id, algorithm)
     if not runs:
         raise UsageError(
-            f"no run in {', '.join(map(str, paths))} has logged a return of the sampled policy yet: no training episode has ended; train longer"
+            f"no run in {', '.join(map(str, paths))} has logged a return yet; training logs one when an episode ends, so train longer"
         )
     groups = group_runs(runs)
     return Result(groups, [compare_all(group, figures) for group in groups], left_out)

@@ -16,7 +16,7 @@ FACTORS = {  # parts of an action, as `Leaf.factors` names them
 
 
 def check_needs(settings: Any) -> None:
-    """Refuse a setting that has no effect, or another one than its name says, since the setting that it needs is not set.
+    """Refuse a setting that has no effect since the setting that it needs is not set.
 
     Raises:
         UsageError: names both.
@@ -26,11 +26,6 @@ def check_needs(settings: Any) -> None:
             raise UsageError(
                 f"{name} = {getattr(settings, name)} has no effect without {need}; add --{need} or leave out {name}"
             )
-    if settings.group_size > 1 and settings.gamma != 1:
-        raise UsageError(
-            f"group_size = {settings.group_size} compares whole returns; gamma = {settings.gamma} must be 1",
-            page="text#without-a-critic",
-        )
 
 
 def check_together(settings: Any) -> None:

@@ -2,14 +2,13 @@
 
 from ppo.envs.families import FAMILIES, module_of
 from ppo.envs.gym import find_spec, make_envs
-from ppo.envs.vector import autoreset_mode, check_envs, check_vector_env, dropped, dropped_note, lines_of, time_limit
+from ppo.envs.vector import autoreset_mode, check_envs, check_vector_env, dropped_note, lines_of, time_limit
 
 __all__ = [
     "FAMILIES",
     "autoreset_mode",
     "check_envs",
     "check_vector_env",
-    "dropped",
     "dropped_note",
     "find_spec",
     "lines_of",

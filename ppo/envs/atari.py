@@ -23,11 +23,11 @@ from ppo.machine.process import cores
 FRAMES = 4  # a decision
 ID = re.compile(r"(?:ALE/)?([A-Z][A-Za-z0-9]*?)(-ram)?(NoFrameskip|Deterministic)?-v(\d+)")
 METADATA = {
-    "ppo": {"valid": True, "value_ends": True}, "render_modes": ["rgb_array"], "render_fps": 60 / FRAMES,
+    "ppo": dict.fromkeys(MARKS, True), "render_modes": ["rgb_array"], "render_fps": 60 / FRAMES,
     "autoreset_mode": AutoresetMode.SAME_STEP,
 }  # fmt: skip
 REFUSED = {
-    "reward_clipping": "returns would be of clipped rewards; use --clip-rewards 1, which clips them in training only, instead",
+    "reward_clipping": "returns would be of clipped rewards; use --clip-rewards 1 instead, which clips them in training only",
     "episodic_life": "a game would begin anew with each life; a life's end ends the value already (life_loss_info); leave it out",
     "batch_size": "every environment is stepped each time; leave it out",
     "autoreset_mode": "it is SAME_STEP; leave it out",

@@ -96,14 +96,10 @@ class Packer:
     def __init__(self, space: Space[Any], device: torch.device | None = None) -> None:
         self.space, self.device, self.nested = space, device, is_nested(space)
         self.leaves = list(leaves(space))  # (path, leaf) in packing order
-        self.masked = [
-            has_mask(space) and path.split(".")[0] == MASK_KEY for path, _ in self.leaves
-        ]  # of the action mask
-        dtypes, small = (
-            {leaf.packed_dtype for _, leaf in self.leaves},
-            (leaf for _, leaf in self.leaves if is_small(leaf)),
-        )
-        self.bytewise = len(dtypes) > 1 and any(leaf.is_real for leaf in small)
+        mask = has_mask(space)
+        self.masked = [mask and path.split(".")[0] == MASK_KEY for path, _ in self.leaves]  # part of the action mask
+        dtypes = {leaf.packed_dtype for _, leaf in self.leaves}
+        self.bytewise = len(dtypes) > 1 and any(is_small(leaf) and leaf.is_real for _, leaf in self.leaves)
         self.dtype = dtypes.pop() if len(self.leaves) == 1 or dtypes == {torch.uint8} else torch.float32
         sizes = [sum(leaf.size for _, leaf in self.leaves if is_small(leaf) == kind) for kind in (False, True)]
         self.pixels = sizes[0] * torch.float32.itemsize  # the first column of pixels in a bytewise row

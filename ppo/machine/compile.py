@@ -20,9 +20,7 @@ from ppo.machine.phase import phase
 from ppo.machine.process import Choice, compiler
 
 Function = Callable[..., tuple[Tensor, ...]]
-SECONDS = (
-    20  # to compile both functions of a run, at the same time, when neither is in the cache; measured on two slow cores
-)
+SECONDS = 20  # to compile both functions of a run at once when neither is in the cache; measured on two slow cores
 
 
 def resolve_compile(
