@@ -27,6 +27,7 @@ def three(tmp_path):
         (["--against", "cleanrl-docs"], "there are no runs to compare; name run folders, or use --list"),
         (["{folder}/broken"], "cannot read the run"),
         (["{folder}/deep"], "cannot read the run"),
+        (["{folder}/fresh"], "has logged a return yet; training logs one when an episode ends, so train longer"),
         (["{folder}/run", "--out", "{folder}/run/config.json"], "cannot write to"),
         (["--list", "--env-id", "Maze-v0"], "there are no published figures for Maze-v0"),
     ],
@@ -38,6 +39,8 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys, arguments, se
         with SummaryWriter(str(tmp_path / "PPO_1")) as writer:
             writer.add_scalar("rollout/ep_rew_mean", 1.0, 1)
         (write_run(tmp_path / "broken") / "config.json").write_text("{")
+        columns = "iteration,global_step,charts/episodic_return,eval/episodic_return"
+        (write_run(tmp_path / "fresh") / "progress.csv").write_text(f"{columns}\n1,100,,\n")
         (write_run(tmp_path / "deep") / "config.json").write_text("[" * 100_000)
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", *(a.format(folder=tmp_path) for a in arguments)])
