@@ -23,7 +23,7 @@ from benchmarks.suites import SCALING, SPEED, SUITES, Task
 ROOT = Path(__file__).parents[1]
 PAGES, TEMPLATES = ROOT / "docs" / "results", Path(__file__).parent / "templates"
 FIRST = [
-    "mujoco", "classic", "memory", "algorithms", "text", "frontier", "rlhf", "next_token", "q_learning", "speed", "scaling",
+    "mujoco", "classic", "memory", "algorithms", "text", "frontier", "rlhf", "next_token", "q_learning", "speed", "speed_cuda", "scaling",
 ]  # fmt: skip
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)  # of README.md, from readme_NAME.md
 

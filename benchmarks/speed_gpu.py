@@ -17,15 +17,14 @@ CONTROL = {"env_id": "CartPole-v1", "num_envs": 64, "num_steps": 128, "update_ep
 IMAGES = CONTROL | {
     "env_id": "benchmarks.tasks:Images-v0",
     "policy": "cnn",
-    "num_envs": 8,
     "clip_coef": 0.1,
     "learning_rate": 2.5e-4,
 }
 ROWS = (
-    Row("CartPole 64 × 128, MLP", CONTROL, 20),
-    Row("HalfCheetah, preset 8 × 256", {"env_id": "HalfCheetah-v5"}, 5, preset=True),
-    Row("Images of 84 × 84 × 4, CNN 8 × 128", IMAGES, 10),
-    Row("Images of 84 × 84 × 4, CNN 64 × 128", IMAGES | {"num_envs": 64}, 5),
+    Row("Pong, preset 8 × 128, CNN", {"env_id": "PongNoFrameskip-v4", "policy": "cnn"}, 6, preset=True, threads=8),
+    Row("Images of 84 × 84 × 4, CNN 64 × 128", IMAGES, 2, threads=8),
+    Row("CartPole 64 × 128, MLP", CONTROL, 5),
+    Row("HalfCheetah, preset 8 × 256", {"env_id": "HalfCheetah-v5"}, 2, preset=True),
 )
 
 

@@ -362,6 +362,28 @@ def test_a_compiling_process_that_is_killed_leaves_the_function_eager(tmp_path, 
 
 
 @on_linux
+@needs_compiler
+def test_machine_code_that_crashes_leaves_the_function_eager(tmp_path, monkeypatch):
+    monkeypatch.setenv("PPO_CACHE", str(tmp_path))
+    monkeypatch.setattr("ppo.machine.inductor._open", lambda path: lambda tensors: os.kill(os.getpid(), signal.SIGSEGV))
+    function, moment = Compiled(descend, FlatPolicy(Small()), enabled=True), torch.zeros(3)
+    bound = function.bind(torch.ones(3), moment)
+    assert function.reason == "the process that compiled it was killed"
+    assert bound(torch.ones(3), moment)[0].tolist() == [6.5]
+    assert not list(tmp_path.glob("*.pt2"))
+
+
+def test_beside_a_cuda_device_nothing_is_compiled_for_the_processor(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    function, moment = Compiled(descend, FlatPolicy(Small()), enabled=True), torch.zeros(3)
+    assert function.bind(torch.ones(3), moment)(torch.ones(3), moment)[0].tolist() == [6.5]
+    assert (
+        function.reason
+        == "code for the processor crashed next to a CUDA device; to compile, set CUDA_VISIBLE_DEVICES=''"
+    )
+
+
+@on_linux
 def test_a_compiling_process_holds_no_connection_of_its_parent(tmp_path, monkeypatch):
     monkeypatch.setenv("PPO_CACHE", str(tmp_path))
     monkeypatch.setattr("ppo.machine.inductor._compile", lambda *_: time.sleep(2))

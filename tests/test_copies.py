@@ -10,8 +10,8 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from ppo.envs import dropped
 from ppo.envs.copies import Copy, SyncCopies, copied, make_copies
+from ppo.envs.vector import dropped
 from ppo.errors import UsageError
 from ppo.machine.worker import signal_mask
 

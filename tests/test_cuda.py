@@ -16,6 +16,7 @@ from gymnasium.spaces import Box, Discrete
 from test_distributed import distance, launch
 
 from ppo import Trainer, preset
+from ppo.evaluation import evaluate
 
 DEVICE = os.environ.get("RANKS_DEVICE", "cuda")
 pytestmark = [
@@ -73,14 +74,30 @@ def test_the_policy_is_on_the_device_and_graphs_are_eager(tmp_path, policy):
 
 
 @pytest.mark.parametrize("compile", ["off", "on"])
-def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, compile):
-    whole = trained(tmp_path, "cnn", 4, compile=compile)
-    first = trained(tmp_path, "cnn", 2, compile=compile, anneal_lr=False)
-    straight = trained(tmp_path, "cnn", 4, compile=compile, anneal_lr=False)
-    with Trainer.resume(first.run_dir, {"total_timesteps": whole.config.total_timesteps}) as resumed:
+@pytest.mark.parametrize("policy", CASES)
+def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, policy, compile):
+    first, straight = (trained(tmp_path, policy, n, compile=compile, anneal_lr=False) for n in (2, 4))
+    with Trainer.resume(first.run_dir, {"total_timesteps": straight.config.total_timesteps}) as resumed:
         resumed.train()
-    assert tensors(resumed).keys() == tensors(straight).keys()
-    assert all(torch.equal(x, tensors(straight)[name]) for name, x in tensors(resumed).items())
+    ends = tensors(straight)
+    assert tensors(resumed).keys() == ends.keys()
+    assert [name for name, x in tensors(resumed).items() if not torch.equal(x, ends[name])] == []
+
+
+def test_the_processor_beside_a_device_is_not_compiled_for(tmp_path):
+    notes = trained(tmp_path, "mlp", device="cpu", compile="on").parts.notes()
+    assert bool(notes) == (DEVICE == "cuda")
+
+
+@pytest.mark.parametrize("policy", CASES)
+def test_a_run_is_evaluated_and_goes_on_elsewhere(tmp_path, policy):
+    run = trained(tmp_path, policy)
+    assert evaluate(run.run_dir, 2).episodes
+    longer = {"device": "cpu", "total_timesteps": 2 * run.config.total_timesteps}
+    with Trainer.resume(run.run_dir, longer) as resumed:
+        resumed.train()
+    assert resumed.finished
+    assert resumed.learner.policy.vector.device.type == "cpu"
 
 
 @pytest.mark.parametrize("policy", ["mlp", "cnn"])

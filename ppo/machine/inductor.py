@@ -6,6 +6,7 @@ On Linux a fork of this process compiles it, so that several functions are compi
 import contextlib
 import functools
 import hashlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -65,8 +66,12 @@ def begin(graph: GraphModule, tensors: list[Tensor]) -> Callable[[], Run]:
     Machine code that is in the cache is not compiled again.
 
     Raises:
-        CompileError: there is no C++ compiler, or it fails; so does the function that waits.
+        CompileError: there is a CUDA device, or no C++ compiler, or it fails; so does the function that waits.
     """
+    if torch.cuda.is_available():  # on a machine with an H100 the first call ended the process (torch 2.11)
+        raise CompileError(
+            "code for the processor crashed next to a CUDA device; to compile, set CUDA_VISIBLE_DEVICES=''"
+        )
     path = cache_path(graph, tensors)
     run, command = _cached(path), compiler()
     if run is not None:
@@ -147,6 +152,7 @@ def _answer(compile_: Callable[[], None], sender: Connection) -> None:
     os.closerange(3, sender.fileno())
     os.closerange(sender.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     torch.set_num_threads(1)  # OpenMP would wait for the threads that a fork does not have
+    logging.disable(logging.WARNING)  # torch's CUDA build warns that it finds no device
     reason = ""
     try:
         compile_()
@@ -177,6 +183,9 @@ def _compile(graph: GraphModule, tensors: list[Tensor], path: Path, command: str
             if _cached(path) is None:
                 program, package = torch.export.export(graph, tuple(tensors)), str(Path(folder) / path.name)
                 aoti_compile_and_package(program, package_path=package, inductor_configs=options)
+                # Code that crashes ends this process, not the run. For several threads it would wait for those a fork has not.
+                if threads == 1:
+                    _open(Path(package))([x.new_empty_strided(x.shape, x.stride()).copy_(x) for x in tensors])
                 os.replace(package, path)
     except Exception as error:  # from torch or the compiler: anything
         output = " ".join(str(error).partition("\nOutput:\n")[2].split())  # of the compiler, after a long command

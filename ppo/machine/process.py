@@ -43,6 +43,7 @@ def seed_everything(seed: int, key: tuple[int, ...] = ()) -> int:
     words = np.random.SeedSequence(seed, spawn_key=key).generate_state(4)
     own = np.random.SeedSequence(seed, spawn_key=(rank(), *key[1:])).generate_state(4) if key else words
     torch.manual_seed(int(words[0]))
+    torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in an order that changes
     np.random.seed(int(own[1]))  # not used in this package, but perhaps by an environment
     random.seed(int(own[2]))
     return int(words[3]) >> 1  # an environment may keep its seed in 32 bits with a sign
