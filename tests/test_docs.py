@@ -91,6 +91,13 @@ def test_the_api_page_has_every_public_name():
     assert [name for name in names if not re.search(rf":: {re.escape(name)}\b", text)] == []
 
 
+def test_the_loop_that_steers_a_run_keeps_checkpoints_and_stops_early(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec("".join(re.findall(r"```python\n(.*?)```", (DOCS / "howto" / "track.md").read_text("utf-8"), re.S)), {})
+    assert list(tmp_path.glob("runs/CartPole-v1__ppo__s1/checkpoints/good_*.safetensors"))
+    assert len(list(tmp_path.glob("runs/*/events.*"))) == 2
+
+
 def test_the_first_steps_in_python_train_and_the_loaded_policy_plays(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec("".join(re.findall(r"```python\n(.*?)```", (DOCS / "start.md").read_text("utf-8"), re.S)), {})

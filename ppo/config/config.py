@@ -161,6 +161,9 @@ class Config:
     log_info: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint=default_hint)] = setting((), "run")
     """Log these numbers of the last info of an episode as `episode/NAME` and `eval/NAME`, for example `is_success`."""
 
+    track: Literal["none", "wandb", "mlflow", "trackio"] = setting("none", "run")
+    """Service that receives what TensorBoard does: Weights & Biases, MLflow or Trackio, set by its own environment variables."""
+
     vectorization: Literal["auto", "sync", "async", "vector_entry_point", "envpool"] = setting("auto", "machine")
     """How environments are vectorised. auto: the environment's own vector entry point if it has one, otherwise sync or
     async, whichever is faster in a short trial."""

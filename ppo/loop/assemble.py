@@ -28,6 +28,7 @@ from ppo.machine.process import Choice, resolve_device, resolve_precision, resol
 from ppo.policies import Policy, build_policy, resolve_policy
 from ppo.run.checkpoint import digest_of, load_exactly
 from ppo.run.load import load_for
+from ppo.run.tracker import check_tracker
 
 
 @dataclass
@@ -102,6 +103,8 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
         UsageError: a setting, a space or an environment cannot be trained.
     """
     join()
+    if rank() == 0:
+        check_tracker(config.track)
     own_envs = envs is not None
     # An environment may change the current folder.
     reference, init_from = (run and str(Path(run).absolute()) for run in (config.reference, config.init_from))

@@ -1,11 +1,12 @@
-"""The logger: it opens a run for writing and adds one row per iteration to progress.csv and TensorBoard's events."""
+"""The logger: it opens a run for writing and adds one row per iteration to progress.csv, TensorBoard's events and a tracker."""
 
 import contextlib
 import csv
 import errno
 import math
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import hparams, text
 
-from ppo.errors import UsageError, printable
+from ppo.errors import UsageError, one_line, printable
 from ppo.machine.distributed import rank
 from ppo.run.checkpoint import check_newest
 from ppo.run.events import Events
@@ -28,6 +29,7 @@ from ppo.run.files import (
 )
 from ppo.run.lock import RunLock
 from ppo.run.table import keep_rows, widen
+from ppo.run.tracker import Tracker, open_tracker
 
 
 class Logger:
@@ -68,6 +70,7 @@ class Logger:
                     self._describe(settings)
             except OSError as error:
                 raise cannot_write(run_dir, error) from error
+            self.tracker = open_tracker(settings.get("track", "none"), run_dir, settings, iteration == 0)
             self.stack = stack.pop_all()
 
     def _describe(self, settings: dict[str, Any]) -> None:
@@ -101,11 +104,26 @@ class Logger:
         except OSError as error:
             raise self._stopped(error) from error
         self.flush()
+        self._track(lambda tracker: tracker.write(dict(finite), global_step))
+
+    def _track(self, send: Callable[[Tracker], None]) -> None:
+        """Send to the tracker; one that fails, for example without a network, is warned of once and left out from then on."""
+        try:
+            if self.tracker is not None:
+                send(self.tracker)
+        except Exception as error:  # its package has many types
+            self.tracker = None
+            warnings.warn(
+                f"the tracker fails ({one_line(error)}) and gets no more rows; {shown(self.path)} has all of them",
+                stacklevel=3,
+            )
 
     def write_text(self, tag: str, lines: Sequence[str], global_step: int) -> None:
         """Write lines of text to TensorBoard, verbatim; nothing if there are none."""
         if lines:
-            self.events.add(text(tag, "\n".join(f"    {printable(line)}" for line in lines)), global_step)
+            printed = [printable(line) for line in lines]
+            self.events.add(text(tag, "\n".join(f"    {line}" for line in printed)), global_step)
+            self._track(lambda tracker: tracker.write_text(tag, "\n".join(printed), global_step))
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
@@ -118,7 +136,8 @@ class Logger:
         return UsageError(f"cannot write {shown(self.path.parent)}: {error.strerror}; make room and resume")
 
     def close(self) -> None:
-        """Close TensorBoard's file, and let others write to the run."""
+        """Close TensorBoard's file and the tracker's run, and let others write to the run."""
+        self._track(lambda tracker: tracker.close())
         with contextlib.suppress(OSError):  # `write` or `flush` has reported it
             self.stack.close()
 
