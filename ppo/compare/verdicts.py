@@ -56,8 +56,8 @@ def verdict(group: Group, comparisons: list[Comparison], notes: Notes | None = N
     if best is None:
         return f"{who}: no verdict, since {NONE}"
     named = dict.fromkeys((rivals(comparisons)[0], best))
-    counts = Counter(c.outcome for c in targets(comparisons))
-    tally = ", ".join(f"{word} {counts[word]}" for word in OUTCOMES if counts[word])
+    numbers = Counter[str](c.outcome for c in targets(comparisons))
+    tally = ", ".join(f"{word} {numbers[word]}" for word in OUTCOMES if numbers[word])
     ending = [f"multi-run figures at this budget: {tally}"] if tally else []
     return f"{who}: {'; '.join([*(_clause(c, c is best, notes) for c in named), *ending])}"
 
