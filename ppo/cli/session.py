@@ -78,6 +78,8 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         console.print(f"stopped at step {trainer.global_step:,}; continue with: {resume}", markup=False)
         return
     lines = [("time", time_split(reporter.history.seconds, trainer.parts.compiled.value, trainer.config.vectorization))]
+    if trainer.reached:
+        lines.insert(0, ("finished", f"at step {trainer.global_step:,}, since {trainer.reached}"))
     if trainer.evaluation:
         lines.insert(0, ("evaluation", _evaluation(trainer)))
     if not reporter.history.episodes:
@@ -93,6 +95,8 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
 
 def _ended(trainer: Trainer) -> str:
     """Return how a run ended. Steps that are too few for a rollout may remain of the budget."""
+    if trainer.reached:
+        return f"finished: {trainer.reached}"
     left = trainer.config.total_timesteps - trainer.global_step
     return f"finished{'; the rest is less than a rollout' if left else ''}" if trainer.finished else "stopped"
 

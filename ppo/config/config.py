@@ -158,6 +158,9 @@ class Config:
     """Steps after which an evaluation cuts an episode. 0: the environment's time limit; without one, the run's steps of one
     environment, from 1,000 to 27,000."""
 
+    stop_at: Name = setting("", "run")
+    """End the run with a finished checkpoint when a logged scalar reaches a value, for example `--stop-at
+    "eval/episodic_return >= 475"`; with <= when it falls to the value."""
     log_info: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint=default_hint)] = setting((), "run")
     """Log these numbers of the last info of an episode as `episode/NAME` and `eval/NAME`, for example `is_success`."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from gymnasium.spaces import Space
 
+from ppo.config.goal import read_goal
 from ppo.config.words import read_wrappers
 from ppo.envs.spaces import check_space, leaves
 from ppo.errors import UsageError
@@ -54,6 +55,7 @@ def check_together(settings: Any) -> None:
             f"{settings.env_kwargs['max_episode_steps']!r}; leave out one of the two"
         )
     read_wrappers(settings.wrap)
+    read_goal(settings.stop_at)
 
 
 def check_network(settings: Any, policy: str) -> None:

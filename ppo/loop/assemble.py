@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
@@ -18,6 +20,7 @@ from ppo.envs import check_envs, check_vector_env, make_envs
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
+from ppo.loop.best import Best
 from ppo.loop.collector import Collector
 from ppo.loop.learner import Learner
 from ppo.loop.reference import Reference
@@ -49,6 +52,7 @@ class Parts:
     evaluator: Collector  # plays evaluations; the collector, unless they have arguments of their own
     learner: Learner
     reference: Reference | None
+    best: Best | None  # of a text policy
 
     def close(self) -> None:
         """Close the environments unless they are the caller's."""
@@ -70,10 +74,16 @@ class Parts:
         functions = self.collector.act, self.learner.step, self.learner.gradient, self.learner.move
         return tuple(f"the {part.name} is not compiled: {part.reason}" for part in functions if part.reason)
 
+    def describe(self) -> dict[str, Any]:
+        """Return what a checkpoint says about the parts, as JSON values."""
+        versions = {package.__name__: package.__version__ for package in (torch, gymnasium, np)}
+        about = {"config": self.config.to_json(), "own_envs": self.own_envs, "versions": versions}
+        return about | {"policy": self.policy_name, "spaces": self.spaces}
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient, a task's memory."""
+        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient, memories."""
         policy, text = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}, text_env(self.envs)
-        others = [part.state_dict() for part in (self.learner, self.reference, text) if part is not None]
+        others = [part.state_dict() for part in (self.learner, self.reference, self.best, text) if part is not None]
         return {name: x for tensors in (policy, *others) for name, x in tensors.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor], path: Path) -> None:
@@ -84,8 +94,9 @@ class Parts:
         """
         load_exactly(self.policy, tensors, "policy.", path)
         self.learner.load_state_dict(tensors)
-        if self.reference is not None:
-            self.reference.load_state_dict(tensors)
+        for part in (self.reference, self.best):
+            if part is not None:
+                part.load_state_dict(tensors)
         text = text_env(self.envs)
         if text is not None:
             text.load_state_dict(tensors)
@@ -184,6 +195,7 @@ def _assemble(
         collector=collector, evaluator=collector if eval_envs is envs else Collector(eval_envs, *options),
         learner=Learner(flat, config, compiled.value),
         reference=_reference(config, reference, spaces, device.value),
+        best=Best(text.vocabulary, collector.packer) if text is not None and text.written else None,
     )  # fmt: skip
 
 
@@ -208,6 +220,28 @@ def check_alike(parts: Parts) -> None:
                 f"rank {number} no longer holds the same numbers as rank 0; use machines of one kind with the same packages, and "
                 "resume"
             )
+
+
+def check_decisions(parts: Parts, iteration: int, global_step: int) -> None:
+    """Refuse to go on if the policy took no decision before the first checkpoint: new episodes would get no further.
+
+    Args:
+        parts: of the run.
+        iteration: iterations so far.
+        global_step: decisions so far.
+
+    Raises:
+        UsageError: names the number of steps that is too small.
+    """
+    if global_step:
+        return
+    steps, text = iteration * parts.config.num_steps, text_env(parts.envs)
+    longest = 0 if text is None else text.prompt_length
+    prompts = f", since prompts have up to {longest} tokens" if longest else ""
+    raise UsageError(
+        f"the policy took no decision in the {steps} steps before the first checkpoint{prompts}; choose num_steps above "
+        f"{max(longest, steps)}"
+    )
 
 
 def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.device) -> Reference | None:
