@@ -26,7 +26,7 @@ LOOP = [
     ["batch"],
     ["collector", "learner", "reference"],
     ["play", "assemble", "prepare"],
-    ["scalars"],
+    ["scalars", "checks"],
     ["trainer"],
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

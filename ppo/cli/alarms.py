@@ -83,7 +83,8 @@ def _entropy_gone(history: History, settings: Settings) -> bool:
 def _critic_learns_nothing(history: History, settings: Settings) -> bool:
     # "Stays at or below 0". Without a baseline nobody asks the critic.
     means = history.measured("losses/explained_variance")
-    return settings.get("baseline", True) and bool(_recent(history, "losses/explained_variance")) and max(means) <= 0.02
+    asked = settings.get("baseline", True) and not settings.get("risk_quantile")
+    return asked and bool(_recent(history, "losses/explained_variance")) and max(means) <= 0.02
 
 
 def _kl_spikes(history: History, settings: Settings) -> bool:

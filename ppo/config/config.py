@@ -83,6 +83,9 @@ class Config:
     group_size: int = setting(1, "update", low=1)
     """Responses per prompt (GRPO's G): this many neighbouring environments share a prompt, and their returns are normalised
     within the group. Text only."""
+    risk_quantile: float = setting(0.0, "update", low=0, high=1)
+    """ε: train only on the share ε of the episodes that have the highest returns, weighted by their distance to the quantile
+    (risk-seeking policy gradient); 0.05 for example. 0: train on all."""
     recompute_advantages: bool = setting(False, "update")
     """Recompute values and advantages in each epoch instead of once per iteration."""
     norm_adv: bool = setting(True, "update")

@@ -13,10 +13,10 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config, read_wrappers
-from ppo.config.effects import check_actions, check_network
+from ppo.config.effects import check_actions, check_episodes, check_network
 from ppo.config.memory import check_memory
 from ppo.config.words import override
-from ppo.envs import check_envs, check_vector_env, make_envs
+from ppo.envs import check_envs, check_vector_env, make_envs, time_limit
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
@@ -25,11 +25,11 @@ from ppo.loop.collector import Collector
 from ppo.loop.learner import Learner
 from ppo.loop.reference import Reference
 from ppo.machine.compile import resolve_compile
-from ppo.machine.distributed import gathered, join, rank, size
+from ppo.machine.distributed import join, rank, size
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import Choice, resolve_device, resolve_precision, resolve_threads, seed_everything
 from ppo.policies import Policy, build_policy, resolve_policy
-from ppo.run.checkpoint import digest_of, load_exactly
+from ppo.run.checkpoint import load_exactly
 from ppo.run.load import load_for
 from ppo.run.tracker import check_tracker
 
@@ -175,6 +175,7 @@ def _assemble(
     single = envs.single_observation_space, envs.single_action_space
     check_memory(config.replace({"policy": policy_name}), single[0])
     check_network(config, policy_name)
+    check_episodes(config, text.max_tokens if text is not None else time_limit(envs))
     check_actions(config, single[1])
     policy = build_policy(policy_name, *single, config.policy_options())
     spaces = spaces_of(envs)
@@ -197,51 +198,6 @@ def _assemble(
         reference=_reference(config, reference, spaces, device.value),
         best=Best(text.vocabulary, collector.packer) if text is not None and text.written else None,
     )  # fmt: skip
-
-
-def check_alike(parts: Parts) -> None:
-    """Check that all ranks have the same settings and hold the same numbers.
-
-    Raises:
-        UsageError: they do not.
-    """
-    if size() == 1:
-        return
-    settings = parts.config.to_json()
-    tensors = {name: x.detach().cpu().contiguous() for name, x in parts.state_dict().items()}
-    others = gathered((settings, digest_of(tensors, "")))
-    for number, (other, digest) in enumerate(others):
-        if differing := [name for name, value in others[0][0].items() if other[name] != value]:
-            raise UsageError(
-                f"rank {number} has other settings than rank 0: {', '.join(differing)}; start all ranks alike"
-            )
-        if digest != others[0][1]:
-            raise UsageError(
-                f"rank {number} no longer holds the same numbers as rank 0; use machines of one kind with the same packages, and "
-                "resume"
-            )
-
-
-def check_decisions(parts: Parts, iteration: int, global_step: int) -> None:
-    """Refuse to go on if the policy took no decision before the first checkpoint: new episodes would get no further.
-
-    Args:
-        parts: of the run.
-        iteration: iterations so far.
-        global_step: decisions so far.
-
-    Raises:
-        UsageError: names the number of steps that is too small.
-    """
-    if global_step:
-        return
-    steps, text = iteration * parts.config.num_steps, text_env(parts.envs)
-    longest = 0 if text is None else text.prompt_length
-    prompts = f", since prompts have up to {longest} tokens" if longest else ""
-    raise UsageError(
-        f"the policy took no decision in the {steps} steps before the first checkpoint{prompts}; choose num_steps above "
-        f"{max(longest, steps)}"
-    )
 
 
 def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.device) -> Reference | None:

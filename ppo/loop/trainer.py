@@ -15,7 +15,8 @@ from ppo.config import Config
 from ppo.envs import lines_of, time_limit
 from ppo.envs.text_env import begin_training
 from ppo.errors import UsageError
-from ppo.loop.assemble import assemble, check_alike, check_decisions
+from ppo.loop.assemble import assemble
+from ppo.loop.checks import check_alike, check_decisions
 from ppo.loop.episodes import Episode
 from ppo.loop.prepare import prepare
 from ppo.loop.scalars import evaluate, goal_of, scalars
