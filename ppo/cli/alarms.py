@@ -32,12 +32,14 @@ class Alarm:
         words: what is wrong.
         remedy: what to change first.
         holds: of the history and the settings: whether there is the sign.
+        always: it is an alarm also while the return rises.
     """
 
     tag: str
     words: str
     remedy: str
     holds: Callable[[History, Settings], bool]
+    always: bool = False
 
     def __str__(self) -> str:
         return f"{self.words}: {self.remedy} ({self.tag.rpartition('/')[2]})"
@@ -72,12 +74,22 @@ def _above(tag: str, limit: float) -> Callable[[History, Settings], bool]:
     return lambda history, _: min(_recent(history, tag), default=limit) > limit
 
 
+def _choices(history: History, settings: Settings) -> bool:
+    # The entropy of a Gaussian has no zero, so a share of it means nothing.
+    return "charts/clipped_actions" not in history.latest and settings.get("action_bound") != "tanh"
+
+
+def _entropy_fell_early(history: History, settings: Settings) -> bool:
+    # In the first fifth, and not recovered since. A task that says it is solved (text/Reverse after a sixth) needs no entropy.
+    early = [x for x in history.means("losses/entropy")[: BINS // 5] if not math.isnan(x)]
+    now, solved = history.measured("losses/entropy")[-1:], history.latest.get("episode/solved", 0.0) > 0.8
+    return _choices(history, settings) and not solved and bool(early) and max(early[-1:] + now) < 0.1 * early[0]
+
+
 def _entropy_gone(history: History, settings: Settings) -> bool:
-    # Of choices only: the entropy of a Gaussian has no zero.
-    gaussian = "charts/clipped_actions" in history.latest or settings.get("action_bound") == "tanh"
-    entropies = history.measured("losses/entropy")
-    recent = _recent(history, "losses/entropy")
-    return not gaussian and bool(recent) and max(recent) < 0.01 * entropies[0]
+    entropies, recent = history.measured("losses/entropy"), _recent(history, "losses/entropy")
+    gone = _choices(history, settings) and bool(recent) and max(recent) < 0.01 * entropies[0]
+    return gone and not _entropy_fell_early(history, settings)
 
 
 def _critic_learns_nothing(history: History, settings: Settings) -> bool:
@@ -135,6 +147,7 @@ ALARMS = (
     Alarm("charts/episodic_return", "the return fell for good", "lower --learning-rate", _return_fell),
     Alarm("charts/episodic_return", "every return is the same", "check the rewards", _never_differs),
     Alarm("losses/entropy", "the entropy is gone", "raise --ent-coef", _entropy_gone),
+    Alarm("losses/entropy", "the entropy fell early", "raise --ent-coef", _entropy_fell_early, always=True),
     Alarm("losses/explained_variance", "the critic explains nothing", "scale rewards", _critic_learns_nothing),
     Alarm("losses/approx_kl", "KL spikes", "lower --learning-rate", _kl_spikes),
     Alarm("losses/approx_kl", "the policy does not move", "scale rewards", _does_not_move),
@@ -156,4 +169,4 @@ def alarms(history: History, settings: Settings) -> list[Alarm]:
     if history.spent < EARLIEST or history.rows < ROWS:
         return []
     quiet = MEANS if thrives(history) else ()
-    return [alarm for alarm in ALARMS if alarm.tag not in quiet and alarm.holds(history, settings)]
+    return [alarm for alarm in ALARMS if (alarm.always or alarm.tag not in quiet) and alarm.holds(history, settings)]
