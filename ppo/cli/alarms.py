@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
+
 from ppo.cli.history import BINS, History
 
 RECENT = BINS // 9  # parts of the budget for which a sign must hold
@@ -80,10 +82,18 @@ def _choices(history: History, settings: Settings) -> bool:
 
 
 def _entropy_fell_early(history: History, settings: Settings) -> bool:
-    # In the first fifth, and not recovered since. A task that says it is solved (text/Reverse after a sixth) needs no entropy.
+    # In the first fifth, and not recovered since. A solved task (text/Reverse, FrozenLake) needs no entropy.
     early = [x for x in history.means("losses/entropy")[: BINS // 5] if not math.isnan(x)]
-    now, solved = history.measured("losses/entropy")[-1:], history.latest.get("episode/solved", 0.0) > 0.8
-    return _choices(history, settings) and not solved and bool(early) and max(early[-1:] + now) < 0.1 * early[0]
+    fell = bool(early) and max(early[-1:] + history.measured("losses/entropy")[-1:]) < 0.1 * early[0]
+    return fell and _choices(history, settings) and not _solved(history, settings)
+
+
+def _solved(history: History, settings: Settings) -> bool:
+    # The task says so, or the return has the threshold with which the environment is registered.
+    spec = gymnasium.registry.get(settings.get("env_id", ""))
+    threshold = math.inf if spec is None or spec.reward_threshold is None else spec.reward_threshold
+    best = max(history.measured("charts/episodic_return")[-RECENT:], default=-math.inf)
+    return history.latest.get("episode/solved", 0.0) > 0.8 or best >= threshold
 
 
 def _entropy_gone(history: History, settings: Settings) -> bool:

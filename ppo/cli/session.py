@@ -123,7 +123,7 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
     run_dir = shown(result.run_dir)
     folder = shlex.quote(str(run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
-    quality = f"{result.perplexity:.3f} of the saved policy on held-out text; {result.tokens:,} tokens of training"
+    quality = f"{result.perplexity:.3f} of the saved policy on {result.held_out:,} held-out tokens; {result.tokens:,} tokens of training"
     lines = [("perplexity", quality)]
     if not result.finished:
         stopped = f"before the budget of {trainer.config.total_timesteps:,} tokens; it cannot be resumed"
