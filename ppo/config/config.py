@@ -84,8 +84,7 @@ class Config:
     """Responses per prompt (GRPO's G): this many neighbouring environments share a prompt, and their returns are normalised
     within the group. Text only."""
     risk_quantile: float = setting(0.0, "update", low=0, high=1)
-    """ε: train only on the share ε of the episodes that have the highest returns, weighted by their distance to the quantile
-    (risk-seeking policy gradient); 0.05 for example. 0: train on all."""
+    """ε: train only on the share ε of episodes with the highest returns, by their distance to the quantile. 0: on all."""
     recompute_advantages: bool = setting(False, "update")
     """Recompute values and advantages in each epoch instead of once per iteration."""
     norm_adv: bool = setting(True, "update")
@@ -162,8 +161,7 @@ class Config:
     environment, from 1,000 to 27,000."""
 
     stop_at: Name = setting("", "run")
-    """End the run with a finished checkpoint when a logged scalar reaches a value, for example `--stop-at
-    "eval/episodic_return >= 475"`; with <= when it falls to the value."""
+    """End the run when a logged scalar reaches a value: `--stop-at "eval/episodic_return >= 475"`; <= for a fall."""
     log_info: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint=default_hint)] = setting((), "run")
     """Log these numbers of the last info of an episode as `episode/NAME` and `eval/NAME`, for example `is_success`."""
 
