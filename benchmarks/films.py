@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.runs import finish, settings
 from ppo import Trainer, load_policy
-from ppo.sample import sample
+from ppo.sampling import sample
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 RUNS = Path("runs/films")

@@ -31,7 +31,7 @@ from benchmarks.runs import RESULTS, finish, save, settings
 from ppo.loop.reference import divergence
 from ppo.run.files import write_atomically
 from ppo.run.load import load
-from ppo.sample import sample
+from ppo.sampling import sample
 from ppo.supervised import comparisons
 from ppo.supervised.pretrain import pretrain
 from ppo.supervised.quality import quality

@@ -14,7 +14,7 @@ import re
 import numpy as np
 
 from ppo import Trainer, evaluate, preset
-from ppo.sample import sample
+from ppo.sampling import sample
 from ppo.text import Completion, Task, Vocabulary, register
 
 DIGITS, SIGNS = "0123456789", "+-"

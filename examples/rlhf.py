@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ppo import Trainer, preset, pretrain, train_reward_model
-from ppo.sample import sample
+from ppo.sampling import sample
 
 THINGS, GOOD, BAD = ("film", "plot", "cast", "music"), ("great", "lovely", "warm"), ("awful", "dull", "cold")
 FOLDER = Path("runs/rlhf")

@@ -68,6 +68,13 @@ class Bandit(Probe):
         return float(action == 1)
 
 
+class Risky(Probe):
+    """Arm 1 pays 1 in a fifth of the episodes, 0.2 on average; arm 0 always pays 0.5."""
+
+    def pay(self, action: Any) -> float:
+        return float(self.np_random.random() < 0.2) if action else 0.5
+
+
 class Sign(Probe):
     """One step; pays the observation, −1 or 1. V(obs) = obs."""
 
@@ -216,5 +223,20 @@ class Reusing(Probe):
         return np.array([True, False])
 
 
-for found in (Constant, Late, Bandit, Sign, Match, Delayed, Credit, Endless, Faulty, Raising, Wordy, Zoo, Reusing):
+for found in (
+    Constant,
+    Late,
+    Bandit,
+    Risky,
+    Sign,
+    Match,
+    Delayed,
+    Credit,
+    Endless,
+    Faulty,
+    Raising,
+    Wordy,
+    Zoo,
+    Reusing,
+):
     gymnasium.register(f"{found.__name__}-v0", entry_point=found)

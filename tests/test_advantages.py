@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo.loop.advantages import gae, group_complete, group_relative, outcome_known, rewards_to_go
+from ppo.loop.advantages import (
+    above_quantile,
+    gae,
+    group_complete,
+    group_relative,
+    outcome_known,
+    rewards_to_go,
+    whole_returns,
+)
 
 checked = settings(max_examples=60, deadline=None, derandomize=True)
 shares = st.floats(0, 1)
@@ -179,3 +187,31 @@ def test_a_group_is_complete_up_to_the_last_row_in_which_all_its_responses_have_
     done = np.array([[False] * 4, [True, True, True, False], [False] * 4, [True, False, False, False]])
     assert group_complete(done, 2).tolist() == [[True, True, False, False]] * 2 + [[False] * 4] * 2
     assert group_complete(done, 1)[3].tolist() == [True, False, False, False]
+
+
+def test_a_whole_return_is_that_of_every_row_of_an_episode_inside_the_rollout():
+    # environment 0: an earlier episode ends, one of two rows, a cut one; environment 1: a row that resets, then one of three rows
+    rewards = np.array([[1.0, 9.0], [2.0, 1.0], [4.0, 2.0], [8.0, 4.0]])
+    starts = np.array([[False, False], [True, True], [False, False], [True, False]])
+    done = np.array([[True, False], [False, False], [True, False], [False, True]])
+    returns, whole = whole_returns(rewards, starts, done)
+    assert whole.tolist() == [[False, False], [True, True], [True, True], [False, True]]
+    assert returns[whole].tolist() == [6, 7, 6, 7, 7]
+    rewards[:], done[3, 0] = 1.0, True
+    assert whole_returns(rewards, starts, done)[1].tolist() == [
+        [False, False],
+        [True, True],
+        [True, True],
+        [True, True],
+    ]
+
+
+def test_the_distance_to_the_quantile_counts_each_episode_once():
+    # four episodes with the returns 0, 1, 2, 3, the last of two rows; the median is 1.5, the 0.9-quantile 2.7
+    returns = np.array([[0.0, 2.0], [1.0, 3.0], [50.0, 3.0]])
+    episodes = np.array([[True, True], [True, True], [False, False]])
+    np.testing.assert_allclose(above_quantile(returns, episodes, 0.5), returns - 1.5)
+    np.testing.assert_allclose(above_quantile(returns, episodes, 0.1), returns - 2.7)
+    np.testing.assert_allclose(above_quantile(returns, episodes & False, 0.1), returns)
+    # groups of two: (0, 2), (1, 3), (50, 3)
+    np.testing.assert_allclose(above_quantile(returns, episodes, 0.5, 2), [[-1, 1], [-1, 1], [23.5, -23.5]])

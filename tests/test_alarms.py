@@ -34,9 +34,14 @@ SIGNS = [
     (FLAT | {"losses/approx_kl": lambda n: 1e-9}, {}, "the policy does not move"),
     (FALL | {"losses/approx_kl": lambda n: 0.5}, {}, "KL spikes"),
     (
-        FLAT | {"losses/entropy": lambda n: 0.7 if n < 3 else 1e-3, "charts/clipped_actions": None},
+        FLAT | {"losses/entropy": lambda n: 0.7 if n < 18 else 1e-3, "charts/clipped_actions": None},
         {},
         "the entropy is gone",
+    ),
+    (
+        {"losses/entropy": lambda n: 0.7 if n < 3 else 0.0, "charts/clipped_actions": None},  # while the return rises
+        {},
+        "the entropy fell early",
     ),
     (FLAT | {"losses/explained_variance": lambda n: -0.2}, {}, "the critic explains nothing"),
     (FLAT | {"losses/clipfrac": lambda n: 0.6}, {}, "half of the ratios are clipped"),
@@ -68,6 +73,12 @@ def test_every_alarm_has_a_sign_here():
         ({"losses/approx_kl": lambda n: 0.5}, {}),  # while the return rises
         (FLAT | {"losses/entropy": lambda n: -n}, {}),  # of a Gaussian
         ({"losses/entropy": lambda n: 0.7 if n < 3 else 0, "charts/clipped_actions": None, "episode/solved": lambda n: 1}, {}),
+        ({"losses/entropy": lambda n: 0.7 if n < 8 else 0.02, "charts/clipped_actions": None}, {}),  # not early
+        ({"losses/entropy": lambda n: 0.7 if n < 3 else 0.0, "charts/clipped_actions": None,
+          "charts/episodic_return": lambda n: min(60 * n, 480) + n % 2}, {}),  # solved: CartPole's threshold is 475
+        ({"losses/entropy": lambda n: 0.02 if n == 4 else 0.7, "charts/clipped_actions": None}, {}),  # it recovered
+        ({"losses/entropy": lambda n: 0.7 if n < 3 else 0.02, "charts/clipped_actions": None}, {"action_bound": "tanh"}),
+        (FLAT | {"losses/explained_variance": lambda n: -9}, {"risk_quantile": 0.1}),
         ({"losses/explained_variance": lambda n: 0.9 if n < 20 else -0.3}, {}),  # solved: returns do not vary
         ({"charts/episodic_return": lambda n: 1e6 * n}, {}),
         ({"charts/episodic_return": lambda n: (-1) ** n * 100}, {}),  # noise

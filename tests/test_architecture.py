@@ -15,18 +15,18 @@ FLOORS = [
     ["policies", "config"],
     ["run", "compare"],
     ["loop", "text", "player"],  # they do not know each other: text is an environment like any other
-    ["supervised", "evaluation", "sample", "check", "export", "report"],
+    ["supervised", "evaluation", "sampling", "check", "export", "report"],
     ["cli", "api"],
     ["__main__", "__init__"],
 ]  # fmt: skip
 # The same inside the loop: the collector, the learner and the reference do not know each other.
 LOOP = [
     ["episodes", "rollout", "advantages", "losses", "optimizers", "reward_scaling"],
-    ["halves", "estimates"],
+    ["halves", "estimates", "best"],
     ["batch"],
     ["collector", "learner", "reference"],
     ["play", "assemble", "prepare"],
-    ["scalars"],
+    ["scalars", "checks"],
     ["trainer"],
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -4,7 +4,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
 from ppo import Config, UsageError
-from ppo.config.effects import check_actions, check_needs, check_network
+from ppo.config.effects import check_actions, check_episodes, check_needs, check_network, check_together
 
 
 @pytest.mark.parametrize(("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5)])
@@ -44,3 +44,26 @@ def test_convolutions_need_a_policy_that_chooses_them(policy, refused):
             check_network(settings, policy)
     else:
         check_network(settings, policy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"group_size": 4}, "group_size = 4 compares whole returns; gamma = 0.99 must be 1"),
+        ({"risk_quantile": 0.1}, "risk_quantile = 0.1 compares whole returns; gamma = 0.99 must be 1"),
+        ({"risk_quantile": 0.1, "gamma": 1.0}, "risk_quantile = 0.1 weighs .* add --no-norm-adv"),
+        ({"stop_at": "return 5"}, "stop_at = 'return 5' is not METRIC >= NUMBER"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        check_together(Config(**settings))
+    check_together(Config(risk_quantile=0.1, gamma=1.0, norm_adv=False))
+
+
+def test_risk_seeking_needs_rollouts_in_which_an_episode_fits():
+    settings = Config(risk_quantile=0.1, num_steps=64)
+    with pytest.raises(UsageError, match="an episode may have 65 steps; raise num_steps = 64 to several times that"):
+        check_episodes(settings, 65)
+    check_episodes(settings, 64)
+    check_episodes(Config(num_steps=64), 65)

@@ -67,3 +67,37 @@ def test_decisions_whose_outcome_is_not_known_do_not_train():
     rollout.valid = torch.tensor([[True, True], [True, False], [True, False]])
     rollout.next_valid = torch.tensor([True, False])
     assert Estimator(Config()).trained(rollout).tolist() == [[True, False], [True, False], [True, False]]
+
+
+def episodes_of_two(returns, penalties):
+    """Return a rollout of one whole episode of two rows in each environment, with these returns and penalties."""
+    rollout, envs = make_rollout(2, len(returns)), len(returns)
+    rollout.rewards = torch.tensor([[1.0] * envs, [x - 1 for x in returns]])
+    rollout.penalties = torch.tensor([[0.0] * envs, penalties])
+    rollout.starts, rollout.terminated = (torch.zeros(2, envs, dtype=torch.bool) for _ in range(2))
+    rollout.starts[0] = rollout.terminated[1] = True
+    return rollout
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_risk_seeking_trains_only_on_returns_above_the_quantile_by_their_distance_to_it(baseline):
+    # returns less penalties: 0, 4, 2, 1; the 2/3-quantile is 2
+    rollout = episodes_of_two([0.0, 5.0, 2.0, 1.0], [0.0, 1.0, 0.0, 0.0])
+    estimator = Estimator(Config(risk_quantile=1 / 3, gamma=1.0, norm_adv=False, baseline=baseline))
+    weights = estimator.estimates(rollout, estimator.rewards(rollout)).advantages
+    trained = estimator.trained(rollout)
+    assert trained.tolist() == [[False, True, True, False]] * 2
+    assert weights[:, trained[0]].flatten().tolist() == pytest.approx([2, 0, 2, 0], abs=1e-5)
+    rollout.starts[0, 1] = False  # that episode began in an earlier rollout; of 0, 2, 1 the 2/3-quantile is 4/3
+    assert estimator.trained(rollout).tolist() == [[False, False, True, False]] * 2
+    assert rollout.rewards.sum() == 8  # raw
+
+
+def test_risk_seeking_with_groups_takes_the_quantile_of_each_group():
+    # groups (0, 4) and (6, 7), medians 2 and 6.5, deviations 2 and 0.5; the penalties count from their group's mean
+    rollout = episodes_of_two([0.0, 4.0, 6.0, 7.0], [0.0, 1.0, 0.0, 0.0])
+    estimator = Estimator(Config(risk_quantile=0.5, gamma=1.0, norm_adv=False, group_size=2))
+    weights = estimator.estimates(rollout, estimator.rewards(rollout)).advantages
+    trained = estimator.trained(rollout)
+    assert trained.tolist() == [[False, True, False, True]] * 2
+    assert weights[0, trained[0]].tolist() == pytest.approx([2 / 2.0001 - 0.5, 0.5 / 0.5001])

@@ -15,7 +15,7 @@ from ppo.export import export
 from ppo.run.checkpoint import checkpoint_path, read_checkpoint, write_checkpoint
 from ppo.run.load import architecture, envs_for, load, load_for
 from ppo.run.logger import Logger
-from ppo.sample import chat, sample
+from ppo.sampling import chat, sample
 
 SMALL = {"num_envs": 2, "num_steps": 8, "num_minibatches": 1, "total_timesteps": 16, "eval_episodes": 0,
          "compile": "off"}  # fmt: skip

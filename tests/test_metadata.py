@@ -18,6 +18,7 @@ WRONG: dict[str, list[Any]] = {
     "own_envs": [None, 1, "true"],
     "made_by": [None, "elves", ["train"], {}],
     "finished": [None, 0, "no"],
+    "reached": [None, 3, ["text"]],
     "policy": [None, 3, "", "lstm", ".x:Y", "ppo.policies.base:Policy", "ppo.absent:Net", "ppo.errors:one_line"],
     "spaces": [None, [], {}, {"obs": None, "action": None}, {"obs": {"type": "Text"}, "action": {"type": "Box"}},
                {"obs": {"type": "Discrete"}, "action": {"type": "Discrete", "n": "2", "start": 0, "dtype": "int64"}},

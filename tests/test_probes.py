@@ -101,6 +101,14 @@ def test_a2c_and_reinforce_play_the_paying_arm_too(tmp_path, algorithm):
     assert probability(trainer, [0], 1)[0] > 0.95
 
 
+def test_the_risky_arm_is_played_by_those_who_seek_risk_only(tmp_path):
+    # Of the arms played equally often the best 30 % are the wins of arm 1 and some of arm 0, whose distance to the quantile is 0.
+    settings = {"num_envs": 8, "num_steps": 32, "gamma": 1.0, "norm_adv": False, "baseline": False}
+    risky, plain = (train(tmp_path, "probes:Risky-v0", 4096, risk_quantile=share, **settings) for share in (0.3, 0.0))
+    assert probability(risky, [0], 1)[0] > 0.8
+    assert probability(plain, [0], 1)[0] < 0.2
+
+
 @pytest.mark.parametrize(("policy", "low", "high"), [("gru", 0.99, 1.0), ("mlp", 0.3, 0.7)])
 def test_a_cue_is_recalled_with_memory_and_guessed_without(tmp_path, monkeypatch, policy, low, high):
     monkeypatch.syspath_prepend(ROOT)

@@ -10,7 +10,7 @@ def test_samples_are_printed_with_their_returns_and_the_mean(capsys, monkeypatch
         options.update(more)
         return [("k → a b", 1.0), ("k → c", 0.5)]
 
-    monkeypatch.setattr("ppo.sample.sample", sample)
+    monkeypatch.setattr("ppo.sampling.sample", sample)
     out = ran(capsys, "sample", "RUN", "-n", "2", "--temperature", "0.5")
     assert out.splitlines() == ["       1  k → a b", "     0.5  k → c", "    0.75  mean return"]
     assert options == {"temperature": 0.5}  # the others stay the run's
@@ -25,6 +25,6 @@ def test_a_chat_alternates_turns_and_an_empty_line_ends_it(capsys, monkeypatch):
         answers.extend([ask("hi"), ask("how are you")])
         return "hi hello"
 
-    monkeypatch.setattr("ppo.sample.chat", chat)
+    monkeypatch.setattr("ppo.sampling.chat", chat)
     assert ran(capsys, "chat", "RUN").splitlines() == ["policy  hi", "policy  how are you", "hi hello"]
     assert answers == ["hello", None]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 
-from ppo import Config, UsageError
+from ppo import Config, Trainer, UsageError
 from ppo.loop.assemble import assemble
-from ppo.loop.scalars import evaluate, scalars
+from ppo.loop.scalars import evaluate, scalars, tags
 
 SMALL = {"num_envs": 2, "num_steps": 8, "total_timesteps": 64, "hidden_sizes": [4], "num_minibatches": 2}
 
@@ -27,6 +27,14 @@ def test_an_iteration_is_measured_and_timed():
     assert row["charts/SPS"] * sum(seconds.values()) == pytest.approx(16)
     outside = (rollout.actions.abs() > 1).float().mean()  # of the head's range, which the bounds ±2 are mapped to
     torch.testing.assert_close(torch.tensor(row["charts/clipped_actions"]), outside)
+
+
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "text/Copy-v0", "text/NextToken-v0"])
+def test_the_tags_of_a_run_are_known_before_it_begins(env_id, tmp_path):
+    small = SMALL | {"policy": "gru", "num_steps": 32, "compile": "off", "runs_dir": str(tmp_path), "eval_max_steps": 4}
+    with Trainer(Config().replace(small | {"env_id": env_id})) as trainer:
+        row = next(trainer.iterations()).row
+        assert sorted(tags(trainer.parts)) == sorted(row)
 
 
 def test_an_evaluation_is_counted_and_timed_and_may_be_abandoned():

@@ -9,7 +9,7 @@ from ppo import Trainer, UsageError, evaluate
 from ppo.config.presets import preset
 from ppo.export import export
 from ppo.run.checkpoint import read_checkpoint
-from ppo.sample import sample
+from ppo.sampling import sample
 
 RUNS = Path(__file__).parent / "schema_1"
 

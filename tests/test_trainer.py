@@ -32,6 +32,7 @@ TASKS = {
         "env_id": "HalfCheetah-v5", "env_kwargs": {"max_episode_steps": 25}, "normalize_obs": True,
         "scale_rewards": True,
     },
+    "text": {"env_id": "text/Frontier-v0", "policy": "gru"},
 }  # fmt: skip
 MEASURED = (
     "charts/SPS",
@@ -96,6 +97,9 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert_same(tensors(one, "best"), tensors(other, "best"))
     assert rows(one) == rows(other)
     assert scalars(one) == scalars(other)
+    assert [path.read_text() for path in one.glob("best.jsonl")] == [
+        path.read_text() for path in other.glob("best.jsonl")
+    ]
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -326,6 +330,30 @@ def test_an_error_of_an_evaluation_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("ppo.loop.scalars.play", broken)
     with pytest.raises(NonFiniteError, match="while evaluating: obs"):
         Trainer(config(tmp_path)).train()
+
+
+@pytest.mark.parametrize(
+    ("goal", "iteration"),
+    [("losses/entropy <= 9", 1), ("eval/episodic_length >= 1", 2), ("eval/episodic_length <= 0", 8)],
+)
+def test_a_run_ends_where_it_reaches_its_goal(tmp_path, goal, iteration):
+    run = Trainer(config(tmp_path, stop_at=goal)).train()
+    resumed = Trainer.resume(run)
+    assert (resumed.iteration, resumed.finished, resumed.train()) == (iteration, True, run)
+    metric = goal.split()[0]
+    assert resumed.reached.startswith(f"{metric} is " if iteration < 8 else "")
+    assert rows(run)[-1]["eval/episodic_return"]
+    onwards = Trainer.resume(run, {"stop_at": ""})
+    assert onwards.finished == (iteration == 8)
+    assert len(rows(onwards.train())) == 8
+
+
+def test_a_goal_that_the_run_does_not_log_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UsageError, match="does not log 'entropy'; did you mean losses/entropy"):
+        Trainer(config(tmp_path, stop_at="entropy <= 0.1"))
+    with pytest.raises(UsageError, match="does not log 'eval/episodic_return'"):
+        Trainer(config(tmp_path, stop_at="eval/episodic_return >= 1", eval_episodes=0))
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- algorithms are configurations --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ppo.cli import watch
 from ppo.cli.watch import Watched
 from ppo.errors import UsageError
 from ppo.run.lock import RunLock
+from ppo.run.metadata import Metadata
 
 
 @pytest.fixture
@@ -19,7 +20,9 @@ def run(tmp_path):
 
 def ends(monkeypatch, **meta):
     monkeypatch.setattr(watch, "checkpoint_path", lambda *args: None)
-    monkeypatch.setattr(watch, "read_checkpoint", lambda path: ({}, meta))
+    monkeypatch.setattr(
+        watch, "read_checkpoint", lambda path: ({}, Metadata({"config": {"stop_at": ""}} | meta, "file"))
+    )
 
 
 def test_one_picture_of_a_run_that_goes_on(run, capsys):
@@ -36,11 +39,12 @@ def test_one_picture_of_a_run_that_goes_on(run, capsys):
     ("finished", "sentence"),
     [
         (True, "the run is finished, at step 640"),
+        ("x is 9 (stop at >= 8)", "the run is finished, at step 640, since x is 9 (stop at >= 8)"),
         (False, "the run has stopped; its checkpoint is at step 640; continue with: ppo resume "),
     ],
 )
 def test_a_run_that_has_ended_is_watched_to_its_end(run, capsys, monkeypatch, finished, sentence):
-    ends(monkeypatch, finished=finished, global_step=640)
+    ends(monkeypatch, finished=bool(finished), reached=finished if isinstance(finished, str) else "", global_step=640)
     out = ran(capsys, "watch", str(run)).splitlines()
     assert len(out) == 11  # an evaluation at every tenth
     assert out[-1].startswith(sentence)

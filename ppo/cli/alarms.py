@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
+
 from ppo.cli.history import BINS, History
 
 RECENT = BINS // 9  # parts of the budget for which a sign must hold
@@ -32,12 +34,14 @@ class Alarm:
         words: what is wrong.
         remedy: what to change first.
         holds: of the history and the settings: whether there is the sign.
+        always: it is an alarm also while the return rises.
     """
 
     tag: str
     words: str
     remedy: str
     holds: Callable[[History, Settings], bool]
+    always: bool = False
 
     def __str__(self) -> str:
         return f"{self.words}: {self.remedy} ({self.tag.rpartition('/')[2]})"
@@ -72,18 +76,37 @@ def _above(tag: str, limit: float) -> Callable[[History, Settings], bool]:
     return lambda history, _: min(_recent(history, tag), default=limit) > limit
 
 
+def _choices(history: History, settings: Settings) -> bool:
+    # The entropy of a Gaussian has no zero, so a share of it means nothing.
+    return "charts/clipped_actions" not in history.latest and settings.get("action_bound") != "tanh"
+
+
+def _entropy_fell_early(history: History, settings: Settings) -> bool:
+    # In the first fifth, and not recovered since. A solved task (text/Reverse, FrozenLake) needs no entropy.
+    early = [x for x in history.means("losses/entropy")[: BINS // 5] if not math.isnan(x)]
+    fell = bool(early) and max(early[-1:] + history.measured("losses/entropy")[-1:]) < 0.1 * early[0]
+    return fell and _choices(history, settings) and not _solved(history, settings)
+
+
+def _solved(history: History, settings: Settings) -> bool:
+    # The task says so, or the return has the threshold with which the environment is registered.
+    spec = gymnasium.registry.get(settings.get("env_id", ""))
+    threshold = math.inf if spec is None or spec.reward_threshold is None else spec.reward_threshold
+    best = max(history.measured("charts/episodic_return")[-RECENT:], default=-math.inf)
+    return history.latest.get("episode/solved", 0.0) > 0.8 or best >= threshold
+
+
 def _entropy_gone(history: History, settings: Settings) -> bool:
-    # Of choices only: the entropy of a Gaussian has no zero.
-    gaussian = "charts/clipped_actions" in history.latest or settings.get("action_bound") == "tanh"
-    entropies = history.measured("losses/entropy")
-    recent = _recent(history, "losses/entropy")
-    return not gaussian and bool(recent) and max(recent) < 0.01 * entropies[0]
+    entropies, recent = history.measured("losses/entropy"), _recent(history, "losses/entropy")
+    gone = _choices(history, settings) and bool(recent) and max(recent) < 0.01 * entropies[0]
+    return gone and not _entropy_fell_early(history, settings)
 
 
 def _critic_learns_nothing(history: History, settings: Settings) -> bool:
     # "Stays at or below 0". Without a baseline nobody asks the critic.
     means = history.measured("losses/explained_variance")
-    return settings.get("baseline", True) and bool(_recent(history, "losses/explained_variance")) and max(means) <= 0.02
+    asked = settings.get("baseline", True) and not settings.get("risk_quantile")
+    return asked and bool(_recent(history, "losses/explained_variance")) and max(means) <= 0.02
 
 
 def _kl_spikes(history: History, settings: Settings) -> bool:
@@ -134,6 +157,7 @@ ALARMS = (
     Alarm("charts/episodic_return", "the return fell for good", "lower --learning-rate", _return_fell),
     Alarm("charts/episodic_return", "every return is the same", "check the rewards", _never_differs),
     Alarm("losses/entropy", "the entropy is gone", "raise --ent-coef", _entropy_gone),
+    Alarm("losses/entropy", "the entropy fell early", "raise --ent-coef", _entropy_fell_early, always=True),
     Alarm("losses/explained_variance", "the critic explains nothing", "scale rewards", _critic_learns_nothing),
     Alarm("losses/approx_kl", "KL spikes", "lower --learning-rate", _kl_spikes),
     Alarm("losses/approx_kl", "the policy does not move", "scale rewards", _does_not_move),
@@ -155,4 +179,4 @@ def alarms(history: History, settings: Settings) -> list[Alarm]:
     if history.spent < EARLIEST or history.rows < ROWS:
         return []
     quiet = MEANS if thrives(history) else ()
-    return [alarm for alarm in ALARMS if alarm.tag not in quiet and alarm.holds(history, settings)]
+    return [alarm for alarm in ALARMS if (alarm.always or alarm.tag not in quiet) and alarm.holds(history, settings)]

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from ppo.cli.flags import Trust, optional
 from ppo.cli.terminal import console, print_lines
 from ppo.config import EnvKwargs
+from ppo.errors import UsageError, printable
 from ppo.numbers import number
 from ppo.run.files import shown
 
@@ -110,12 +111,17 @@ class Sample:
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
     """Seed of prompts and sampling."""
+    best: bool = False
+    """Print the best distinct sequences of the whole training instead of new ones."""
     trust: Trust = False
 
     def run(self) -> None:
         """Print the sequences and their mean return."""
-        from ppo.sample import sample
+        from ppo.sampling import sample
 
+        if self.best:
+            self._print_best()
+            return
         sampling = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
         options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
         samples = sample(self.run_dir, self.n, self.prompt, self.checkpoint, self.seed, self.deterministic, **options)
@@ -123,6 +129,18 @@ class Sample:
             console.print(f"{number(episode_return):>8}  {completion}", markup=False)
         mean = sum(episode_return for _, episode_return in samples) / len(samples)
         console.print(f"{number(mean):>8}  mean return", markup=False)
+
+    def _print_best(self) -> None:
+        from ppo.loop.best import as_text
+        from ppo.sampling import best
+
+        needless = [name for name, value in vars(self).items() if name not in ("run_dir", "n", "best", "trust")
+                    and value != getattr(type(self), name)]  # fmt: skip
+        if needless:
+            raise UsageError(f"{needless[0]} has no effect with --best, which samples nothing; leave it out")
+        for line in best(self.run_dir, self.n):
+            text = f"{number(line['return']):>8}  {printable(as_text(line))}  (step {line['step']:,})"
+            console.print(text, markup=False)
 
 
 @dataclass(frozen=True)
@@ -142,7 +160,7 @@ class Chat:
 
     def run(self) -> None:
         """Alternate turns with the policy, then print the dialogue."""
-        from ppo.sample import chat
+        from ppo.sampling import chat
 
         def ask(turn: str) -> str | None:
             console.print(f"policy  {turn}", markup=False)

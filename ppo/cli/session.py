@@ -78,6 +78,8 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         console.print(f"stopped at step {trainer.global_step:,}; continue with: {resume}", markup=False)
         return
     lines = [("time", time_split(reporter.history.seconds, trainer.parts.compiled.value, trainer.config.vectorization))]
+    if trainer.reached:
+        lines.insert(0, ("finished", f"at step {trainer.global_step:,}, since {trainer.reached}"))
     if trainer.evaluation:
         lines.insert(0, ("evaluation", _evaluation(trainer)))
     if not reporter.history.episodes:
@@ -93,6 +95,8 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
 
 def _ended(trainer: Trainer) -> str:
     """Return how a run ended. Steps that are too few for a rollout may remain of the budget."""
+    if trainer.reached:
+        return f"finished: {trainer.reached}"
     left = trainer.config.total_timesteps - trainer.global_step
     return f"finished{'; the rest is less than a rollout' if left else ''}" if trainer.finished else "stopped"
 
@@ -119,7 +123,7 @@ def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> 
     run_dir = shown(result.run_dir)
     folder = shlex.quote(str(run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
-    quality = f"{result.perplexity:.3f} of the saved policy on held-out text; {result.tokens:,} tokens of training"
+    quality = f"{result.perplexity:.3f} of the saved policy on {result.held_out:,} held-out tokens; {result.tokens:,} tokens of training"
     lines = [("perplexity", quality)]
     if not result.finished:
         stopped = f"before the budget of {trainer.config.total_timesteps:,} tokens; it cannot be resumed"

@@ -123,6 +123,11 @@ class Resume:
         changes = {name: new[name] for name in changeable(Config) if new[name] != old[name]}
         trainer = Trainer.resume(self.run_dir, changes)
         # A rank may be killed after the last checkpoint.
+        if trainer.reached and not agent.noted(agent.notes(), agent.FOLDER):
+            raise UsageError(
+                f"{self.run_dir} is finished at step {trainer.global_step}, since {trainer.reached}; to go on, choose another "
+                "--stop-at, or none: --stop-at ''"
+            )
         if trainer.finished and not agent.noted(agent.notes(), agent.FOLDER):
             raise UsageError(
                 f"{self.run_dir} is at step {trainer.global_step}, so total_timesteps = {trainer.config.total_timesteps} "

@@ -116,7 +116,8 @@ class Watched:
             age = time.time() - (self.run_dir / "config.json").stat().st_mtime
             return "" if age < 60 else "the run has ended before its first checkpoint; train it again"
         if meta["finished"]:
-            return f"the run is finished, at step {meta['global_step']:,}"
+            why = meta.reached(meta["config"].get("stop_at", ""))
+            return f"the run is finished, at step {meta['global_step']:,}{f', since {why}' if why else ''}"
         return f"the run has stopped; its checkpoint is at step {meta['global_step']:,}; continue with: ppo resume " + (
             shlex.quote(str(shown(self.run_dir)))
         )

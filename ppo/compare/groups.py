@@ -18,6 +18,7 @@ POINTS = 60  # of a group's curve
 CHANGES = {
     "env_kwargs": ("our environment has other arguments: {}", ("", "{}")),
     "wrap": ("our environment has wrappers: {}", ("", "[]")),
+    "stop_at": ("our runs end where {}", ("",)),  # a return that ends a run is its best
     "max_episode_steps": ("our episodes end after {} steps", ("", "0")),
 }
 Outcome = Literal["better", "not distinguishable", "worse", "one run", "no spread"]

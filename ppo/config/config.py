@@ -83,6 +83,8 @@ class Config:
     group_size: int = setting(1, "update", low=1)
     """Responses per prompt (GRPO's G): this many neighbouring environments share a prompt, and their returns are normalised
     within the group. Text only."""
+    risk_quantile: float = setting(0.0, "update", low=0, high=1)
+    """ε: train only on the share ε of episodes with the highest returns, by their distance to the quantile. 0: on all."""
     recompute_advantages: bool = setting(False, "update")
     """Recompute values and advantages in each epoch instead of once per iteration."""
     norm_adv: bool = setting(True, "update")
@@ -158,6 +160,8 @@ class Config:
     """Steps after which an evaluation cuts an episode. 0: the environment's time limit; without one, the run's steps of one
     environment, from 1,000 to 27,000."""
 
+    stop_at: Name = setting("", "run")
+    """End the run when a logged scalar reaches a value: `--stop-at "eval/episodic_return >= 475"`; <= for a fall."""
     log_info: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint=default_hint)] = setting((), "run")
     """Log these numbers of the last info of an episode as `episode/NAME` and `eval/NAME`, for example `is_success`."""
 

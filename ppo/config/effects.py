@@ -5,6 +5,7 @@ from typing import Any
 
 from gymnasium.spaces import Space
 
+from ppo.config.goal import read_goal
 from ppo.config.words import read_wrappers
 from ppo.envs.spaces import check_space, leaves
 from ppo.errors import UsageError
@@ -34,10 +35,17 @@ def check_together(settings: Any) -> None:
     Raises:
         UsageError: names them.
     """
-    if settings.group_size > 1 and settings.gamma != 1:
+    for name, changed in (("group_size", settings.group_size > 1), ("risk_quantile", settings.risk_quantile > 0)):
+        if changed and settings.gamma != 1:
+            raise UsageError(
+                f"{name} = {getattr(settings, name)} compares whole returns; gamma = {settings.gamma} must be 1",
+                page="text#without-a-critic" if name == "group_size" else "text#risk-seeking",
+            )
+    if settings.risk_quantile and settings.norm_adv:
         raise UsageError(
-            f"group_size = {settings.group_size} compares whole returns; gamma = {settings.gamma} must be 1",
-            page="text#without-a-critic",
+            f"risk_quantile = {settings.risk_quantile} weighs returns by their distance to the quantile, from which norm_adv "
+            "would subtract the mean; add --no-norm-adv",
+            page="text#risk-seeking",
         )
     if set(settings.exp_name) & set("/\\:") or not settings.exp_name.isprintable():
         raise UsageError(
@@ -54,6 +62,25 @@ def check_together(settings: Any) -> None:
             f"{settings.env_kwargs['max_episode_steps']!r}; leave out one of the two"
         )
     read_wrappers(settings.wrap)
+    read_goal(settings.stop_at)
+
+
+def check_episodes(settings: Any, longest: int) -> None:
+    """Refuse to train on whole episodes if a rollout has no room for the longest.
+
+    Args:
+        settings: the settings.
+        longest: steps of the longest episode; 0 if it is not known.
+
+    Raises:
+        UsageError: names both numbers.
+    """
+    if settings.risk_quantile and longest > settings.num_steps:
+        raise UsageError(
+            f"risk_quantile = {settings.risk_quantile} trains on episodes that lie inside a rollout, and an episode may have "
+            f"{longest} steps; raise num_steps = {settings.num_steps} to several times that",
+            page="text#risk-seeking",
+        )
 
 
 def check_network(settings: Any, policy: str) -> None:

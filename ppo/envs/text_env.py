@@ -1,7 +1,7 @@
 """Text environments: what they offer beyond Gymnasium."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,9 @@ class Tokens(Protocol):
     def encode(self, text: str, noun: str = "") -> list[int]:
         """Return the token ids of a text; `noun` names it in an error."""
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of token ids, end tokens left out."""
+
 
 class TextEnv(VectorEnv):
     """A VectorEnv in which one step is one token. Subclasses set `vocabulary` and override the rest as needed.
@@ -30,12 +33,14 @@ class TextEnv(VectorEnv):
         vocabulary: the tokens. A policy fits only environments with the same symbols.
         group_size: how many neighbouring environments share a prompt (GRPO).
         rewarded: whether there is a reward to train on.
+        written: whether the text of an episode is the policy's; False: it only guesses a text that is shown.
         max_tokens: most tokens that the policy writes in a sequence, end tokens included; 0: no limit.
     """
 
     vocabulary: Tokens
     group_size: int = 1
     rewarded: bool = True
+    written: bool = True
     max_tokens: int = 0
 
     @property

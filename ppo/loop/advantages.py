@@ -54,7 +54,9 @@ def _next_is_decision(valid: np.ndarray, next_valid: np.ndarray | bool) -> np.nd
     return np.concatenate([valid[1:], np.broadcast_to(next_valid, (1, valid.shape[1]))])
 
 
-def group_relative(rewards: np.ndarray, penalties: np.ndarray, done: np.ndarray, group_size: int) -> Tensor:
+def group_relative(
+    rewards: np.ndarray, penalties: np.ndarray, done: np.ndarray, group_size: int, gains: np.ndarray | None = None
+) -> Tensor:
     """Return (R − mean R) / deviation of R − (P − mean P) among the responses to one prompt, (T, N).
 
     R is the sum of the rewards from a row on, P that of the penalties. Only the rewards are divided by their deviation (Shao
@@ -65,10 +67,12 @@ def group_relative(rewards: np.ndarray, penalties: np.ndarray, done: np.ndarray,
         penalties: (T, N).
         done: (T, N) bool.
         group_size: G, neighbouring environments that share a prompt.
+        gains: (T, N) in place of R − mean R.
     """
     sums = (torch.from_numpy(rewards_to_go(x, done)) for x in (rewards, penalties))
     returns, costs = (x.unflatten(1, (-1, group_size)) for x in sums)  # (T, N / G, G)
-    relative = (returns - returns.mean(2, keepdim=True)) / (returns.std(2, correction=0, keepdim=True) + 1e-4)
+    above = returns - returns.mean(2, keepdim=True) if gains is None else torch.from_numpy(gains).view_as(returns)
+    relative = above / (returns.std(2, correction=0, keepdim=True) + 1e-4)
     return (relative - (costs - costs.mean(2, keepdim=True))).flatten(1)
 
 
@@ -89,3 +93,34 @@ def rewards_to_go(rewards: np.ndarray, done: np.ndarray) -> np.ndarray:
     for t in reversed(range(len(rewards))):
         returns[t] = later = rewards[t] + later * ~done[t]
     return returns
+
+
+def whole_returns(rewards: np.ndarray, starts: np.ndarray, done: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the undiscounted return of each row's whole episode, (T, N), and (T, N) bool: it begins and ends among the rows.
+
+    Args:
+        rewards: (T, N).
+        starts: (T, N) bool, the row begins an episode.
+        done: (T, N) bool, the row ends its episode.
+    """
+    returns, whole = rewards_to_go(rewards, done), np.logical_or.accumulate(done[::-1])[::-1] & starts
+    for t in range(1, len(returns)):
+        goes_on = ~starts[t] & ~done[t - 1]
+        returns[t] = np.where(goes_on, returns[t - 1], returns[t])
+        whole[t] |= goes_on & whole[t - 1]
+    return returns, whole
+
+
+def above_quantile(returns: np.ndarray, episodes: np.ndarray, share: float, group_size: int = 1) -> np.ndarray:
+    """Return R − R_ε, (T, N), with R_ε the (1 − ε)-quantile of the returns (Petersen et al. 2021, section 3.3).
+
+    Args:
+        returns: (T, N) R of each row's episode.
+        episodes: (T, N) bool, one row of each episode whose return counts.
+        share: ε.
+        group_size: G; above 1, the quantile is that of the responses to the same prompt, G neighbouring environments.
+    """
+    if group_size == 1:
+        return returns - (np.quantile(returns[episodes], 1 - share) if episodes.any() else 0.0)
+    groups = returns.reshape(len(returns), -1, group_size)
+    return (groups - np.quantile(groups, 1 - share, axis=2, keepdims=True)).reshape(returns.shape)

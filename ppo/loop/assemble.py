@@ -6,27 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config, read_wrappers
-from ppo.config.effects import check_actions, check_network
+from ppo.config.effects import check_actions, check_episodes, check_network
 from ppo.config.memory import check_memory
 from ppo.config.words import override
-from ppo.envs import check_envs, check_vector_env, make_envs
+from ppo.envs import check_envs, check_vector_env, make_envs, time_limit
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
+from ppo.loop.best import Best
 from ppo.loop.collector import Collector
 from ppo.loop.learner import Learner
 from ppo.loop.reference import Reference
 from ppo.machine.compile import resolve_compile
-from ppo.machine.distributed import gathered, join, rank, size
+from ppo.machine.distributed import join, rank, size
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.process import Choice, resolve_device, resolve_precision, resolve_threads, seed_everything
 from ppo.policies import Policy, build_policy, resolve_policy
-from ppo.run.checkpoint import digest_of, load_exactly
+from ppo.run.checkpoint import load_exactly
 from ppo.run.load import load_for
 from ppo.run.tracker import check_tracker
 
@@ -49,6 +52,7 @@ class Parts:
     evaluator: Collector  # plays evaluations; the collector, unless they have arguments of their own
     learner: Learner
     reference: Reference | None
+    best: Best | None  # of a text policy
 
     def close(self) -> None:
         """Close the environments unless they are the caller's."""
@@ -70,10 +74,16 @@ class Parts:
         functions = self.collector.act, self.learner.step, self.learner.gradient, self.learner.move
         return tuple(f"the {part.name} is not compiled: {part.reason}" for part in functions if part.reason)
 
+    def describe(self) -> dict[str, Any]:
+        """Return what a checkpoint says about the parts, as JSON values."""
+        versions = {package.__name__: package.__version__ for package in (torch, gymnasium, np)}
+        about = {"config": self.config.to_json(), "own_envs": self.own_envs, "versions": versions}
+        return about | {"policy": self.policy_name, "spaces": self.spaces}
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient, a task's memory."""
+        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient, memories."""
         policy, text = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}, text_env(self.envs)
-        others = [part.state_dict() for part in (self.learner, self.reference, text) if part is not None]
+        others = [part.state_dict() for part in (self.learner, self.reference, self.best, text) if part is not None]
         return {name: x for tensors in (policy, *others) for name, x in tensors.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor], path: Path) -> None:
@@ -84,8 +94,9 @@ class Parts:
         """
         load_exactly(self.policy, tensors, "policy.", path)
         self.learner.load_state_dict(tensors)
-        if self.reference is not None:
-            self.reference.load_state_dict(tensors)
+        for part in (self.reference, self.best):
+            if part is not None:
+                part.load_state_dict(tensors)
         text = text_env(self.envs)
         if text is not None:
             text.load_state_dict(tensors)
@@ -164,6 +175,7 @@ def _assemble(
     single = envs.single_observation_space, envs.single_action_space
     check_memory(config.replace({"policy": policy_name}), single[0])
     check_network(config, policy_name)
+    check_episodes(config, text.max_tokens if text is not None else time_limit(envs))
     check_actions(config, single[1])
     policy = build_policy(policy_name, *single, config.policy_options())
     spaces = spaces_of(envs)
@@ -184,30 +196,8 @@ def _assemble(
         collector=collector, evaluator=collector if eval_envs is envs else Collector(eval_envs, *options),
         learner=Learner(flat, config, compiled.value),
         reference=_reference(config, reference, spaces, device.value),
+        best=Best(text.vocabulary, collector.packer) if text is not None and text.written else None,
     )  # fmt: skip
-
-
-def check_alike(parts: Parts) -> None:
-    """Check that all ranks have the same settings and hold the same numbers.
-
-    Raises:
-        UsageError: they do not.
-    """
-    if size() == 1:
-        return
-    settings = parts.config.to_json()
-    tensors = {name: x.detach().cpu().contiguous() for name, x in parts.state_dict().items()}
-    others = gathered((settings, digest_of(tensors, "")))
-    for number, (other, digest) in enumerate(others):
-        if differing := [name for name, value in others[0][0].items() if other[name] != value]:
-            raise UsageError(
-                f"rank {number} has other settings than rank 0: {', '.join(differing)}; start all ranks alike"
-            )
-        if digest != others[0][1]:
-            raise UsageError(
-                f"rank {number} no longer holds the same numbers as rank 0; use machines of one kind with the same packages, and "
-                "resume"
-            )
 
 
 def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.device) -> Reference | None:

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from ppo.config import Config
-from ppo.loop.advantages import gae, group_complete, group_relative, outcome_known
+from ppo.loop.advantages import (
+    above_quantile,
+    gae,
+    group_complete,
+    group_relative,
+    outcome_known,
+    whole_returns,
+)
 from ppo.loop.reward_scaling import RewardScaler
 from ppo.loop.rollout import Rollout
 
@@ -16,7 +23,9 @@ class Estimates(NamedTuple):
     """What the loss needs beyond the rollout itself; (T, N) each."""
 
     values: Tensor
-    advantages: Tensor  # weights of the log-probabilities: advantages, returns, or returns relative to a group
+    advantages: (
+        Tensor  # weights of the log-probabilities: advantages, returns, or returns relative to a group or a quantile
+    )
     returns: Tensor  # advantages + values, what the critic learns
 
 
@@ -46,7 +55,23 @@ class Estimator:
         valid, settled, next_valid = _on_host(rollout.valid, rollout.settled, rollout.next_valid)
         groups = self.config.group_size
         known = group_complete(settled, groups) if groups > 1 else outcome_known(valid, settled, next_valid)
+        if self.config.risk_quantile:
+            known &= self.risk(rollout, self.clipped(rollout) - rollout.penalties.cpu().numpy() * (groups == 1))[1]
         return rollout.valid & torch.from_numpy(known).to(rollout.valid.device)
+
+    def risk(self, rollout: Rollout, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far the returns of the rows' episodes are above their quantile, (T, N), and which rows train, (T, N) bool.
+
+        Only episodes that lie inside the rollout count. All their rows have the episode's whole return.
+
+        Args:
+            rollout: (T, N).
+            rewards: (T, N) to learn from; with groups, without the penalties.
+        """
+        starts, done = _on_host(rollout.starts, rollout.done)
+        returns, whole = whole_returns(rewards, starts, done)
+        above = above_quantile(returns, whole & starts, self.config.risk_quantile, self.config.group_size)
+        return above, whole & (above >= 0)
 
     def estimates(self, rollout: Rollout, rewards: np.ndarray) -> Estimates:
         """Return the estimates from a rollout with its values, and the rewards (T, N)."""
@@ -59,9 +84,13 @@ class Estimator:
         advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
+        own = self.clipped(rollout) if config.group_size > 1 else rewards
+        above = self.risk(rollout, own)[0] if config.risk_quantile else None
         if config.group_size > 1:
             penalties, settled = _on_host(rollout.penalties, rollout.settled)
-            weights = group_relative(self.clipped(rollout), penalties, settled, config.group_size).to(weights)
+            weights = group_relative(own, penalties, settled, config.group_size, above).to(weights)
+        elif above is not None:
+            weights = torch.from_numpy(above).to(weights)
         return Estimates(rollout.values, weights, returns)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -236,7 +236,7 @@ class Learner:
             UsageError: the tensors belong to another optimizer, or to a run that scaled its rewards differently.
         """
         own = self.state_dict()
-        stored = {name: x for name, x in tensors.items() if not name.startswith(("policy.", "reference.", "task."))}
+        stored = {name: x for name, x in tensors.items() if name.startswith(("optimizer.", "scaler."))}
         if stored.keys() != own.keys() or not all(fits(stored[name], x) for name, x in own.items()):
             raise UsageError(
                 f"the checkpoint holds {_described(stored)}, but optimizer = {self.config.optimizer!r} and scale_rewards = "

@@ -15,6 +15,7 @@ from ppo.policies import Policy
 from ppo.policies.distributions import Categorical
 from ppo.run.checkpoint import fits
 
+REFERENCE = tuple(f"reference/{name}" for name in ("kl", "k3", "exact", "kl_episode", "coef"))  # tags
 MAX_ERROR = 0.2  # clip of the relative error KL / target − 1 (Ziegler et al. 2019, section 2.2)
 
 

@@ -3,16 +3,49 @@
 import math
 import time
 
+from ppo.config.goal import Goal, read_goal
 from ppo.envs import time_limit
 from ppo.errors import NonFiniteError
 from ppo.loop.assemble import Parts
+from ppo.loop.best import TEXT
 from ppo.loop.episodes import Episode, averages
+from ppo.loop.losses import STATS
 from ppo.loop.play import MAX_STEPS, play
+from ppo.loop.reference import REFERENCE
 from ppo.loop.rollout import Rollout
 from ppo.machine.distributed import gathered
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, Stopped
 from ppo.numbers import count
+
+# What every row has, besides the metrics of the environment.
+LOGGED = (
+    *(f"charts/{name}" for name in ("episodes", "SPS", "learning_rate", "clipped_actions")),
+    *(f"losses/{name}" for name in (*STATS, "grad_norm", "explained_variance", "epochs")),
+    *(f"time/{name}" for name in ("environment", "inference", "update", "evaluation")),
+)
+
+
+def tags(parts: Parts) -> list[str]:
+    """Return the tags of the scalars that a run measures, before it has measured any."""
+    evaluated = averages([], parts.evaluator.metrics, "eval", "eval").keys() | {"eval/unfinished"}
+    return [
+        *averages([], parts.collector.metrics, "charts", "episode"), *LOGGED,
+        *(evaluated if parts.config.eval_episodes else ()),
+        *(TEXT if parts.best else ()), *((*REFERENCE, "time/reference") if parts.reference else ()),
+    ]  # fmt: skip
+
+
+def goal_of(parts: Parts) -> Goal | None:
+    """Return the goal that `stop_at` names, None if there is none.
+
+    Raises:
+        UsageError: the run does not log its metric.
+    """
+    goal = read_goal(parts.config.stop_at)
+    if goal is not None:
+        goal.check(tags(parts))
+    return goal
 
 
 def scalars(parts: Parts, rollout: Rollout, episodes: list[Episode], stats: dict[str, float]) -> dict[str, float]:

@@ -2,25 +2,24 @@
 
 import contextlib
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import gymnasium
-import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.envs import lines_of, time_limit
-from ppo.envs.text_env import begin_training, text_env
+from ppo.envs.text_env import begin_training
 from ppo.errors import UsageError
-from ppo.loop.assemble import assemble, check_alike
+from ppo.loop.assemble import assemble
+from ppo.loop.checks import check_alike, check_decisions
 from ppo.loop.episodes import Episode
 from ppo.loop.prepare import prepare
-from ppo.loop.scalars import evaluate, scalars
+from ppo.loop.scalars import evaluate, goal_of, scalars
 from ppo.machine.distributed import from_first, gathered, rank
 from ppo.machine.imports import only_trusted, trusting
 from ppo.machine.process import Stop, Stopped, seed_everything, stop_signals
@@ -53,12 +52,15 @@ class Trainer:
             self.parts = assemble(config, envs, fresh=checkpoint is None)
         self.config, self.envs, self.policy = self.parts.config, self.parts.envs, self.parts.policy
         self.collector, self.learner, self.reference = self.parts.collector, self.parts.learner, self.parts.reference
+        self.best = self.parts.best
         self.iteration, self.global_step, self.best_return = 0, 0, -math.inf
+        self.reached = ""  # why the run ended before its budget, if it did
         self.evaluation: list[Episode] = []  # the latest
         self.run_dir: Path | None = None
         self.told_to_stop = Event()  # by a signal or by `stop`
-        if checkpoint is not None:
-            with self.parts.closed_on_error():
+        with self.parts.closed_on_error():
+            self.goal = goal_of(self.parts)
+            if checkpoint is not None:
                 self._restore(checkpoint)
 
     @property
@@ -70,8 +72,8 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether another rollout would exceed the budget."""
-        return self.global_step + self.config.batch_size > self.config.total_timesteps
+        """Whether the run has reached `stop_at`, or another rollout would exceed the budget."""
+        return bool(self.reached) or self.global_step + self.config.batch_size > self.config.total_timesteps
 
     def train(self, report: Callable[[Progress], None] = lambda progress: None) -> Path:
         """Train until the budget is spent or the process is told to stop, and return the run's folder.
@@ -110,16 +112,16 @@ class Trainer:
                     self.iteration += 1
                     self.global_step += int(rollout.valid.sum())
 
-                    due = self.iteration % self.checkpoint_every == 0 or self.finished
-                    self._check_decisions(due)
-                    row = scalars(self.parts, rollout, episodes, stats) | kl | self._evaluate(due, stop)
+                    found = self.best.add(rollout, episodes, self.global_step) if self.best else {}
+                    row = scalars(self.parts, rollout, episodes, stats) | kl | found
+                    due = self._due(row)
+                    row |= self._evaluate(due, stop)
                     logger.write(row, self.iteration, self.global_step)
                     if due:
-                        self._end_segment(logger, row["eval/episodic_return"])
-                    counts = self.iteration, self.global_step, self.config.total_timesteps
-                    yield Progress(row, *counts, self.parts.notes())
+                        self._end_segment(logger, row)
+                    yield self._progress(row)
             if not due:
-                self._end_segment(logger, math.nan)
+                self._end_segment(logger, {})
 
     def close(self) -> None:
         """Close the environments, with their worker processes; not a VectorEnv of the caller's."""
@@ -161,10 +163,7 @@ class Trainer:
         """
         path = checkpoint_path(Path(run_dir), "latest")
         meta = read_checkpoint(path)[1]
-        if meta["own_envs"] and envs is None:
-            raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
-        if meta["made_by"] != "train":
-            raise UsageError(f"{run_dir} was made by `ppo {meta['made_by']}`; train from it: --init-from {run_dir}")
+        meta.check_resumable(run_dir, envs is not None)
         config = dataclasses.replace(meta.settings().change(settings or {}), runs_dir=Path(run_dir).parent)
         with only_trusted(run_dir, meta["signed"], (settings or {}).values()):
             trainer = cls(config, envs, checkpoint=path, trust=trust)
@@ -176,7 +175,7 @@ class Trainer:
         """Write the latest checkpoint, and the best if its evaluation is the best so far; rank 0 does, for all.
 
         Args:
-            finished: the run has spent its budget; if not, it can be resumed.
+            finished: the run has ended; if not, it can be resumed.
             evaluated: mean return of an evaluation; NaN without one.
             made_by: the command: train, pretrain or reward.
 
@@ -189,19 +188,12 @@ class Trainer:
         if rank():
             return
         folder.mkdir(exist_ok=True)
-        meta = {
-            "config": self.config.to_json(),
-            "own_envs": self.parts.own_envs,
-            "made_by": made_by,
-            "finished": finished,
-            "policy": self.parts.policy_name,
-            "spaces": self.parts.spaces,
-            "iteration": self.iteration,
-            "global_step": self.global_step,
-            "best_return": None if math.isinf(self.best_return) else self.best_return,
-            "versions": {package.__name__: package.__version__ for package in (torch, gymnasium, np)},
-        }
+        meta = self.parts.describe() | {"made_by": made_by, "finished": finished, "reached": self.reached}
+        meta |= {"iteration": self.iteration, "global_step": self.global_step}
+        meta["best_return"] = None if math.isinf(self.best_return) else self.best_return
         names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
+        if self.best is not None:
+            self.best.write(folder.parent)
         for name in [*names, "latest"]:  # the latest last, because it records the best return
             write_checkpoint(folder / f"{name}.safetensors", self.parts.state_dict(), meta)
 
@@ -213,6 +205,7 @@ class Trainer:
         self.parts.load_state_dict(tensors, path)
         self.run_dir, self.iteration, self.global_step = path.parents[1], meta["iteration"], meta["global_step"]
         self.best_return = -math.inf if meta["best_return"] is None else meta["best_return"]
+        self.reached = meta.reached(self.config.stop_at)
 
     def _begin_segment(self) -> None:
         """Begin new episodes with every generator and environment seeded from (seed, iteration).
@@ -223,24 +216,29 @@ class Trainer:
         check_alike(self.parts)
         self.collector.reset(seed_everything(self.config.seed, (0, self.iteration)))
 
-    def _end_segment(self, logger: Logger, evaluated: float) -> None:
-        """Write a checkpoint, which cuts the episodes under way, and begin new ones."""
-        logger.write_text(
-            "samples", [line for lines in gathered(lines_of(self.envs)) for line in lines], self.global_step
-        )
+    def _end_segment(self, logger: Logger, row: dict[str, float]) -> None:
+        """Write a checkpoint, which cuts the episodes under way, and begin new ones; the row is the last one."""
+        self._look(row)
+        logger.write_text("samples", [*itertools.chain(*gathered(lines_of(self.envs)))], self.global_step)
+        logger.write_text("best", self.best.render() if self.best else [], self.global_step)
         logger.flush()
-        self.save(self.finished, evaluated)
+        self.save(self.finished, row.get("eval/episodic_return", math.nan))
         self._begin_segment()
 
-    def _check_decisions(self, due: bool) -> None:
-        if due and self.global_step == 0:  # new episodes would get no further
-            steps, text = self.iteration * self.config.num_steps, text_env(self.envs)
-            longest = 0 if text is None else text.prompt_length
-            prompts = f", since prompts have up to {longest} tokens" if longest else ""
-            raise UsageError(
-                f"the policy took no decision in the {steps} steps before the first checkpoint{prompts}; choose num_steps above "
-                f"{max(longest, steps)}"
-            )
+    def _progress(self, row: dict[str, float]) -> Progress:
+        return Progress(row, self.iteration, self.global_step, self.config.total_timesteps, self.parts.notes())
+
+    def _due(self, row: dict[str, float]) -> bool:
+        """Return whether a checkpoint is due: it is time, or the run ends here."""
+        self._look(row)
+        due = self.iteration % self.checkpoint_every == 0 or self.finished
+        if due:
+            check_decisions(self.parts, self.iteration, self.global_step)
+        return due
+
+    def _look(self, row: dict[str, float]) -> None:
+        """Note that the run has reached its goal; rank 0 decides, since seconds differ between the ranks."""
+        self.reached = self.reached or (from_first(self.goal.reached(row)) if self.goal else "")
 
     def _evaluate(self, due: bool, stop: Stop) -> dict[str, float]:
         """Evaluate if a checkpoint is due, and return the scalars."""

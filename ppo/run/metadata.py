@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ppo.config import Config
@@ -25,6 +26,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "own_envs": (lambda value: isinstance(value, bool), "true or false"),
     "made_by": (lambda value: value in MADE_BY, f"one of {', '.join(MADE_BY)}"),
     "finished": (lambda value: isinstance(value, bool), "true or false"),
+    "reached": (lambda value: isinstance(value, str), "a text"),
     "policy": (lambda value: isinstance(value, str), "a name"),
     "spaces": (lambda value: isinstance(value, dict), "a table of spaces"),
     "iteration": (_is_count, "a whole number from 0"),
@@ -53,6 +55,26 @@ class Metadata(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise UsageError(f"{self.source} is damaged: it has no field {name}; use another checkpoint")
+
+    def reached(self, stop_at: str) -> str:
+        """Return why the run ended before its budget; "" if it did not, or had another `stop_at`."""
+        reached: str = self.get("reached", "")  # older files have none
+        return reached if self["config"].get("stop_at") == stop_at else ""
+
+    def check_resumable(self, run_dir: Path | str, has_envs: bool) -> None:
+        """Refuse to resume what `ppo train` did not make, or cannot make again.
+
+        Args:
+            run_dir: the run's folder, for the error.
+            has_envs: the caller has a VectorEnv.
+
+        Raises:
+            UsageError: says how to go on instead.
+        """
+        if self["own_envs"] and not has_envs:
+            raise UsageError(f"{run_dir} was trained on a VectorEnv of your own; resume it from Python, with envs=")
+        if self["made_by"] != "train":
+            raise UsageError(f"{run_dir} was made by `ppo {self['made_by']}`; train from it: --init-from {run_dir}")
 
     def settings(self) -> Config:
         """Return the settings of the run.

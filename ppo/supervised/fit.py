@@ -89,6 +89,10 @@ def check_trainer(trainer: Trainer, patience: int) -> TextEnv:
     config, env = trainer.config, text_env(trainer.envs)
     if (config.temperature, config.top_k, config.top_p) != (1.0, 0, 1.0):
         raise UsageError("temperature, top_k and top_p affect only sampling, not supervised training; leave them out")
+    if config.stop_at:
+        raise UsageError(
+            f"stop_at = {config.stop_at!r} has no effect here; use --patience, which ends supervised training"
+        )
     if env is None:
         raise UsageError(
             f"{config.env_id} is not a text environment, so it has no tokens to learn; name one, for example text/Copy-v0"

@@ -44,7 +44,8 @@ class PretrainResult:
 
     run_dir: Path
     perplexity: float  # of the saved policy, on held-out sequences
-    tokens: int
+    tokens: int  # of training
+    held_out: int  # tokens that the perplexity is of
     finished: bool  # False: stopped by a signal; pretraining cannot be resumed
 
 
@@ -66,7 +67,8 @@ class Pretraining:
         """Train the policy, and write its run folder; `report` is called after each iteration."""
         steps = self._train_step, lambda: perplexity(self.trainer.policy, self.windows)
         result = fit(self.trainer, "pretrain", "eval/perplexity", self.patience, *steps, report, self.notes)
-        return PretrainResult(result.run_dir, result.metric, self.trainer.global_step, result.finished)
+        held_out = sum(int(window.valid.sum()) for window in self.windows)
+        return PretrainResult(result.run_dir, result.metric, self.trainer.global_step, held_out, result.finished)
 
     def _train_step(self, learning_rate: float) -> tuple[float, int]:
         """Take a step on each minibatch of streams, and return the last loss and the number of tokens."""

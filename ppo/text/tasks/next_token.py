@@ -33,6 +33,8 @@ class NextTokenEnv(TextEnv):
         UsageError: the corpus cannot be read or split, or the part is unknown.
     """
 
+    written = False
+
     def __init__(
         self, num_envs: int = 1, corpus: str = "", tokens: str = "characters", size: int = 0, part: str = "all"
     ) -> None:

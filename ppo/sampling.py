@@ -1,6 +1,7 @@
-"""Samples: sequences that a policy writes, with their returns; and a dialogue with a person."""
+"""Samples: sequences that a policy writes, with their returns; the best of a run; and a dialogue with a person."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from ppo.config.effects import check_actions
 from ppo.config.memory import check_memory
 from ppo.config.setting import check_ranges
 from ppo.envs.spaces import Packer
-from ppo.errors import UsageError
+from ppo.errors import UsageError, one_line
+from ppo.loop.best import FILE, as_text
 from ppo.loop.collector import act
 from ppo.loop.play import MAX_STEPS
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import Policy
+from ppo.run.checkpoint import checkpoint_path
 from ppo.run.load import Saved, envs_for, load
 from ppo.text import Completion, TokenEnv
 
@@ -49,8 +52,7 @@ def sample(
     Raises:
         UsageError: the policy of the run does not write text, or its task cannot use the prompt.
     """
-    if number < 1:
-        raise UsageError(f"n = {number} is too few; choose at least 1")
+    _check_number(number)
     check_ranges(Config, {"seed": seed})
     saved = load(run, checkpoint, trust, **options)
     check_memory(saved.config.replace({"num_envs": number, "num_steps": 1}))
@@ -69,6 +71,40 @@ def sample(
             raise UsageError(
                 f"{saved.config.env_id} cannot use the prompt {prompt!r}: {error}; its own prompts are like {example!r}"
             ) from error
+
+
+def best(run: str | Path, number: int = 10) -> list[dict[str, Any]]:
+    """Return the best distinct sequences of a run's training up to its latest checkpoint, the best first.
+
+    Args:
+        run: the run's folder.
+        number: how many at most; best.jsonl has 100.
+
+    Returns:
+        Lines of the run's best.jsonl: return, step, prompt, response, turns, ended.
+
+    Raises:
+        UsageError: it is not a run of a text policy, no sequence has ended, or the file is damaged.
+    """
+    _check_number(number)
+    checkpoint_path(Path(run), "latest")  # refuses what is not a run
+    path = Path(run) / FILE
+    if not path.is_file():
+        raise UsageError(f"{run} has no {FILE}: its policy does not write text, or no sequence ended in training")
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [
+            line | {"return": float(line["return"]), "step": int(line["step"])}
+            for line in lines[:number]
+            if as_text(line)
+        ]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged ({one_line(error)}); the run's next checkpoint replaces it") from error
+
+
+def _check_number(number: int) -> None:
+    if number < 1:
+        raise UsageError(f"n = {number} is too few; choose at least 1")
 
 
 def _set_prompt(env: TokenEnv, prompt: str, env_id: str) -> str:

@@ -1,12 +1,13 @@
 """Samples, and a dialogue with a person."""
 
 import io
+import shutil
 
 import pytest
 
 from ppo import Trainer, UsageError, preset
 from ppo.cli import main as cli
-from ppo.sample import chat, sample
+from ppo.sampling import best, chat, sample
 from ppo.text.tasks.walks import random_walks
 
 
@@ -50,6 +51,32 @@ def test_a_return_is_that_of_its_sequence(run):
 def test_a_mistake_is_one_sentence(run, arguments, sentence):
     with pytest.raises(UsageError, match=sentence):
         sample(run, **arguments)
+
+
+def test_the_best_sequences_of_the_training_are_printed_and_nothing_is_sampled(run, capsys):
+    lines = best(run, 3)
+    assert [line["return"] for line in lines] == sorted((line["return"] for line in best(run, 100)), reverse=True)[:3]
+    cli.main(["sample", str(run), "--best", "-n", "3"])
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in shown] == [line["prompt"] for line in lines]
+    assert shown[0].endswith(f"(step {lines[0]['step']})")
+    with pytest.raises(SystemExit):
+        cli.main(["sample", str(run), "--best", "--temperature", "0.5"])
+    assert "temperature has no effect with --best" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(None, "has no best.jsonl: its policy does not write text, or no sequence ended"), ("{}", "is damaged"),
+     ('{"return": 1, "step": 2', "is damaged"), ("[1]", "is damaged"), ("\udc80", "is damaged")],
+)  # fmt: skip
+def test_a_file_of_the_best_that_cannot_be_read_is_one_sentence(run, tmp_path, text, sentence):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "best.jsonl").unlink() if text is None else (copy / "best.jsonl").write_bytes(
+        text.encode(errors="surrogateescape")
+    )
+    with pytest.raises(UsageError, match=sentence):
+        best(copy)
 
 
 def test_a_prompt_that_the_task_cannot_use_is_blamed_and_not_the_function_that_reads_it(tmp_path):
