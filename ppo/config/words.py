@@ -149,7 +149,8 @@ def read_number(word: str) -> float:
         ValueError: it holds none.
     """
     if not _is_number(word):
-        raise ValueError(f"{word!r} is not a number")
+        fixed = "a schedule, but this setting stays the same throughout a run; choose one number"
+        raise ValueError(f"{word!r} is {fixed if '->' in word else 'not a number'}")
     return float(word)
 
 
