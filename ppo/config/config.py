@@ -2,7 +2,6 @@
 
 # ruff: noqa: RUF009 (`setting` returns a dataclass field)
 
-import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from tyro.conf import Positional, arg
 from ppo.config.effects import check_needs, check_together
 from ppo.config.lengths import sequence_length, share
 from ppo.config.memory import check_memory
-from ppo.config.schedule import Schedule, Scheduled
+from ppo.config.schedule import Scheduled
 from ppo.config.setting import check_changeable, check_ranges, names, read_schedules, setting
-from ppo.config.values import convert
+from ppo.config.values import convert, plain
 from ppo.config.words import EnvKwargs, Name, Wraps, default_hint, override
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
@@ -77,8 +76,7 @@ class Config:
     num_minibatches: int = setting(4, "update", low=1)
     """Minibatches of one pass. Each is one optimizer step."""
     seq_len: int = setting(0, "update", low=0)
-    """L, the length of a training sequence; must divide num_steps. 0: 1 for feed-forward policies, as long as possible for
-    recurrent ones."""
+    """L, the length of a training sequence, which must divide num_steps. 0: 1, or as long as possible for recurrent policies."""
     gae_lambda: float = setting(0.95, "update", low=0, high=1)
     """λ of generalised advantage estimation. 1: Monte Carlo; 0: one-step temporal difference."""
     baseline: bool = setting(True, "update")
@@ -222,9 +220,7 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
-        values = copy.deepcopy(vars(self))
-        texts = {name: str(value) for name, value in values.items() if isinstance(value, Path | Schedule)}
-        return values | texts | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        return plain(vars(self))
 
     def replace(self, settings: dict[str, Any], source: str = "settings") -> "Config":
         """Return a copy with some settings changed.

@@ -1,6 +1,7 @@
 """Settings from outside: a TOML file or JSON values become a dataclass's own types, or one sentence says why not."""
 
 import contextlib
+import copy
 import difflib
 import json
 import tomllib
@@ -67,6 +68,13 @@ def convert(settings: dict[str, Any], cls: type, source: str) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(f"{name} = {value!r} in {source}: {error}") from None
     return values
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of settings as JSON values: paths and schedules as texts, tuples as lists."""
+    values = copy.deepcopy(settings)
+    texts = {name: str(value) for name, value in values.items() if isinstance(value, Path | Schedule)}
+    return values | texts | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
 
 
 def _convert(value: Any, kind: Any) -> Any:
