@@ -29,9 +29,10 @@ COMMON = {"compile": "off", "checkpoint_every": 2, "vectorization": "auto", "thr
 }
 CONTROL = {"vectorization": "sync", "num_envs": 4, "num_steps": 32, "num_minibatches": 2, "update_epochs": 3}
 TEXT = {"policy": "gru", "num_envs": 8, "num_steps": 16, "state_size": 16, "hidden_sizes": [16], "num_minibatches": 2}
+ADAPTIVE = {"learning_rate": "adaptive", "target_kl": 0.1, "target_entropy": 0.5, "ent_coef": 0.01}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp": ("CartPole-v1", CONTROL | {"normalize_obs": True, "scale_rewards": True, "recompute_advantages": True}),
-    "gru": ("CartPole-v1", CONTROL | {"policy": "gru", "seq_len": 8}),
+    "gru": ("CartPole-v1", CONTROL | ADAPTIVE | {"policy": "gru", "seq_len": 8, "clip_coef": "0.2 -> 0.1"}),
     "target_kl": ("CartPole-v1", CONTROL | {"target_kl": 0.0005, "update_epochs": 8}),
     "next_step": ("", CONTROL | {"normalize_obs": True, "scale_rewards": True}),
     "reference": ("text/Copy-v0", TEXT | {"kl_target": 1.0}),

@@ -22,7 +22,7 @@ FLOORS = [
 # The same inside the loop: the collector, the learner and the reference do not know each other.
 LOOP = [
     ["episodes", "rollout", "advantages", "losses", "optimizers", "reward_scaling"],
-    ["halves", "estimates", "best"],
+    ["halves", "estimates", "coefficients", "best"],
     ["batch"],
     ["collector", "learner", "reference"],
     ["play", "assemble", "prepare"],

@@ -168,6 +168,15 @@ def test_a_second_start_needs_no_compiler_and_repeats_the_first_bit_for_bit(run,
 
 
 @needs_compiler
+def test_other_coefficients_and_schedules_need_no_compiler(run, tmp_path, no_compiler):
+    changes = {"clip_coef": "0.3 -> 0.1", "ent_coef": 0.05, "vf_coef": 0.3, "learning_rate": "1e-3 -> 1e-4 cosine"}
+    other = new(run.case, tmp_path, **changes)
+    vectors, _ = train(other)
+    assert is_compiled(other)
+    assert not torch.equal(vectors[0], run.vectors[0])
+
+
+@needs_compiler
 def test_a_compiled_run_is_resumed_bit_for_bit(run, tmp_path, no_compiler):
     begun = new(run.case, tmp_path)
     collect = begun.collector.collect

@@ -26,8 +26,14 @@ from ppo.run.checkpoint import read_checkpoint
 
 TINY = {"num_envs": 2, "num_steps": 16, "update_epochs": 2, "num_minibatches": 2, "hidden_sizes": [8], "state_size": 8}
 TASKS = {
-    "mlp": {"env_id": "CartPole-v1", "policy": "mlp"},
-    "gru": {"env_id": "CartPole-v1", "policy": "gru", "normalize_obs": True},
+    "mlp": {
+        "env_id": "CartPole-v1", "policy": "mlp", "learning_rate": "1e-3 -> 0 cosine", "clip_coef": "0.2 -> 0.1",
+        "ent_coef": "0.01 -> 0 step at 0.5",
+    },
+    "gru": {
+        "env_id": "CartPole-v1", "policy": "gru", "normalize_obs": True, "learning_rate": "adaptive from 1e-3",
+        "target_kl": 0.01, "ent_coef": 0.01, "target_entropy": 0.5,
+    },
     "mujoco": {
         "env_id": "HalfCheetah-v5", "env_kwargs": {"max_episode_steps": 25}, "normalize_obs": True,
         "scale_rewards": True,
@@ -121,6 +127,13 @@ def test_four_and_four_iterations_are_eight(halves):
     assert len(rows(run)) == 8
     assert_same_run(run, whole)
     assert {"optimizer.step", "optimizer.exp_avg", "optimizer.exp_avg_sq"} <= tensors(run).keys()
+
+
+def test_what_changes_during_a_run_is_logged(halves):
+    names = ("charts/learning_rate", "charts/clip_coef", "charts/ent_coef", "charts/vf_coef")
+    columns = [len({row[name] for row in rows(halves[2])}) if name in rows(halves[2])[0] else 0 for name in names]
+    assert columns[0] > 1
+    assert columns[1:] in ([8, 2, 0], [0, 8, 0], [0, 0, 0])
 
 
 def test_what_a_killed_run_wrote_after_its_checkpoint_is_dropped(halves):
@@ -262,6 +275,20 @@ def test_a_run_goes_on_with_a_larger_budget_and_not_in_another_environment(tmp_p
     zoo = Trainer(config(tmp_path, env_id="probes:Zoo-v0", env_kwargs={"kind": "discrete"})).train()
     with pytest.raises(UsageError, match="probes:Zoo-v0 has other spaces than when"):
         Trainer.resume(zoo, {"env_kwargs": {"kind": "box"}})
+
+
+def test_a_resumed_run_may_begin_and_end_to_adapt(tmp_path):
+    run = Trainer(config(tmp_path, total_timesteps=32, eval_episodes=0)).train()
+    both = {"learning_rate": "adaptive from 1e-3", "target_kl": 0.01, "ent_coef": 0.01, "target_entropy": 0.5}
+    for steps, settings, names in (
+        (64, both, {"learning_rate", "ent_coef"}),
+        (96, {"learning_rate": "adaptive from 2e-3"}, {"learning_rate", "ent_coef"}),
+        (128, {"learning_rate": 2e-3, "target_kl": 0.0}, {"ent_coef"}),
+    ):
+        trainer = Trainer.resume(run, settings | {"total_timesteps": steps})
+        assert trainer.learner.coefs.set(0.0)["learning_rate"] == (1e-3 if steps == 64 else 2e-3)
+        trainer.train()
+        assert {name[8:] for name in tensors(run) if name.startswith("adapted.")} == names
 
 
 @pytest.mark.parametrize("setting", [{"scale_rewards": True}, {"optimizer": "rmsprop"}, {"policy": "gru"}])

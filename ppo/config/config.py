@@ -12,8 +12,9 @@ from tyro.conf import Positional, arg
 from ppo.config.effects import check_needs, check_together
 from ppo.config.lengths import sequence_length, share
 from ppo.config.memory import check_memory
-from ppo.config.setting import check_changeable, check_ranges, names, setting
-from ppo.config.values import convert
+from ppo.config.schedule import Scheduled
+from ppo.config.setting import check_changeable, check_ranges, names, read_schedules, setting
+from ppo.config.values import convert, plain
 from ppo.config.words import EnvKwargs, Name, Wraps, default_hint, override
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
@@ -43,8 +44,9 @@ class Config:
     """N, the number of environments stepped together."""
     num_steps: int = setting(128, "rollout", main=True, low=1)
     """T, the steps of each environment between two updates."""
-    learning_rate: float = setting(3e-4, "update", main=True, positive=True)
-    """Initial step size of the optimizer."""
+    learning_rate: Scheduled = setting(3e-4, "update", main=True, positive=True, adapts_to="target_kl")
+    """Step size of the optimizer: a number, which anneal_lr decreases; a schedule, as "3e-4 -> 1e-5 cosine at 0.8"; or adaptive,
+    which starts at 3e-4 and keeps approx_kl near target_kl."""
 
     env_kwargs: EnvKwargs = setting({}, "problem")
     """Keyword arguments of the environment, for example `--env-kwargs continuous true`, or `continuous=true`. Values are
@@ -64,7 +66,7 @@ class Config:
     """Height and width to which larger images are made smaller, 84 for example. 0: as they are."""
 
     anneal_lr: bool = setting(True, "update")
-    """Decrease the learning rate linearly to 0 over the budget."""
+    """Decrease a learning rate that is one number linearly to 0 over the budget, as "3e-4 -> 0" does."""
     optimizer: Literal["adam", "rmsprop"] = setting("adam", "update", fixed=True)
     """adam (eps 1e-5) as in PPO, or rmsprop (alpha 0.99, eps 1e-5) as in A2C."""
     max_grad_norm: float = setting(0.5, "update", low=0)
@@ -74,8 +76,7 @@ class Config:
     num_minibatches: int = setting(4, "update", low=1)
     """Minibatches of one pass. Each is one optimizer step."""
     seq_len: int = setting(0, "update", low=0)
-    """L, the length of a training sequence; must divide num_steps. 0: 1 for feed-forward policies, as long as possible for
-    recurrent ones."""
+    """L, the length of a training sequence, which must divide num_steps. 0: 1, or as long as possible for recurrent policies."""
     gae_lambda: float = setting(0.95, "update", low=0, high=1)
     """λ of generalised advantage estimation. 1: Monte Carlo; 0: one-step temporal difference."""
     baseline: bool = setting(True, "update")
@@ -89,16 +90,18 @@ class Config:
     """Recompute values and advantages in each epoch instead of once per iteration."""
     norm_adv: bool = setting(True, "update")
     """Normalise advantages to mean 0 and standard deviation 1 in each minibatch."""
-    clip_coef: float = setting(0.2, "update", positive=True)
+    clip_coef: Scheduled = setting(0.2, "update", positive=True)
     """ε: the probability ratio is clipped to 1 ± ε."""
     clip_vloss: bool = setting(False, "update")
     """Clip the change of the value to ± clip_coef, as the original implementation does."""
-    ent_coef: float = setting(0.0, "update", low=0)
-    """Weight of the entropy bonus."""
-    vf_coef: float = setting(0.5, "update", low=0)
+    ent_coef: Scheduled = setting(0.0, "update", low=0)
+    """Weight of the entropy bonus; a schedule is for example "0.01 -> 0 at 0.5"."""
+    target_entropy: float | Literal["off"] = setting("off", "update")
+    """Adapt ent_coef to keep the policy's mean entropy, in nats, at or above this. off: ent_coef as it is."""
+    vf_coef: Scheduled = setting(0.5, "update", low=0)
     """Weight of the value loss."""
     target_kl: float = setting(0.0, "update", low=0)
-    """End the epochs of an iteration when approx_kl exceeds this. 0: never."""
+    """End an iteration's epochs when approx_kl exceeds this; an adaptive learning_rate aims at it instead. 0: no target."""
 
     hidden_sizes: Annotated[tuple[int, ...], arg(help_behavior_hint=default_hint)] = setting((), "network", low=1)
     """Widths of the hidden layers. All but mlp use only the last. None: 64 64 for mlp, 64 for gru and transformer; for cnn
@@ -181,6 +184,9 @@ class Config:
     threads: int | Literal["auto"] = setting("auto", "machine", low=1, high=1024)
     """Torch's CPU threads. auto: enough for the work of one minibatch."""
 
+    def __post_init__(self) -> None:
+        read_schedules(self)
+
     @property
     def batch_size(self) -> int:
         """Rows of a rollout, N · T."""
@@ -218,9 +224,7 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
-        values = dataclasses.asdict(self)
-        paths = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
-        return values | paths | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        return plain(vars(self))
 
     def replace(self, settings: dict[str, Any], source: str = "settings") -> "Config":
         """Return a copy with some settings changed.

@@ -6,6 +6,8 @@ from typing import Any
 from gymnasium.spaces import Space
 
 from ppo.config.goal import read_goal
+from ppo.config.schedule import Schedule
+from ppo.config.setting import schedules
 from ppo.config.words import read_wrappers
 from ppo.envs.spaces import check_space, leaves
 from ppo.errors import UsageError
@@ -63,6 +65,7 @@ def check_together(settings: Any) -> None:
         )
     read_wrappers(settings.wrap)
     read_goal(settings.stop_at)
+    _check_schedules(settings)
 
 
 def check_episodes(settings: Any, longest: int) -> None:
@@ -80,6 +83,37 @@ def check_episodes(settings: Any, longest: int) -> None:
             f"risk_quantile = {settings.risk_quantile} trains on episodes that lie inside a rollout, and an episode may have "
             f"{longest} steps; raise num_steps = {settings.num_steps} to several times that",
             page="text#risk-seeking",
+        )
+
+
+def _check_schedules(settings: Any) -> None:
+    """Refuse schedules that contradict another setting, and numbers that adapt without a target."""
+    targets = {f.name: f.metadata["adapts_to"] for f in dataclasses.fields(settings)}
+    for name in (name for name, schedule in schedules(settings).items() if schedule.bounds):
+        if not targets[name]:
+            own = ", ".join(name for name, target in targets.items() if target)
+            raise UsageError(
+                f"{name} = {getattr(settings, name)} has no target to adapt to, as only {own} has; choose a schedule"
+            )
+        if not getattr(settings, targets[name]):
+            raise UsageError(
+                f"{name} = adaptive needs a target; add --{targets[name].replace('_', '-')} 0.01, for example"
+            )
+    rate = settings.learning_rate
+    if isinstance(rate, Schedule) and rate.bounds and settings.update_epochs * settings.num_minibatches == 1:
+        raise UsageError(
+            "learning_rate = adaptive has no effect with one optimizer step an iteration, before which the KL divergence is 0; "
+            "raise update_epochs or num_minibatches"
+        )
+    if isinstance(rate, Schedule) and not rate.bounds and not settings.anneal_lr:
+        raise UsageError(
+            f"anneal_lr = False says that the learning rate is constant, but learning_rate = {rate} is a schedule; "
+            "choose one number or leave out anneal_lr"
+        )
+    if settings.target_entropy != "off" and (isinstance(settings.ent_coef, Schedule) or not settings.ent_coef):
+        raise UsageError(
+            f"target_entropy = {settings.target_entropy} adapts ent_coef from its value on, but ent_coef = {settings.ent_coef}; "
+            "choose a positive number for ent_coef, 0.01 for example"
         )
 
 

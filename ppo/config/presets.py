@@ -7,7 +7,7 @@ tuned for PPO: the other algorithms take only those with the role problem, netwo
 from typing import Any
 
 from ppo.config.config import Config
-from ppo.config.setting import names
+from ppo.config.setting import names, schedules
 from ppo.envs import find_spec, module_of
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
@@ -157,6 +157,7 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     if policy in ("gru", "transformer") and family != "ppo.text":  # whole sequences fill few minibatches
         settings["num_minibatches"] = min(4, settings.get("num_minibatches", 4))
         settings["recompute_advantages"] = False  # the stored states are of the policy that collected the rollout
-        settings["learning_rate"] = min(2e-3, settings.get("learning_rate", Config.learning_rate))  # 5e-3 is too large
+        largest = max(point.value for point in schedules(Config().replace(settings))["learning_rate"].points)
+        settings |= {"learning_rate": 2e-3} if largest > 2e-3 else {}  # 5e-3 is too large
     name = " + ".join([algorithm, base if base in ENVIRONMENTS else family.rpartition(".")[2] or "general"])
     return name, Config().replace({"env_id": env_id, "algorithm": algorithm} | settings)

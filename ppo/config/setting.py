@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ppo.config.schedule import Point, Schedule, Scheduled, read_schedule
 from ppo.errors import UsageError
 
 ROLES = {
@@ -61,6 +62,7 @@ def setting(
     fixed: bool = False,
     needs: str = "",
     acts_on: str = "",
+    adapts_to: str = "",
     **limits: Any,
 ) -> Any:
     """Return a dataclass field that describes itself. Its type is its annotation, its help the string below it.
@@ -72,11 +74,12 @@ def setting(
         fixed: a resumed run cannot change it. No resumed run can change its network either.
         needs: another setting, without which this one has no effect.
         acts_on: a kind of `Leaf.factors`; for actions without such a part, the setting has no effect.
+        adapts_to: another setting, the target to which this one adapts where its value is "adaptive".
         limits: arguments of `Range`, for the number or for each number of a tuple.
     """
     metadata = {
         "role": role, "main": main, "fixed": fixed or role == "network", "needs": needs, "acts_on": acts_on,
-        "range": Range(**limits),
+        "adapts_to": adapts_to, "range": Range(**limits),
     }  # fmt: skip
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
@@ -91,6 +94,27 @@ def names(settings: Any, *roles: str) -> list[str]:
         roles: some of ROLES.
     """
     return [f.name for f in dataclasses.fields(settings) if f.metadata["role"] in roles]
+
+
+def schedules(settings: Any) -> dict[str, Schedule]:
+    """Return the settings that may change during a run, by name; a constant is a schedule of one point."""
+    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.type == Scheduled}
+    return {n: x if isinstance(x, Schedule) else Schedule((Point(x),)) for n, x in values.items()}
+
+
+def read_schedules(settings: Any) -> None:
+    """Replace the texts of a new dataclass of settings, by which Python's callers name schedules, by the schedules.
+
+    Raises:
+        UsageError: a text describes none.
+    """
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if f.type == Scheduled and isinstance(value, str):
+            try:
+                object.__setattr__(settings, f.name, read_schedule(value))
+            except ValueError as error:
+                raise UsageError(f"{f.name} = {value!r}: {error}") from None
 
 
 def changeable(settings: Any) -> list[str]:
@@ -126,8 +150,9 @@ def check_ranges(settings: Any, values: dict[str, Any] | None = None, source: st
     values = vars(settings) if values is None else values
     for f in (f for f in dataclasses.fields(settings) if f.name in values):
         value = values[f.name]
-        for number in value if isinstance(value, tuple) else (value,):
+        numbers = value.numbers if isinstance(value, Schedule) else value
+        for number in numbers if isinstance(numbers, tuple) else (value,):
             if isinstance(number, int | float) and (fault := f.metadata["range"].fault(number)):
                 place = f" in {source}" if source else ""
-                which = f": {number}" if isinstance(value, tuple) else ""
+                which = f": {number}" if isinstance(numbers, tuple) else ""
                 raise UsageError(f"{f.name} = {value}{place}{which} {fault}")

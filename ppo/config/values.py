@@ -1,6 +1,7 @@
 """Settings from outside: a TOML file or JSON values become a dataclass's own types, or one sentence says why not."""
 
 import contextlib
+import copy
 import difflib
 import json
 import tomllib
@@ -9,11 +10,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from ppo.config.schedule import Schedule, read_schedule
 from ppo.errors import UsageError
 
 WORDS = {
     int: "a whole number",
     float: "a number",
+    Schedule: "a schedule",
     bool: "true or false",
     str: "text",
     Path: "text",
@@ -62,11 +65,20 @@ def convert(settings: dict[str, Any], cls: type, source: str) -> dict[str, Any]:
             raise UsageError(
                 f"{name} = {value!r} in {source} is not {_describe(types[name])}{_remedy(value, types[name])}"
             ) from None
+        except ValueError as error:
+            raise UsageError(f"{name} = {value!r} in {source}: {error}") from None
     return values
 
 
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of settings as JSON values: paths and schedules as texts, tuples as lists."""
+    values = copy.deepcopy(settings)
+    texts = {name: str(value) for name, value in values.items() if isinstance(value, Path | Schedule)}
+    return values | texts | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+
+
 def _convert(value: Any, kind: Any) -> Any:
-    """Return a value as the type `kind`; raise TypeError if it has another type."""
+    """Return a value as the type `kind`; raise TypeError if it has another type, ValueError for the text of no schedule."""
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         for part in args:
@@ -85,6 +97,8 @@ def _convert(value: Any, kind: Any) -> Any:
     elif kind is Path:
         if isinstance(value, str | Path):
             return Path(value)
+    elif kind is Schedule and isinstance(value, str):
+        return read_schedule(value)
     elif kind is float and type(value) is int and abs(value) < 10**300:
         return float(value)
     elif kind is int and type(value) is float and value.is_integer():  # TOML's 1e6
@@ -95,7 +109,9 @@ def _convert(value: Any, kind: Any) -> Any:
 
 
 def _remedy(value: Any, kind: Any) -> str:
-    """Return how to write a lone text as the list of texts that a setting takes; "" for others."""
+    """Return what to do about a schedule for a setting that takes none, or how to write a lone text as a list; "" for others."""
+    if isinstance(value, str) and "->" in value:
+        return "; this setting cannot change during a run"
     lone = (
         isinstance(value, str) and get_origin(kind) is tuple and get_args(kind)[:1] and _takes_text(get_args(kind)[0])
     )

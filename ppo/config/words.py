@@ -138,7 +138,7 @@ def read_whole(word: str) -> int:
     with contextlib.suppress(ValueError):
         return int(word)
     if not _is_number(word) or not float(word).is_integer():
-        raise ValueError(f"{word!r} is not a whole number")
+        raise ValueError(f"{word!r} is {_no('a whole number', word)}")
     return int(float(word))
 
 
@@ -149,8 +149,12 @@ def read_number(word: str) -> float:
         ValueError: it holds none.
     """
     if not _is_number(word):
-        raise ValueError(f"{word!r} is not a number")
+        raise ValueError(f"{word!r} is {_no('a number', word)}")
     return float(word)
+
+
+def _no(kind: str, word: str) -> str:
+    return f"a schedule, but this setting must be {kind} throughout a run" if "->" in word else f"not {kind}"
 
 
 def default_hint(default: Any) -> str:

@@ -1,7 +1,7 @@
 """Assembling: settings and environments become the parts that the loop works with."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,12 @@ class Parts:
             self.close()
             raise
 
+    def restart(self, names: Collection[str]) -> None:
+        """Let those of these coefficients that adapt begin again at the start that the settings name."""
+        self.learner.coefs.restart(names)
+        if self.reference is not None and "kl_coef" in names:
+            self.reference.coef.fill_(self.config.kl_coef)
+
     def notes(self) -> tuple[str, ...]:
         """Return why something is not compiled that should be."""
         functions = self.collector.act, self.learner.step, self.learner.gradient, self.learner.move
@@ -81,9 +87,10 @@ class Parts:
         return about | {"policy": self.policy_name, "spaces": self.spaces}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that training changes, by name: weights, optimizer, statistics, KL coefficient, memories."""
+        """Return everything that training changes, by name: weights, optimizer, statistics, coefficients, memories."""
         policy, text = {f"policy.{name}": x for name, x in self.policy.state_dict().items()}, text_env(self.envs)
-        others = [part.state_dict() for part in (self.learner, self.reference, self.best, text) if part is not None]
+        parts = (self.learner, self.learner.coefs, self.reference, self.best, text)
+        others = [part.state_dict() for part in parts if part is not None]
         return {name: x for tensors in (policy, *others) for name, x in tensors.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor], path: Path) -> None:
@@ -94,7 +101,7 @@ class Parts:
         """
         load_exactly(self.policy, tensors, "policy.", path)
         self.learner.load_state_dict(tensors)
-        for part in (self.reference, self.best):
+        for part in (self.learner.coefs, self.reference, self.best):
             if part is not None:
                 part.load_state_dict(tensors)
         text = text_env(self.envs)

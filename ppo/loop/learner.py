@@ -11,8 +11,9 @@ from torch import Tensor
 from ppo.config import Config
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.batch import Batch, Minibatch
+from ppo.loop.coefficients import Coefficients
 from ppo.loop.estimates import Estimator, explained_variance
-from ppo.loop.losses import STATS, ppo_loss
+from ppo.loop.losses import STATS, Coefs, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
 from ppo.machine.compile import Compiled
@@ -31,9 +32,10 @@ from ppo.machine.distributed import (
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, never
-from ppo.run.checkpoint import fits
+from ppo.run.checkpoint import described, fits
 
 COLUMNS = (*STATS, "grad_norm", "offender")  # of an optimizer step's statistics
+ROWS = len(Batch._fields)  # tensors of a minibatch; its count and the coefficients of the loss follow
 
 
 class Step(NamedTuple):
@@ -59,7 +61,7 @@ class Learner:
     def __init__(self, policy: FlatPolicy, config: Config, compiled: bool = False) -> None:
         self.policy, self.config = policy, config
         self.seq_len = config.sequence_length(recurrent=policy.module.state_size > 0)  # L
-        self.learning_rate = policy.vector.new_zeros(())
+        self.coefs = Coefficients(config, policy.vector)
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
         self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
         sequences = config.batch_size // self.seq_len // config.num_minibatches
@@ -76,7 +78,7 @@ class Learner:
 
         Args:
             rollout: (T, N), on the policy's device.
-            progress: fraction of the budget spent, for annealing.
+            progress: share of the budget spent, for schedules.
             stop: asked after each optimizer step; True ends the update there.
 
         Returns:
@@ -88,7 +90,7 @@ class Learner:
         begin = time.perf_counter()
         stats = self._update(rollout, progress, stop) if self.shares or rank() == 0 else {}
         if size() > 1 and not self.shares:
-            tensors = [self.policy.vector, *self.state_dict().values()]
+            tensors = [self.policy.vector, *self.state_dict().values(), *self.coefs.adapted.values()]
             stats, values, generators = from_first((stats, tensors, random_states()))
             for x, value in zip(tensors, values, strict=True):
                 x.copy_(value)
@@ -96,9 +98,12 @@ class Learner:
         self.seconds = time.perf_counter() - begin - self.compile_seconds
         return stats
 
+    def _rows(self, minibatch: Minibatch) -> tuple[Tensor, ...]:
+        return (*minibatch.batch, minibatch.total, *self.coefs.loss)  # the arguments of `_gradient`
+
     def calls(self, example: Minibatch) -> list[tuple[Compiled, tuple[Tensor, ...]]]:
         """Return the functions of an optimizer step, with the arguments that they are compiled for."""
-        state, rows = (self.learning_rate, *self.moments.values()), (*example.batch, example.total)
+        rows, state = self._rows(example), (self.coefs.learning_rate, *self.moments.values())
         if not self.shares:
             return [(self.step, (*rows, *state))]
         sums = self.policy.vector.new_zeros(len(self.policy.vector) + len(STATS))
@@ -107,8 +112,7 @@ class Learner:
     @phase("updating the policy")
     def _update(self, rollout: Rollout, progress: float, stop: Stop) -> dict[str, float]:
         config, self.compile_seconds = self.config, 0.0
-        learning_rate = config.learning_rate * (1 - progress) if config.anneal_lr else config.learning_rate
-        self.learning_rate.fill_(learning_rate)
+        coefs = self.coefs.set(progress)
         rewards = self.estimator.rewards(rollout)
         estimates = self.estimator.estimates(rollout, rewards)
         batch = Batch.from_rollout(rollout, self.estimator.trained(rollout), estimates, self.seq_len)
@@ -131,24 +135,23 @@ class Learner:
                     break
             means = torch.stack([taken.stats for taken in epochs[-1]]).mean(0)
             told = any_rank(stop()) if self.shares else stop()
-            if told or (config.target_kl and means[STATS.index("approx_kl")] > config.target_kl):
+            if told or (self.coefs.largest_kl and means[STATS.index("approx_kl")] > self.coefs.largest_kl):
                 break
         self._check([taken for epoch_steps in epochs for taken in epoch_steps])
         stats = dict(zip(COLUMNS, means.tolist(), strict=True))
         del stats["offender"]  # a row's index, for `_check`
-        return stats | {
-            "explained_variance": variance, "learning_rate": learning_rate, "epochs": float(len(epochs)),
-        }  # fmt: skip
+        self.coefs.adapt(stats)
+        return stats | {"explained_variance": variance, "epochs": float(len(epochs))} | coefs
 
     def _bind(self, example: Minibatch) -> Callable[[Minibatch], Tensor]:
         """Return the function that takes an optimizer step on a minibatch, and returns its statistics, as COLUMNS."""
         first, *rest = [function.bind(*arguments) for function, arguments in self.calls(example)]
-        state = (self.learning_rate, *self.moments.values())
+        state = (self.coefs.learning_rate, *self.moments.values())
         if not rest:
-            return lambda minibatch: first(*minibatch.batch, minibatch.total, *state)[0]
+            return lambda minibatch: first(*self._rows(minibatch), *state)[0]
 
         def shared_step(minibatch: Minibatch) -> Tensor:
-            sums, offender = first(*minibatch.batch, minibatch.total)
+            sums, offender = first(*self._rows(minibatch))
             return torch.cat([rest[0](sum_(sums), *state)[0], offender])
 
         return shared_step
@@ -156,9 +159,9 @@ class Learner:
     def _step(self, policy: FlatPolicy, *tensors: Tensor) -> tuple[Tensor]:
         """Take one optimizer step on a minibatch and return its statistics, in the order of COLUMNS.
 
-        The tensors are the minibatch's columns and count, the learning rate and the optimizer's moments.
+        The tensors are the minibatch's columns and count, the coefficients, the learning rate and the optimizer's moments.
         """
-        columns = len(Batch._fields) + 1
+        columns = ROWS + 1 + len(Coefs._fields)
         sums, offender = self._gradient(policy, *tensors[:columns])
         return (torch.cat([self._move(policy, sums, *tensors[columns:])[0], offender]),)
 
@@ -167,12 +170,13 @@ class Learner:
 
         Those of a minibatch's parts sum to those of the minibatch.
         """
-        minibatch, count = Batch(*tensors[:-1]), tensors[-1]
+        minibatch, count, coefs = Batch(*tensors[:ROWS]), tensors[ROWS], Coefs(*tensors[ROWS + 1 :])
         with torch.enable_grad():
             dist, values, _ = policy.forward(minibatch.obs, minibatch.states, minibatch.starts)
             loss, stats = ppo_loss(
                 dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
-                minibatch.advantages, minibatch.returns, minibatch.valid, self.config, count,
+                minibatch.advantages, minibatch.returns, minibatch.valid, coefs,
+                self.config.clip_vloss, count,
             )  # fmt: skip
             gradient = policy.gradient(loss)
         return torch.cat([gradient, stats[:-1]]), stats[-1:]
@@ -199,8 +203,8 @@ class Learner:
         value = float(sums[-1])
         if not math.isfinite(value):
             raise NonFiniteError(f"the loss is {value}; lower learning_rate", {})
-        self.learning_rate.fill_(learning_rate)
-        self._optimize(self.policy, sums[:-1], self.learning_rate, *self.moments.values())
+        self.coefs.learning_rate.fill_(learning_rate)
+        self._optimize(self.policy, sums[:-1], self.coefs.learning_rate, *self.moments.values())
         return value
 
     def _check(self, steps: list[Step]) -> None:
@@ -239,12 +243,8 @@ class Learner:
         stored = {name: x for name, x in tensors.items() if name.startswith(("optimizer.", "scaler."))}
         if stored.keys() != own.keys() or not all(fits(stored[name], x) for name, x in own.items()):
             raise UsageError(
-                f"the checkpoint holds {_described(stored)}, but optimizer = {self.config.optimizer!r} and scale_rewards = "
-                f"{self.config.scale_rewards} need {_described(own)}; keep the run's settings"
+                f"the checkpoint holds {described(stored)}, but optimizer = {self.config.optimizer!r} and scale_rewards = "
+                f"{self.config.scale_rewards} need {described(own)}; keep the run's settings"
             )
         for name, tensor in own.items():
             tensor.copy_(stored[name])
-
-
-def _described(tensors: dict[str, Tensor]) -> str:
-    return ", ".join(f"{name} {str(x.dtype)[6:]} {tuple(x.shape)}" for name, x in sorted(tensors.items()))

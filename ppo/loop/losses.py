@@ -1,11 +1,19 @@
 """The clipped-surrogate loss, as a mean over the rows of a minibatch to train on."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from ppo.config import Config
-
 STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
+
+
+class Coefs(NamedTuple):
+    """The numbers of the loss that may change from iteration to iteration: () float64, so that 1 ± ε is rounded once."""
+
+    clip_coef: Tensor  # ε
+    ent_coef: Tensor  # c_e
+    vf_coef: Tensor  # c_v
 
 
 def valid_mean(x: Tensor, valid: Tensor, count: Tensor | None = None) -> Tensor:
@@ -36,7 +44,8 @@ def ppo_loss(
     advantages: Tensor,  # (L, B) normalised, if they are to be
     returns: Tensor,  # (L, B)
     valid: Tensor,  # (L, B) bool
-    config: Config,
+    coefs: Coefs,
+    clip_vloss: bool = False,  # clip the change of the value to ± ε
     count: Tensor | None = None,  # () valid rows of the minibatch, of which these are a part
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its detached statistics: STATS, then the flat index of the first non-finite row, or −1.
@@ -47,22 +56,22 @@ def ppo_loss(
     # A dead row's ratio could overflow, and inf · 0 is NaN.
     log_ratio = torch.where(valid, log_probs - old_log_probs, 0.0)
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - config.clip_coef, 1 + config.clip_coef)
+    clipped = ratio.clamp(1 - coefs.clip_coef, 1 + coefs.clip_coef)
     policy_loss = -valid_mean(torch.minimum(ratio * advantages, clipped * advantages), valid, count)
 
     errors = (values - returns) ** 2
-    if config.clip_vloss:
-        near = old_values + (values - old_values).clamp(-config.clip_coef, config.clip_coef)
+    if clip_vloss:
+        near = old_values + (values - old_values).clamp(-coefs.clip_coef, coefs.clip_coef)
         errors = torch.maximum(errors, (near - returns) ** 2)
     value_loss = 0.5 * valid_mean(errors, valid, count)
 
     mean_entropy = valid_mean(entropy, valid, count)
-    loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * mean_entropy
+    loss = policy_loss + coefs.vf_coef * value_loss - coefs.ent_coef * mean_entropy
     with torch.no_grad():
         approx_kl = valid_mean(
             log_ratio.expm1() - log_ratio, valid, count
         )  # expm1, since r − 1 cancels for small log r
-        clipfrac = valid_mean(((ratio - 1).abs() > config.clip_coef).float(), valid, count)
+        clipfrac = valid_mean(((ratio - 1).abs() > coefs.clip_coef).float(), valid, count)
         broken = (~torch.isfinite(ratio * advantages + errors + entropy) & valid).flatten().float()
         offender = torch.where(broken.any(), broken.argmax().float(), -1.0)
         means = (policy_loss, value_loss, mean_entropy, approx_kl, clipfrac)

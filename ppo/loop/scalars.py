@@ -58,7 +58,7 @@ def scalars(parts: Parts, rollout: Rollout, episodes: list[Episode], stats: dict
         stats: of the learner.
     """
     clipped = parts.policy.head.clipped_fraction(rollout.actions[rollout.valid])
-    collector, losses = parts.collector, {f"losses/{name}": x for name, x in stats.items() if name != "learning_rate"}
+    collector, coefs = parts.collector, parts.learner.coefs.schedules
     split = {
         "time/environment": collector.env_seconds,
         "time/inference": collector.seconds - collector.env_seconds,
@@ -69,9 +69,9 @@ def scalars(parts: Parts, rollout: Rollout, episodes: list[Episode], stats: dict
         **averages(episodes, collector.metrics, "charts", "episode"),
         "charts/episodes": float(len(episodes)),
         "charts/SPS": float(rollout.valid.sum()) / sum(split.values()),
-        "charts/learning_rate": stats["learning_rate"],
+        **{f"charts/{name}": x for name, x in stats.items() if name in coefs},
         "charts/clipped_actions": math.nan if clipped is None else float(clipped),
-        **losses,
+        **{f"losses/{name}": x for name, x in stats.items() if name not in coefs},
         **split,
     }
 

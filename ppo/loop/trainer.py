@@ -167,8 +167,7 @@ class Trainer:
         config = dataclasses.replace(meta.settings().change(settings or {}), runs_dir=Path(run_dir).parent)
         with only_trusted(run_dir, meta["signed"], (settings or {}).values()):
             trainer = cls(config, envs, checkpoint=path, trust=trust)
-        if trainer.reference is not None and "kl_coef" in (settings or {}):
-            trainer.reference.coef.fill_(config.kl_coef)
+        trainer.parts.restart(settings or {})
         return trainer
 
     def save(self, finished: bool, evaluated: float = math.nan, made_by: str = "train") -> None:

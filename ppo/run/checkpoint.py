@@ -142,6 +142,11 @@ def fits(stored: Tensor, own: Tensor) -> bool:
     )
 
 
+def described(tensors: dict[str, Tensor]) -> str:
+    """Return the names, dtypes and shapes of tensors, for an error."""
+    return ", ".join(f"{name} {str(x.dtype)[6:]} {tuple(x.shape)}" for name, x in sorted(tensors.items()))
+
+
 def load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
     """Load the tensors under `prefix` into a module whose parameters and buffers they match one to one.
 

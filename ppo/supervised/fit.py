@@ -49,9 +49,7 @@ def fit(
     best, best_vector, worse, next_evaluation, over = math.inf, vector.clone(), 0, 1 / EVALUATIONS, False
     with contextlib.closing(open_logger(run_dir, config.to_json())) as logger, stop_signals() as stop:
         while not over:
-            learning_rate = config.learning_rate
-            if config.anneal_lr:
-                learning_rate *= 1 - trainer.global_step / config.total_timesteps
+            learning_rate = trainer.learner.coefs.set(trainer.global_step / config.total_timesteps)["learning_rate"]
             loss, tokens = train_step(learning_rate)
             trainer.iteration, trainer.global_step = trainer.iteration + 1, trainer.global_step + tokens
             progress, value = trainer.global_step / config.total_timesteps, math.nan
@@ -92,6 +90,11 @@ def check_trainer(trainer: Trainer, patience: int) -> TextEnv:
     if config.stop_at:
         raise UsageError(
             f"stop_at = {config.stop_at!r} has no effect here; use --patience, which ends supervised training"
+        )
+    if trainer.learner.coefs.adapted:
+        raise UsageError(
+            f"{' and '.join(trainer.learner.coefs.adapted)} cannot adapt in supervised training, which measures no KL divergence and "
+            "no entropy; choose a number or a schedule"
         )
     if env is None:
         raise UsageError(

@@ -1,0 +1,139 @@
+"""Schedules: a number that changes over the budget, as "3e-4 -> 0", or that adapts to what the updates measure."""
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, NamedTuple
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from ppo.config.words import read_number
+
+SYNTAX = "write START -> VALUE, then perhaps linear, cosine or step, then perhaps `at SHARE`"
+ADAPTIVE = re.compile(r"adaptive(?: from (\S+))?(?: between (\S+) and (\S+))?")
+# The start is the default learning rate. The bounds are those of rl_games and of skrl's KLAdaptiveLR.
+START, LOW, HIGH = "3e-4", "1e-6", "1e-2"
+
+
+class Point(NamedTuple):
+    """A value, and the share of the budget after which the number has it."""
+
+    value: float
+    share: float = 0.0
+    shape: str = "linear"  # of the way from the point before: linear, cosine or step
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A number as a function of the share of the budget that is spent; or, with bounds, one that adapts.
+
+    It is linear from point to point, a half-wave of the cosine, or with `step` the earlier value until the later point. After the
+    last point it stays. Since it depends on nothing but the share, a resumed run goes on with the same numbers. Its text, which
+    `read_schedule` reads, is that of the settings: `0.0003 -> 0`, `0.2 -> 0.1 step at 0.5`, `adaptive from 0.0003 between 1e-06
+    and 0.01`.
+
+    Args:
+        points: the first is at share 0, the others at increasing shares up to 1.
+        bounds: the lowest and the highest value of a number that adapts; it starts at its only point.
+    """
+
+    points: tuple[Point, ...]
+    bounds: tuple[float, float] | None = None
+
+    def at(self, spent: float) -> float:
+        """Return the number where this share of the budget is spent; of one that adapts, its start."""
+        for before, after in pairwise(self.points):
+            if spent >= after.share:
+                continue
+            if after.shape == "step":
+                return before.value
+            way = (spent - before.share) / (after.share - before.share)
+            way = (1 - math.cos(math.pi * way)) / 2 if after.shape == "cosine" else way
+            return before.value * (1 - way) + after.value * way
+        return self.points[-1].value
+
+    @property
+    def constant(self) -> bool:
+        """Return whether the number stays the same."""
+        return len(self.points) == 1 and self.bounds is None
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """Return the numbers that a range must hold. A schedule may begin or end at 0 also where a constant may not be 0."""
+        values = tuple(point.value for point in self.points)
+        return (tuple(value for value in values if value) or values) + (self.bounds or ())
+
+    def __str__(self) -> str:
+        start, *rest = self.points
+        if self.bounds is not None:
+            low, high = map(_text, self.bounds)
+            return f"adaptive from {_text(start.value)} between {low} and {high}"
+        return " -> ".join([_text(start.value), *map(_segment, rest)])
+
+
+def _segment(point: Point) -> str:
+    shape = "" if point.shape == "linear" else f" {point.shape}"
+    return _text(point.value) + shape + (f" at {_text(point.share)}" if point.share < 1 else "")
+
+
+def _text(value: float) -> str:
+    return str(value).removesuffix(".0")
+
+
+def read_schedule(text: str) -> float | Schedule:
+    """Return the number or the schedule that a text describes.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    text = " ".join(text.split())
+    if text.startswith("adaptive"):
+        return _read_adaptive(text)
+    start, *rest = (part.strip() for part in text.split("->"))
+    if not rest:
+        return read_number(start)
+    if not all([start, *rest]):
+        raise ValueError(f"{text!r} has -> without a number on each side; {SYNTAX}, as in 3e-4 -> 0")
+    points = [Point(read_number(start))]
+    for number, part in enumerate(rest, 1):
+        point = _read_point(part, last=number == len(rest))
+        if point.share <= points[-1].share:
+            raise ValueError(f"{point.share:g} is not after {points[-1].share:g}; write the shares in increasing order")
+        points.append(point)
+    return Schedule(tuple(points))
+
+
+def _read_point(text: str, last: bool) -> Point:
+    match = re.fullmatch(r"(\S+)(?: (linear|cosine|step))?(?: at (\S+))?", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not understood; {SYNTAX}, as in 3e-4 -> 0 cosine at 0.8")
+    value, shape = read_number(match[1]), match[2] or "linear"
+    if match[3] is None and (not last or shape == "step"):
+        raise ValueError(f"{text!r} does not say when; write `at SHARE` behind it, as in {text} at 0.5")
+    share = 1.0 if match[3] is None else read_number(match[3])
+    if not 0 < share <= 1:
+        raise ValueError(f"at {match[3]} is not a share of the budget; choose a number above 0 and at most 1")
+    return Point(value, share, shape)
+
+
+def _read_adaptive(text: str) -> Schedule:
+    match = ADAPTIVE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not understood; write adaptive, adaptive from {START}, or adaptive from {START} "
+                         f"between {LOW} and {HIGH}")  # fmt: skip
+    start, low, high = (
+        read_number(word or default) for word, default in zip(match.groups(), (START, LOW, HIGH), strict=True)
+    )
+    if not low <= start <= high:
+        raise ValueError(f"{text!r} begins outside of its bounds; choose a start from {low:g} to {high:g}")
+    return Schedule((Point(start),), (low, high))
+
+
+Scheduled = Annotated[  # the type of a setting that may change during a run; the others stay the same
+    float | Schedule,
+    PrimitiveConstructorSpec(
+        nargs=1, metavar="FLOAT|SCHEDULE", instance_from_str=lambda words: read_schedule(words[0]),
+        is_instance=lambda value: isinstance(value, float | Schedule), str_from_instance=lambda value: [str(value)],
+    ),
+]  # fmt: skip

@@ -1,0 +1,102 @@
+"""Coefficients: the numbers of an update that may change from iteration to iteration, by schedule or by what was measured."""
+
+import math
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from ppo.config import Config
+from ppo.config.schedule import Point, Schedule
+from ppo.config.setting import schedules
+from ppo.errors import UsageError
+from ppo.loop.losses import Coefs
+from ppo.run.checkpoint import fits
+
+FACTOR = 1.5  # of the learning rate, as in rsl_rl, skrl and rl_games
+STEP, LARGEST_ERROR = 0.1, 1.0  # of log ent_coef for each nat of the entropy's error, and its clip in nats
+ENT_COEF = 1e-6, 1.0  # bounds of an ent_coef that adapts
+
+
+class Coefficients:
+    """The learning rate and the coefficients of the loss, as tensors whose values change while compiled code reads them.
+
+    Args:
+        config: the settings.
+        vector: of the policy, for the device and the learning rate's dtype.
+    """
+
+    def __init__(self, config: Config, vector: Tensor) -> None:
+        self.config, self.schedules = config, schedules(config)
+        rate = self.schedules["learning_rate"]
+        if config.anneal_lr and rate.constant:
+            self.schedules["learning_rate"] = Schedule((*rate.points, Point(0.0, share=1.0)))
+        self.learning_rate = vector.new_zeros(())
+        self.loss = Coefs(*(vector.new_zeros((), dtype=torch.float64) for _ in Coefs._fields))
+        names = [name for name, schedule in self.schedules.items() if schedule.bounds]
+        names += ["ent_coef"] if config.target_entropy != "off" else []
+        self.adapted = {name: torch.zeros((), dtype=torch.float64) for name in names}
+        self.restart(self.adapted)
+
+    @property
+    def largest_kl(self) -> float:
+        """Return the KL divergence that ends an iteration's epochs; 0: none does."""
+        return 0.0 if "learning_rate" in self.adapted else self.config.target_kl
+
+    def set(self, spent: float) -> dict[str, float]:
+        """Set the values for an update, and return the learning rate and those that change during the run, by name.
+
+        Args:
+            spent: share of the budget.
+        """
+        values = {name: schedule.at(spent) for name, schedule in self.schedules.items()}
+        values |= {name: float(x) for name, x in self.adapted.items()}
+        self.learning_rate.fill_(values["learning_rate"])
+        for name, x in self.loss._asdict().items():
+            x.fill_(values[name])
+        constant = {name for name, schedule in self.schedules.items() if schedule.constant} - {"learning_rate"}
+        return {name: value for name, value in values.items() if name not in constant - self.adapted.keys()}
+
+    def adapt(self, stats: dict[str, float]) -> None:
+        """Adapt to the statistics of an update, which are the same on all ranks."""
+        if "learning_rate" in self.adapted:
+            self.adapted["learning_rate"].fill_(self._learning_rate(stats["approx_kl"]))
+        if "ent_coef" in self.adapted:
+            self.adapted["ent_coef"].fill_(self._ent_coef(stats["entropy"]))
+
+    def _learning_rate(self, kl: float) -> float:
+        """Divide the rate where the KL divergence is above twice the target, multiply it where it is below half of it.
+
+        After Schulman et al. (2017), section 4, who adapt a penalty once an iteration; libraries adapt the learning rate instead:
+        rsl_rl after each minibatch, skrl and rl_games after each epoch.
+        """
+        rate, target = float(self.adapted["learning_rate"]), self.config.target_kl
+        low, high = self.schedules["learning_rate"].bounds or (0.0, math.inf)
+        factor = 1 / FACTOR if kl > 2 * target else FACTOR if 0 < kl < target / 2 else 1.0
+        return min(max(rate * factor, low), high)
+
+    def _ent_coef(self, entropy: float) -> float:
+        """Step along the dual gradient in log c: log c ← log c + η (H* − H) (Haarnoja et al. 2018, arXiv 1812.05905, section 5)."""
+        error = float(self.config.target_entropy) - entropy
+        step = STEP * min(max(error, -LARGEST_ERROR), LARGEST_ERROR)
+        return min(max(float(self.adapted["ent_coef"]) * math.exp(step), ENT_COEF[0]), ENT_COEF[1])
+
+    def restart(self, names: Collection[str]) -> None:
+        """Let those of these numbers that adapt begin again at the start that the settings name."""
+        for name in self.adapted.keys() & set(names):
+            self.adapted[name].fill_(self.schedules[name].at(0.0))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the numbers that adapt, by name."""
+        return {f"adapted.{name}": x for name, x in self.adapted.items()}
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned; a number that began to adapt after that stays at its start.
+
+        Raises:
+            UsageError: a tensor has another shape or dtype.
+        """
+        for name, own in self.state_dict().items():
+            if name in tensors and not fits(tensors[name], own):
+                raise UsageError(f"the checkpoint is damaged: {name} is not a number; use another one")
+            own.copy_(tensors.get(name, own))
