@@ -11,6 +11,7 @@ import torch
 
 from ppo import Trainer, UsageError, preset
 from ppo.config import Config
+from ppo.config.lengths import share
 from ppo.machine import distributed
 from ppo.machine.process import cores, seed_everything
 
@@ -160,11 +161,11 @@ def test_the_ranks_of_a_machine_share_its_cores(monkeypatch):
 
 def test_each_process_steps_an_equal_share_of_the_environments():
     config = Config(num_envs=8)
-    assert [config.share(rank, 4) for rank in range(4)] == [range(2), range(2, 4), range(4, 6), range(6, 8)]
+    assert [share(config, rank, 4) for rank in range(4)] == [range(2), range(2, 4), range(4, 6), range(6, 8)]
     with pytest.raises(UsageError, match=r"num_envs = 8 does not divide into processes = 3; choose a divisor"):
-        config.share(0, 3)
+        share(config, 0, 3)
     with pytest.raises(UsageError, match=r"processes = 4; choose a divisor of num_envs / group_size = 2"):
-        Config(num_envs=8, group_size=4, gamma=1.0).share(0, 4)
+        share(Config(num_envs=8, group_size=4, gamma=1.0), 0, 4)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 
 from ppo import Config
+from ppo.config.lengths import sequence_length
 
 
 @pytest.mark.parametrize(
@@ -17,10 +18,10 @@ from ppo import Config
 )
 def test_a_recurrent_policy_gets_the_longest_sequences_that_fill_the_minibatches(envs, steps, minibatches, length):
     config = Config(num_envs=envs, num_steps=steps, num_minibatches=minibatches)
-    assert config.sequence_length(recurrent=True) == length
-    assert config.sequence_length(recurrent=False) == 1
+    assert sequence_length(config, recurrent=True) == length
+    assert sequence_length(config, recurrent=False) == 1
 
 
 def test_a_sequence_length_that_is_asked_for_is_kept():
-    assert Config(seq_len=32).sequence_length(recurrent=True) == 32
-    assert Config(seq_len=32).sequence_length(recurrent=False) == 32
+    assert sequence_length(Config(seq_len=32), recurrent=True) == 32
+    assert sequence_length(Config(seq_len=32), recurrent=False) == 32

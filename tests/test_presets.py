@@ -4,6 +4,7 @@ import gymnasium
 import pytest
 
 from ppo import preset
+from ppo.config.lengths import sequence_length
 from ppo.config.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
 
 ONE_OF_EACH = [
@@ -23,7 +24,7 @@ def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
     config = preset(env_id, algorithm, policy)[1]
     config.validate()
     memory = config.policy in ("gru", "transformer") or (policy == "auto" and env_id.startswith("text/"))
-    length = config.sequence_length(recurrent=memory)
+    length = sequence_length(config, recurrent=memory)
     sequences = config.num_envs * config.num_steps // length
     assert config.num_steps % length == 0
     assert sequences % config.num_minibatches == 0

@@ -8,6 +8,7 @@ from tyro.conf import arg
 
 from ppo.cli.terminal import console, print_lines
 from ppo.config import Config
+from ppo.config.lengths import share
 from ppo.envs import find_spec, module_of
 from ppo.errors import UsageError
 from ppo.machine import agent
@@ -56,7 +57,7 @@ def spread(command: Any, args: list[str]) -> None:
         return
     command.settings.validate()
     choice = choose(command.settings) if wanted == "auto" else Choice(int(wanted), "requested")
-    command.settings.share(0, choice.value)
+    share(command.settings, 0, choice.value)
     print_lines(console, [("processes", f"{choice.value}: {choice.reason}")])
     if choice.value > 1:
         from ppo.cli.launch import launch  # half a second

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ppo.config.effects import check_needs, check_together
-from ppo.config.lengths import sequence_length, share
+from ppo.config.lengths import sequence_length
 from ppo.config.memory import check_memory
 from ppo.config.schedule import Scheduled
 from ppo.config.setting import check_changeable, check_ranges, names, read_schedules, setting
@@ -192,15 +192,6 @@ class Config:
         """Rows of a rollout, N · T."""
         return self.num_envs * self.num_steps
 
-    def share(self, rank: int, processes: int) -> range:
-        """Return the numbers of the environments that one of several processes steps; see `share`."""
-        return share(self.num_envs, self.group_size, rank, processes)
-
-    def work(self) -> tuple[int, int, int]:
-        """Return the whole run's optimizer steps and vector steps, and the number of attention layers."""
-        iterations, layers = self.total_timesteps // self.batch_size, self.num_layers * (self.policy == "transformer")
-        return iterations * self.update_epochs * self.num_minibatches, iterations * self.num_steps, layers
-
     def validate(self) -> None:
         """Check ranges, divisibility, and settings that need each other.
 
@@ -210,12 +201,8 @@ class Config:
         check_ranges(self)
         check_needs(self)
         check_together(self)
-        self.sequence_length(recurrent=False)
+        sequence_length(self, recurrent=False)
         check_memory(self)
-
-    def sequence_length(self, recurrent: bool) -> int:
-        """Return L of a feed-forward or recurrent policy; see `sequence_length`."""
-        return sequence_length(self.num_envs, self.num_steps, self.num_minibatches, self.seq_len, recurrent)
 
     def policy_options(self) -> dict[str, Any]:
         """Return the keyword arguments of a policy's class, without those that are left to the policy."""

@@ -1,9 +1,11 @@
-"""Sizes that must divide: sequences fill minibatches, and processes share the environments, evenly."""
+"""Sizes that follow from the settings and must divide: sequences fill minibatches, processes share the environments."""
+
+from typing import Any
 
 from ppo.errors import UsageError
 
 
-def sequence_length(num_envs: int, num_steps: int, num_minibatches: int, seq_len: int, recurrent: bool) -> int:
+def sequence_length(settings: Any, recurrent: bool) -> int:
     """Return L: `seq_len`, or if that is 0, its default.
 
     The default is 1 for a feed-forward policy. For a recurrent one it is the longest divisor of T with which every
@@ -12,7 +14,8 @@ def sequence_length(num_envs: int, num_steps: int, num_minibatches: int, seq_len
     Raises:
         UsageError: the sizes do not divide.
     """
-    batch = num_envs * num_steps
+    num_steps, num_minibatches, seq_len = settings.num_steps, settings.num_minibatches, settings.seq_len
+    batch = settings.batch_size
     if batch % num_minibatches:
         raise UsageError(
             f"num_envs * num_steps = {batch} does not divide into num_minibatches = {num_minibatches}; choose a divisor of "
@@ -32,15 +35,23 @@ def sequence_length(num_envs: int, num_steps: int, num_minibatches: int, seq_len
     return seq_len
 
 
-def share(num_envs: int, group_size: int, rank: int, processes: int) -> range:
+def share(settings: Any, rank: int, processes: int) -> range:
     """Return the numbers of the environments that one of several processes steps.
 
     Raises:
         UsageError: the environments, or their groups, do not divide.
     """
+    num_envs, group_size = settings.num_envs, settings.group_size
     if processes > 1 and num_envs % (processes * group_size):
         groups = "num_envs / group_size = " * (group_size > 1)
         rule = f"choose a divisor of {groups}{num_envs // group_size}"
         raise UsageError(f"num_envs = {num_envs} does not divide into processes = {processes}; {rule}")
     own = num_envs // processes
     return range(rank * own, (rank + 1) * own)
+
+
+def work(settings: Any) -> tuple[int, int, int]:
+    """Return the whole run's optimizer steps and vector steps, and the number of attention layers."""
+    iterations = settings.total_timesteps // settings.batch_size
+    layers = settings.num_layers * (settings.policy == "transformer")
+    return iterations * settings.update_epochs * settings.num_minibatches, iterations * settings.num_steps, layers

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ppo.config import Config, read_wrappers
 from ppo.config.effects import check_actions, check_episodes, check_network
+from ppo.config.lengths import sequence_length, share, work
 from ppo.config.memory import check_memory
 from ppo.config.words import override
 from ppo.envs import check_envs, check_vector_env, make_envs, time_limit
@@ -159,9 +160,9 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
 
 def _envs(config: Config, env_kwargs: dict[str, Any], on_error: contextlib.ExitStack) -> VectorEnv:
     """Make this rank's share of the environments, to be closed on an error."""
-    share = config.share(rank(), size())
+    own = share(config, rank(), size())
     envs = make_envs(
-        config.env_id, len(share), config.vectorization, env_kwargs, config.group_size, first=share.start,
+        config.env_id, len(own), config.vectorization, env_kwargs, config.group_size, first=own.start,
         wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
     )  # fmt: skip
     on_error.callback(envs.close)
@@ -189,14 +190,14 @@ def _assemble(
     device = resolve_device(config.device, policy)
     precision = resolve_precision(config.precision, device.value, policy)
     flat = FlatPolicy(policy.to(device.value), precision.value)
-    length, minibatch = config.sequence_length(policy.state_size > 0), config.batch_size // config.num_minibatches
+    length, minibatch = sequence_length(config, policy.state_size > 0), config.batch_size // config.num_minibatches
     threads = resolve_threads(config.threads, minibatch // length * len(flat.vector) // size())
     torch.set_num_threads(threads.value)
     if init_from:
         initial = load_for("init_from", init_from, spaces).policy.state_dict()
         load_exactly(policy, initial, "", Path(init_from))
-    compiled = resolve_compile(config.compile, *config.work(), length)
-    options = flat, compiled.value, length, config.share(rank(), size()).start
+    compiled = resolve_compile(config.compile, *work(config), length)
+    options = flat, compiled.value, length, share(config, rank(), size()).start
     collector = Collector(envs, *options)
     return Parts(
         config, envs, own_envs, spaces, policy_name, policy, device, precision, threads, compiled,

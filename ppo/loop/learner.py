@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppo.config import Config
+from ppo.config.lengths import sequence_length
 from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.batch import Batch, Minibatch
 from ppo.loop.coefficients import Coefficients
@@ -60,7 +61,7 @@ class Learner:
 
     def __init__(self, policy: FlatPolicy, config: Config, compiled: bool = False) -> None:
         self.policy, self.config = policy, config
-        self.seq_len = config.sequence_length(recurrent=policy.module.state_size > 0)  # L
+        self.seq_len = sequence_length(config, recurrent=policy.module.state_size > 0)  # L
         self.coefs = Coefficients(config, policy.vector)
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
         self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
