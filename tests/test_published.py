@@ -42,11 +42,48 @@ def test_a_single_run_has_no_spread_over_seeds():
         ("tianshou-mujoco-2021", "REINFORCE", "InvertedPendulum-v2", 1_000_000, 902.9, 101.9),
         ("cleanrl-docs-history", "PPO", "HalfCheetah-v4", 1_000_000, 2906, 1129),
         ("ppo-paper-table6", "PPO", "BreakoutNoFrameskip-v4", 10_000_000, 274.8, math.nan),
+        ("xuance-benchmarks-2026", "PPO", "HalfCheetah-v5", 1_000_000, 4942, 770),
+        ("xuance-benchmarks-2026", "REINFORCE", "Ant-v5", 998_400, 252.56, 96.98),
+        ("mushroomrl-benchmark-2023", "TRPO", "HalfCheetah-v3", 1_500_000, 4427.3, 1541.3),
     ],
 )
 def test_well_known_figures_are_there(source, algorithm, env_id, step, mean, std):
-    found = [f.at(step) for f in find(source, algorithm, env_id)]
+    figures = find(source, algorithm, env_id)
+    found = [(np.interp(step, f.steps, f.means), np.interp(step, f.steps, f.stds)) for f in figures]
     assert any(a == pytest.approx(mean, rel=2e-3) and b == pytest.approx(std, rel=2e-2, nan_ok=True) for a, b in found)
+
+
+def test_a_score_is_that_of_its_budget_and_a_curve_counts_over_the_last_steps(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("env_id,step,mean,std\nA-v0,0,0,0\nA-v0,1000,1000,100\nB-v0,500,1,2\nB-v0,1000,3,4\n")
+    curve, scores = read_figures(path)
+    assert curve.at(1000) == pytest.approx((975.0, 97.5))
+    assert [scores.at(step) for step in (400, 500, 1000)] == [(1.0, 2.0), (1.0, 2.0), (3.0, 4.0)]
+
+
+def test_curves_that_never_learn_are_known():
+    never = {(f.algorithm, f.env_id) for f in FIGURES if f.seeds > 1 and not f.learns}
+    assert never == {
+        *((algorithm, "MountainCar-v0") for algorithm in ("PPO", "A2C", "REINFORCE")), ("PPO", "Acrobot-v1"),
+        ("A2C", "BipedalWalker-v3"), ("REINFORCE", "BipedalWalker-v3"), ("A2C", "Pendulum-v1"), ("REINFORCE", "Pendulum-v1"),
+        ("REINFORCE", "Pusher-v5"), ("A2C", "EnduroNoFrameskip-v4"),
+    }  # fmt: skip
+
+
+def test_the_figures_of_the_v5_tasks_are_on_the_same_ids_over_several_runs():
+    tasks = [
+        "Ant",
+        "HalfCheetah",
+        "Hopper",
+        "Humanoid",
+        "HumanoidStandup",
+        "InvertedDoublePendulum",
+        "InvertedPendulum",
+    ]
+    for name in [*tasks, "Pusher", "Reacher", "Swimmer", "Walker2d"]:
+        curve, score = find("xuance-benchmarks-2026", "PPO", f"{name}-v5")
+        assert (curve.seeds, score.seeds, curve.is_curve, score.is_curve) == (5, 5, True, False)
+        assert abs(score.means[0] - curve.at(998_400)[0]) < score.stds[0]  # both are of the same runs
 
 
 def test_versions_of_a_game_are_one_task():

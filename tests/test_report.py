@@ -17,15 +17,15 @@ from ppo.report import hide, is_complete
 @pytest.fixture
 def panel(tmp_path):
     group = only_group(three_runs(tmp_path))
-    return [group], [compare_all(group, [figure(4000.0), figure(9000.0)])]
+    return [group], [compare_all(group, [figure(4000.0), figure(9000.0), figure(1.0, env_id="HalfCheetah-v5")])]
 
 
-def test_a_panel_has_our_groups_and_the_best_published_figures(panel):
+def test_a_panel_has_our_groups_then_figures_on_the_same_id_then_the_best_others(panel):
     drawing = report.picture([panel], "iqm")
     (axis,) = drawing.axes
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
     assert labels[0] == "ppo, sampled, IQM of 3 runs, range"
-    assert labels[1:] == ["theirs, PPO, HalfCheetah-v3, 10 runs, ± std"] * 2
+    assert labels[1:] == [f"theirs, PPO, HalfCheetah-v{version}, 10 runs, ± std" for version in (5, 3, 3)]
     report.pyplot().close(drawing)
 
 
@@ -47,9 +47,10 @@ def test_a_profile_is_the_share_of_runs_above_each_level():
 
 def test_the_page_escapes_text_and_marks_outcomes():
     rows = [("source", "verdict", "notes"), ("<a>", "better", "1, 2")]
-    page = report.page([("X-v0", "<svg/>", [("A & B", rows)])], rows, [rows[0]], ["note <1>", "other"], ["text <2>"])
+    sections = [("X-v0", "<svg/>", [("A & B", [("on <id>", rows)])])]
+    page = report.page([("", rows)], sections, [rows[0]], ["note <1>", "other"], ["text <2>"])
     assert '<td>&lt;a&gt;</td><td class="better">better</td>' in page
-    assert "<p>A &amp; B.</p>" in page
+    assert "<p>A &amp; B.</p><h3>on &lt;id&gt;</h3><div" in page
     assert '<td><a href="#note1">1</a>, <a href="#note2">2</a></td>' in page
     assert '<ol><li id="note1">note &lt;1&gt;</li><li id="note2">other</li></ol><p>text &lt;2&gt;</p>' in page
     assert "Between the runs" not in page

@@ -55,6 +55,12 @@ def test_the_difference_is_welchs():
     assert found == pytest.approx((3.0, welch.low, welch.high))
 
 
+def test_the_published_deviation_is_read_with_its_denominator():
+    ours, theirs = np.array([1.0, 3.0, 5.0]), np.array([2.0, 4.0, 9.0])
+    both = [statistics.difference(ours, 5.0, theirs.std(ddof=ddof), 3, ddof) for ddof in (0, 1)]
+    assert both[0] == pytest.approx(both[1])
+
+
 def test_the_difference_from_a_point_is_students():
     found = statistics.difference(np.array([4.0, 6.0, 8.0]), 3.0, math.nan, 0)
     assert found == pytest.approx((3.0, 3 - 4.968, 3 + 4.968), abs=1e-3)  # 4.303 · 2 / √3

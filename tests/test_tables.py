@@ -1,4 +1,4 @@
-"""Tables: numbers, rows and the sentence of the verdict."""
+"""Tables: numbers and rows."""
 
 import math
 
@@ -13,12 +13,12 @@ from ppo.compare.tables import (
     PUBLISHED,
     Notes,
     between_rows,
+    by_id,
     narrow,
     own_rows,
     published_rows,
     runs_text,
     span,
-    verdict,
 )
 
 
@@ -46,6 +46,13 @@ def test_a_row_of_a_comparison_has_the_difference_and_the_verdict(group):
     assert 200_000 < int(row[6].replace(",", "")) < 300_000  # of a rise to 5,000 over the first 500,000 steps
 
 
+def test_figures_on_the_same_id_are_a_table_of_their_own_before_others(group):
+    figures = [figure(9000.0), figure(1000.0, env_id="HalfCheetah-v5"), figure(2000.0, env_id="HalfCheetah-v5")]
+    tables = [(title, [c.mean for c in own]) for title, own in by_id(compare_all(group, figures))]
+    assert tables == [("figures on the same id", [2000.0, 1000.0]), ("figures on other ids of the task", [9000.0])]
+    assert [title for title, _ in by_id(compare_all(group, figures[:1]))] == ["figures on other ids of the task"]
+
+
 def test_two_groups_are_compared_by_the_probability_of_improvement(tmp_path):
     for seed in (1, 2):
         write_run(tmp_path / f"a{seed}", seed, level=5000.0 + seed, gamma=0.9)
@@ -53,30 +60,6 @@ def test_two_groups_are_compared_by_the_probability_of_improvement(tmp_path):
     _, row = between_rows(group_runs(find_runs([tmp_path])[0]))
     assert row[1:3] == ("ppo, gamma 0.5 (2 runs)", "ppo, gamma 0.9 (2 runs)")
     assert row[-3:] == ("101.5", "5,002", "0.00")
-
-
-def test_the_verdict_is_against_the_highest_figure_over_several_runs(group):
-    figures = [figure(4000.0), figure(9999.0, seeds=1), figure(6000.0, std=10.0)]
-    text = verdict(group, compare_all(group, figures))
-    assert text.startswith(
-        "HalfCheetah-v5, ppo (3 runs): 5,033 at 1,000,000 steps (sampled policy), worse than theirs's 6,000"
-    )
-    assert "difference -966.7" in text
-    assert text.endswith("multi-run figures at this budget: worse 1")  # both are of one source: counted once
-
-
-def test_without_a_figure_over_several_runs_there_is_no_verdict(group):
-    assert verdict(group, compare_all(group, [figure(seeds=1)])).endswith(
-        "ppo (3 runs): no verdict, since no published figure has several runs and the same budget"
-    )
-
-
-def test_one_run_gets_no_verdict(tmp_path):
-    write_run(tmp_path / "s1")
-    group = only_group(tmp_path)
-    assert verdict(group, compare_all(group, [figure()])).endswith(
-        "no verdict, since one run has no interval; train more seeds"
-    )
 
 
 def test_a_note_has_one_number_wherever_it_is_used(group):
@@ -87,12 +70,6 @@ def test_a_note_has_one_number_wherever_it_is_used(group):
     ((*_, head), (*_, marks)) = published_rows(comparisons, notes)
     assert (head, marks) == ("notes", ", ".join(map(str, range(1, len(notes) + 1))))
     assert list(notes) == comparisons[0].caveats
-
-
-def test_the_verdict_refers_to_the_notes(group):
-    notes = Notes()
-    text = verdict(group, compare_all(group, [figure(2500.0)]), notes)
-    assert f" (notes {notes.marks(list(notes))}); multi-run figures" in text
 
 
 def test_a_narrow_table_stacks_what_belongs_together(group):

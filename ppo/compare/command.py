@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from ppo.compare import report, statistics, tables
+from ppo.compare import report, statistics, tables, verdicts
+from ppo.compare.console import print_lines, print_table
 from ppo.compare.curves import SAMPLED, find_runs
-from ppo.compare.groups import WINDOW, Comparison, Group, compare_all, contrasts, group_runs
-from ppo.compare.published import Figure, caveats, read_figures, read_sources
+from ppo.compare.groups import Comparison, Group, compare_all, contrasts, group_runs
+from ppo.compare.published import WINDOW, Figure, caveats, read_figures, read_sources
 from ppo.errors import UsageError
 from ppo.numbers import number
 
@@ -41,7 +41,13 @@ class Result:
 
     def verdicts(self, notes: tables.Notes | None = None) -> list[str]:
         """Return one sentence for each group; `notes` as in `ppo.compare.tables.published_rows`."""
-        return [tables.verdict(*pair, notes) for pair in zip(self.groups, self.comparisons, strict=True)]
+        return [verdicts.verdict(*pair, notes) for pair in zip(self.groups, self.comparisons, strict=True)]
+
+    def summary(self) -> list[tuple[str, tables.Rows, tables.Columns]]:
+        """Return title, rows and narrow columns of the table of verdicts and, of several groups, of their numbers."""
+        both = self.groups, self.comparisons
+        parts = [("verdicts, against multi-run figures at this budget", verdicts.rows(*both), tables.VERDICTS)]
+        return parts + ([("groups by verdict", verdicts.counts(*both), tables.COUNTS)] if len(self.groups) > 1 else [])
 
     @property
     def notes(self) -> list[str]:
@@ -56,7 +62,7 @@ class Result:
         normalised: dict[str, dict[str, np.ndarray]] = {}
         number = Counter((group.algorithm, group.env_id) for group in self.groups)
         for group, comparisons in zip(self.groups, self.comparisons, strict=True):
-            best = next((c for c in comparisons if c.figure.seeds > 1 and c.final), None)
+            best = verdicts.highest(comparisons)
             if best is None or number[group.algorithm, group.env_id] > 1 or SAMPLED not in group.policies():
                 continue
             start = float(np.mean([run.curves[SAMPLED].returns[0] for run in group.runs]))
@@ -117,15 +123,17 @@ def show(result: Result, console: Console, wide: bool = False) -> None:
         wide: every column in one table; otherwise tables for 80 columns, with numbered notes below.
     """
     notes = None if wide else tables.Notes()
-    own, published, other = (None, None, None) if wide else (tables.OWN, tables.PUBLISHED, tables.BETWEEN)
-    _print(console, tables.own_rows(result.groups), "your runs", own)
+
+    def table(rows: tables.Rows, title: str, columns: tables.Columns) -> None:
+        print_table(console, rows, title, None if wide else columns)
+
+    table(tables.own_rows(result.groups), "your runs", tables.OWN)
     for group, comparisons in zip(result.groups, result.comparisons, strict=True):
-        if comparisons:
-            rows, title = tables.published_rows(comparisons, notes), f"{group.env_id}, {group.name}"
-            _print(console, rows, title, published)
+        for title, own in tables.by_id(comparisons):
+            table(tables.published_rows(own, notes), f"{group.env_id}, {group.name}, {title}", tables.PUBLISHED)
     between = tables.between_rows(result.groups)
     if any(row[-1] != "–" for row in between[1:]):
-        _print(console, between, "between your runs", other)
+        table(between, "between your runs", tables.BETWEEN)
     lines = [("note", text) for text in result.notes]
     for name, scores in result.normalized().items():
         pooled, text = np.concatenate(list(scores.values())), tables.span(*statistics.interval(list(scores.values())))
@@ -134,41 +142,12 @@ def show(result: Result, console: Console, wide: bool = False) -> None:
     lines += [("verdict", text) for text in result.verdicts(notes)]
     if notes is not None:
         console.print(Text(tables.LEGEND), soft_wrap=False)
-        _print_lines(console, [(str(number), text) for text, number in notes.items()], wide)
+        print_lines(console, [(str(number), text) for text, number in notes.items()], wide)
         console.print()
-    _print_lines(console, lines, wide)
-
-
-def _print_lines(console: Console, lines: list[tuple[str, str]], wide: bool) -> None:
-    """Print (name, text) pairs, the texts wrapped in a column of their own; in the wide form each is one line."""
-    if wide:
-        for name, text in lines:
-            console.print(f"{name:>7}  {text}", markup=False)
-        return
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(justify="right", no_wrap=True, min_width=7)
-    grid.add_column()
-    for name, text in lines:
-        grid.add_row(Text(name), Text(text))
-    console.print(grid)
-
-
-def _print(console: Console, rows: tables.Rows, title: str, columns: tables.Columns | None = None) -> None:
-    """Print a table, with all of its columns or these; a terminal folds the whole table to its width."""
-    head, *rest = rows if columns is None else tables.narrow(rows, columns)
-    narrow = columns is not None
-    table = Table(
-        title=Text(title), title_justify="left", box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0)
-    )
-    for n, name in enumerate(head):
-        figures = narrow and n > 0 and name not in tables.WORDS
-        table.add_column(
-            Text(name), overflow="fold", no_wrap=figures, max_width=8 if narrow and name == tables.NOTES else None
-        )
-    for row in rest:
-        table.add_row(*map(Text, row))
-    console.print(table)
+    print_lines(console, lines, wide)
     console.print()
+    for title, rows, columns in result.summary():
+        table(rows, title, columns)
 
 
 def write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
@@ -186,22 +165,23 @@ def write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
 
 
 def _write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path:
-    sections: list[tuple[str, str, list[tuple[str, tables.Rows]]]] = []
+    sections: list[report.Section] = []
     notes = tables.Notes()
     for env_id, panel in result.panels.items():
         svg = report.save(report.picture([panel], centre), folder, env_id)
         groups = [
-            (tables.published_rows(own, notes), tables.verdict(group, own, notes))
+            ([(title, tables.published_rows(part, notes)) for title, part in tables.by_id(own)], verdicts.verdict(group, own, notes))
             for group, own in zip(*panel, strict=True)
-        ]
-        sections.append((env_id, svg, [(text, rows) for rows, text in groups]))
+        ]  # fmt: skip
+        sections.append((env_id, svg, [(text, parts) for parts, text in groups]))
     if len(result.panels) > 1:
         report.save(report.picture(list(result.panels.values()), centre), folder, "overview")
     profiles = result.normalized()
     if profiles:
         sections.append(("All environments", report.save(report.profiles(profiles, LEVELS), folder, "profiles"), []))
     texts = [*result.notes, PROTOCOL, *_sources(result)]
-    text = report.page(sections, tables.own_rows(result.groups), tables.between_rows(result.groups), list(notes), texts)
+    top = [("", tables.own_rows(result.groups)), *((title, rows) for title, rows, _ in result.summary())]
+    text = report.page(top, sections, tables.between_rows(result.groups), list(notes), texts)
     path = folder / "index.html"
     path.write_text(text, encoding="utf-8")
     return path
@@ -209,7 +189,7 @@ def _write(result: Result, folder: Path, centre: Literal["iqm", "mean"]) -> Path
 
 PROTOCOL = (
     "A run's score at a step is the mean of its training episodes (sampled policy) or of its evaluations (deterministic "
-    f"policy) over the last {WINDOW:.0%} of the steps up to it. The interval of the difference of means is Welch's if the "
+    f"policy) over the last {WINDOW:.0%} of the steps up to it; so is that of a published curve. The interval of the difference of means is Welch's if the "
     "published figure has a standard deviation over seeds, otherwise Student's interval of our mean. The intervals of the "
     "IQM are percentile bootstraps of at least five runs (Agarwal et al. 2021). A difference is not distinguishable if its "
     "95 % interval contains 0."
@@ -218,7 +198,7 @@ PROTOCOL = (
 
 def _sources(result: Result) -> list[str]:
     used = {c.figure.source for comparisons in result.comparisons for c in comparisons}
-    return [f"{name}: {s.citation}. {s.data}. {s.note}." for name, s in read_sources().items() if name in used]
+    return [f"{name}: {s.citation}. {s.data}." for name, s in read_sources().items() if name in used]
 
 
 def list_figures(console: Console, env_id: str = "") -> None:
@@ -240,11 +220,11 @@ def list_figures(console: Console, env_id: str = "") -> None:
     if not figures:
         raise UsageError(f"there are no published figures for {env_id}; `ppo compare --list` lists the environments")
     rows: tables.Rows = [("source", "algorithm", "environment", "runs", "protocol", "last step", "score")]
-    for figure in sorted(figures, key=lambda f: (f.algorithm, f.steps[-1], -f.means[-1])):
+    for figure in sorted(figures, key=lambda f: (f.env_id != env_id, f.algorithm, f.steps[-1], -f.means[-1])):
         std = figure.stds[-1]
         score = number(float(figure.means[-1])) + ("" if math.isnan(std) else f" ± {number(float(std))}")
         rows.append((figure.source, figure.algorithm, figure.env_id, str(figure.seeds or "–"), figure.protocol,
                      f"{figure.steps[-1]:,}", score))  # fmt: skip
-    _print(console, rows, env_id, tables.LISTED)
+    print_table(console, rows, f"{env_id}; figures on the same id come first", tables.LISTED)
     for text in sorted({c for figure in figures for c in caveats(env_id, figure.env_id) or ()}):
         console.print(f"note  {text}", markup=False)

@@ -10,9 +10,8 @@ import numpy as np
 
 from ppo.compare import protocol, statistics
 from ppo.compare.curves import DETERMINISTIC, SAMPLED, Run
-from ppo.compare.published import Figure, caveats, task_of
+from ppo.compare.published import WINDOW, Figure, caveats, read_sources, task_of
 
-WINDOW = 0.05  # a score at step s is the mean over the steps in ((1 − WINDOW) s, s]
 POINTS = 60  # of a group's curve
 # Settings that change the environment, what a setting means, and the values without a change.
 CHANGES = {
@@ -124,6 +123,16 @@ class Comparison:
         """Return whether our runs end at this step."""
         return self.step >= (1 - WINDOW) * self.group.end(self.policy)
 
+    @property
+    def same_id(self) -> bool:
+        """Return whether the figure is of the very id of our environment, not of another version."""
+        return self.figure.env_id == self.group.env_id
+
+    @property
+    def is_target(self) -> bool:
+        """Return whether the verdict counts this figure: it has several runs, the budget of ours, and it learns."""
+        return self.figure.seeds > 1 and self.final and self.figure.learns
+
 
 def group_runs(runs: list[Run]) -> list[Group]:
     """Group runs that differ only in their seed. A group's name has the settings in which it differs from others."""
@@ -152,10 +161,10 @@ def contrasts(groups: list[Group]) -> list[str]:
 def compare_all(group: Group, figures: list[Figure]) -> list[Comparison]:
     """Compare a group with every figure that fits; see `compare`.
 
-    Comparisons at the group's last step come first, in order of the figure's mean, highest first.
+    Figures of the very same id come first, then comparisons at the group's last step, then the figure's mean, highest first.
     """
     comparisons = [compare(group, figure) for figure in figures]
-    return sorted((c for c in comparisons if c is not None), key=lambda c: (not c.final, -c.mean))
+    return sorted((c for c in comparisons if c is not None), key=lambda c: (not c.same_id, not c.final, -c.mean))
 
 
 def compare(group: Group, figure: Figure) -> Comparison | None:
@@ -168,7 +177,7 @@ def compare(group: Group, figure: Figure) -> Comparison | None:
     for policy in sorted(group.policies(), key=lambda policy: policy != figure.policy):
         end = group.end(policy)
         step = min(last, end)
-        if end >= min(first, (1 - WINDOW) * last) and policy in group.policies(step):
+        if end >= (1 - WINDOW) * first and policy in group.policies(step):
             break
     else:
         return None
@@ -176,10 +185,12 @@ def compare(group: Group, figure: Figure) -> Comparison | None:
     steps, returns = group.curve(policy)
     std = std if std > 0 else math.nan  # a standard deviation of 0 gives no interval
     values = [(text, group.setting(name), same) for name, (text, same) in CHANGES.items()]
+    source = read_sources().get(figure.source)
     changes += [text.format(value) for text, value, same in values if value not in same]
     differences = [*changes, *_protocol(policy, figure), *_spread(figure, std), *_budgets(group, figure, step)]
+    differences += [f"{figure.source}: {source.note}"] if source else []
     return Comparison(
-        group, figure, step, policy, scores, mean, std, *statistics.difference(scores, mean, std, figure.seeds),
+        group, figure, step, policy, scores, mean, std, *statistics.difference(scores, mean, std, figure.seeds, source.ddof if source else 0),
         steps_to=statistics.steps_to(steps, returns.mean(0), mean), caveats=differences,
     )  # fmt: skip
 
@@ -199,7 +210,10 @@ def _protocol(policy: str, figure: Figure) -> list[str]:
 def _spread(figure: Figure, std: float) -> list[str]:
     if figure.seeds < 2:
         return ["theirs is one run" if figure.seeds else "the source does not state the number of runs"]
-    return ["theirs has no standard deviation over seeds and counts as exact"] if math.isnan(std) else []
+    texts = ["theirs has no standard deviation over seeds and counts as exact"] if math.isnan(std) else []
+    return texts + (
+        [] if figure.learns else ["their curve ends no higher than it begins, so the verdict leaves it out"]
+    )
 
 
 def _budgets(group: Group, figure: Figure, step: int) -> list[str]:

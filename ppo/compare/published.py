@@ -15,13 +15,14 @@ from ppo.compare.rows import measure, read_rows, whole
 from ppo.errors import UsageError
 
 HERE = Path(__file__).parent
+WINDOW = 0.05  # a score at step s, ours or published, is the mean over the steps in ((1 − WINDOW) s, s]
 COLUMNS = ("source", "algorithm", "env_id", "protocol", "seeds", "step", "mean", "std")
 REQUIRED = ("env_id", "step", "mean")
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A published result of one algorithm on one environment: a score (K = 1) or a learning curve.
+    """A published result of one algorithm on one environment: scores at K budgets, or a learning curve.
 
     Attributes:
         protocol: how it was measured; the first word is sampled, deterministic or unstated.
@@ -46,19 +47,40 @@ class Figure:
         match = re.match(r"sampled\b|deterministic\b", self.protocol.lower())
         return match[0] if match else "unstated"
 
+    @property
+    def is_curve(self) -> bool:
+        """Return whether the figure shows the start of training, the first WINDOW of its steps."""
+        return bool(self.steps[0] <= WINDOW * self.steps[-1])
+
+    @property
+    def learns(self) -> bool:
+        """Return whether a curve ends above its first point by more than the standard deviation there; True for scores."""
+        end, _ = self.at(int(self.steps[-1]))
+        return not self.is_curve or bool(end > self.means[0] + np.nan_to_num(self.stds[0]))
+
     def at(self, step: int) -> tuple[float, float]:
-        """Return the mean and standard deviation at a step, interpolated linearly between points."""
-        return float(np.interp(step, self.steps, self.means)), float(np.interp(step, self.steps, self.stds))
+        """Return the mean and the standard deviation at a step: of a score there; of a curve over the last WINDOW of the steps.
+
+        Lines connect the points. The mean deviation over the window is at least the deviation of the seeds' means.
+        """
+        steps = np.linspace((1 - WINDOW) * step, step, 101) if self.is_curve else np.array([step])
+        mean, std = (float(np.interp(steps, self.steps, points).mean()) for points in (self.means, self.stds))
+        return mean, std
 
 
 @dataclass(frozen=True)
 class Source:
-    """The origin of figures."""
+    """The origin of figures.
+
+    Attributes:
+        ddof: its standard deviations over n seeds divide by n − ddof; 0 if the source does not say it.
+    """
 
     citation: str
     data: str
     licence: str
     note: str
+    ddof: int = 0
 
 
 def read_figures(path: Path = HERE / "figures.csv") -> list[Figure]:
@@ -98,6 +120,7 @@ def _figure(key: tuple[str, str, str, str, int], points: list[tuple[int, float, 
     return Figure(*key, steps.astype(np.int64), means, stds)
 
 
+@functools.cache
 def read_sources() -> dict[str, Source]:
     """Return the sources of the package's figures, by name."""
     return {name: Source(**text) for name, text in tomllib.loads((HERE / "sources.toml").read_text("utf-8")).items()}

@@ -17,6 +17,8 @@ from ppo.errors import UsageError
 
 COLOURS = ("#1f5fa8", "#c8553d", "#3b8f5a", "#7b5ea7", "#b8860b", "#4c7a89")
 GREYS = ("#555555", "#8a8a8a", "#a9854f", "#7a9a7a", "#9a7a9a")  # of the best five published curves in a panel
+# Of an environment its name, its picture as SVG, and for each group the verdict and its tables with their titles.
+Section = tuple[str, str, list[tuple[str, list[tuple[str, Rows]]]]]
 MAX_NAME = 48  # letters of a group's name in a legend
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --quiet: #666; --line: #ddd; --better: #1a7f37; --worse: #b42318 }
@@ -49,7 +51,7 @@ def picture(panels: list[tuple[list[Group], list[list[Comparison]]]], centre: st
     for axis, (groups, comparisons) in zip(axes.flat, panels, strict=False):
         for group, colour in zip(groups, COLOURS * len(groups), strict=False):
             _draw_group(axis, group, colour, centre)
-        best_first = sorted((c for own in comparisons for c in own), key=lambda c: -c.mean)
+        best_first = sorted((c for own in comparisons for c in own), key=lambda c: (not c.same_id, -c.mean))
         unique = {id(c.figure): c.figure for c in best_first}
         for published, grey in zip(list(unique.values()), GREYS, strict=False):
             ends = (group.end(policy) for group in groups for policy in group.policies()[:1])
@@ -151,8 +153,8 @@ def save(figure: Any, folder: Path, env_id: str) -> str:
 
 
 def page(
-    sections: list[tuple[str, str, list[tuple[str, Rows]]]],
-    own: Rows,
+    top: list[tuple[str, Rows]],
+    sections: list[Section],
     between: Rows,
     notes: list[str],
     texts: list[str],
@@ -160,17 +162,17 @@ def page(
     """Return the HTML page.
 
     Args:
-        sections: for each environment its name, its picture as SVG, and for each group the verdict and the table.
-        own: rows of the runs.
+        top: titles and tables of all runs.
+        sections: of each environment.
         between: rows of the runs against each other.
         notes: to which the tables refer by number.
         texts: protocol, sources and warnings.
     """
-    parts = ["<h1>Runs against published figures</h1>", table(own)]
+    parts = ["<h1>Runs against published figures</h1>", *_titled(top)]
     for env_id, svg, groups in sections:
         parts += [f"<h2>{html.escape(env_id)}</h2>", svg]
-        for text, rows in groups:
-            parts.append(f"<p>{html.escape(text)}.</p>{table(rows) if len(rows) > 1 else ''}")
+        for text, titled in groups:
+            parts += [f"<p>{html.escape(text)}.</p>", *_titled(titled)]
     if len(between) > 1:
         parts += ["<h2>Between the runs</h2>", table(between)]
     items = (f'<li id="note{n}">{html.escape(note)}</li>' for n, note in enumerate(notes, 1))
@@ -178,6 +180,10 @@ def page(
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head = f"{meta}<title>ppo compare</title><style>{STYLE}</style>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _titled(tables: list[tuple[str, Rows]]) -> list[str]:
+    return [f"<h3>{html.escape(title)}</h3>{table(rows)}" if title else table(rows) for title, rows in tables]
 
 
 def table(rows: Rows) -> str:

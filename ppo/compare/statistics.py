@@ -52,25 +52,27 @@ def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(stats.mannwhitneyu(ours, theirs).statistic) / (len(ours) * len(theirs))
 
 
-def difference(ours: np.ndarray, mean: float, std: float, seeds: int) -> tuple[float, float, float]:
+def difference(ours: np.ndarray, mean: float, std: float, seeds: int, ddof: int = 0) -> tuple[float, float, float]:
     """Return our mean minus a published mean, and the ends of its 95 % interval.
 
     If the published figure has a standard deviation over seeds, the interval is Welch's (1947). Otherwise it is
-    Student's interval of our mean, and the published mean counts as exact. Published standard deviations mostly divide
-    by n, so all are read that way, which widens the interval.
+    Student's interval of our mean, and the published mean counts as exact.
 
     Args:
         ours: scores (n,).
         mean: the published mean.
         std: the published standard deviation over seeds; NaN if there is none.
-        seeds: the number of published runs.
+        seeds: the number of published runs, n.
+        ddof: the published standard deviation divides by n − ddof. Most divide by n.
 
     Returns:
         (difference, low, high); low and high are NaN for one run of ours, and if neither side has a spread.
     """
     n, own = len(ours), float(np.mean(ours))
     a = float(np.var(ours, ddof=1)) / n if n > 1 else 0.0
-    b = std**2 / (seeds - 1) if seeds > 1 and np.isfinite(std) else 0.0  # (std² · s / (s − 1)) / s
+    b = (
+        std**2 / (seeds - 1 + ddof) if seeds > 1 and np.isfinite(std) else 0.0
+    )  # (std² · (s − ddof) / (s − 1)) / s for ddof 0 and 1
     error = (a + b) ** 0.5
     if n < 2 or error == 0.0:
         return own - mean, float("nan"), float("nan")

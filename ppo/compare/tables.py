@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import Counter
 
 import numpy as np
 
@@ -30,6 +29,11 @@ BETWEEN: Columns = {
 LISTED: Columns = {
     "source": (("source",), ("algorithm", "environment")), "runs": (("runs",),), "protocol": (("protocol",),),
     "last step": (("last step",),), "score": (("score",),),
+}  # fmt: skip
+VERDICTS: Columns = {name: ((name,),) for name in ("against", "id", "theirs", "ours", "difference", "verdict")}
+COUNTS: Columns = {
+    "against": (("against",),), "id": (("id",),), "groups": (("groups",),), "better": (("better",),),
+    "unclear": (("not distinguishable",),), "worse": (("worse",),), "–": (("no verdict",),),
 }  # fmt: skip
 WORDS = ("first, its IQM", "second, its IQM", "protocol", NOTES)  # columns that wrap, as the first one does
 SHORT = {"not distinguishable": "unclear", "one run": "–", "no spread": "–"}  # verdicts of a narrow table
@@ -95,6 +99,13 @@ def own_rows(groups: list[Group]) -> Rows:
     return rows
 
 
+def by_id(comparisons: list[Comparison]) -> list[tuple[str, list[Comparison]]]:
+    """Return title and comparisons of figures on the very id of the runs, then of those on other ids of the task."""
+    parts = [("figures on the same id", True), ("figures on other ids of the task", False)]
+    split = [(title, [c for c in comparisons if c.same_id == same]) for title, same in parts]
+    return [(title, part) for title, part in split if part]
+
+
 def published_rows(comparisons: list[Comparison], notes: Notes | None = None) -> Rows:
     """Return a row for each comparison: both scores, the difference with its interval, the verdict, the caveats.
 
@@ -142,35 +153,3 @@ def between_rows(groups: list[Group]) -> Rows:
                 f"{statistics.probability_of_improvement(a, b):.2f}" if several else "–",
             ))  # fmt: skip
     return rows
-
-
-def verdict(group: Group, comparisons: list[Comparison], notes: Notes | None = None) -> str:
-    """Return one sentence about a group: its difference from the best multi-run figure at its last step.
-
-    Args:
-        group: of runs.
-        comparisons: of the group.
-        notes: as in `published_rows`.
-    """
-    who = f"{group.env_id}, {group.name} ({runs_text(len(group.runs))})"
-    several = [c for c in comparisons if c.figure.seeds > 1 and c.final]
-    if not several:
-        return f"{who}: no verdict, since no published figure has several runs and the same budget"
-    best = several[0]
-    theirs = f"{best.figure.source}'s {number(best.mean)} on {best.figure.env_id}, the highest multi-run figure at this budget"
-    ours = f"{number(float(best.scores.mean()))} at {best.step:,} steps ({best.policy} policy)"
-    told = "; ".join(best.caveats) if notes is None else f"notes {notes.marks(best.caveats)}"
-    caveats = f" ({told})" if best.caveats else ""
-    reasons = {"one run": "one run has no interval; train more seeds",
-               "no spread": "neither score has a spread over seeds"}  # fmt: skip
-    if best.outcome in reasons:
-        return f"{who}: {ours}, against {theirs}{caveats}; no verdict, since {reasons[best.outcome]}"
-    words = {"better": "better than", "not distinguishable": "not distinguishable from", "worse": "worse than"}
-    # A source may list the same runs as a curve and as a score: count them once, with the outcome of the higher mean.
-    outcomes = {(c.figure.source, c.figure.algorithm, c.figure.env_id): c.outcome for c in reversed(several)}
-    counts = Counter[str](outcomes.values())
-    tally = ", ".join(f"{word} {counts[word]}" for word in words if counts[word])
-    interval = f"difference {number(best.difference)} {span(best.low, best.high)}"
-    return (
-        f"{who}: {ours}, {words[best.outcome]} {theirs}, {interval}{caveats}; multi-run figures at this budget: {tally}"
-    )
