@@ -6,12 +6,12 @@ benchmarks/templates/NAME.md (Jinja) is filled with the fields of benchmarks/res
 suite's template extends suite.jinja, which has the tables. Of other pages, `figures("NAME")` returns the fields.
 """
 
+import functools
 import json
 import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.runs import RESULTS
 from benchmarks.suites import SCALING, SPEED, SUITES, Task
+from ppo.compare.command import compare_runs
+from ppo.compare.published import read_figures
+from ppo.compare.tables import Rows
 
 ROOT = Path(__file__).parents[1]
 PAGES, TEMPLATES = ROOT / "docs" / "results", Path(__file__).parent / "templates"
@@ -45,14 +48,18 @@ class Outcome:
 
     @property
     def missed(self) -> bool:
-        """Whether the mean over seeds is below the target."""
-        return self.task.target is not None and statistics.fmean(self.scores) < self.task.target
+        """Whether the mean over seeds is below the target, or a seed below what each must reach."""
+        task, inf = self.task, float("inf")
+        return statistics.fmean(self.scores) < (-inf if task.target is None else task.target) or min(self.scores) < (
+            -inf if task.least is None else task.least
+        )
 
     @property
     def goal(self) -> str:
         """The target in words, as in `≥ 490 deterministic`; empty if there is none."""
         policy = " deterministic" if self.task.policy == "deterministic" else ""
-        return "" if self.task.target is None else f"≥ {self.task.target:g}{policy}".replace("-", "−")
+        least = "" if self.task.least is None else f", each seed ≥ {self.task.least:g}"
+        return "" if self.task.target is None else f"≥ {self.task.target:g}{policy}{least}".replace("-", "−")
 
 
 def outcomes(tasks: list[Task], results: list[dict[str, Any]]) -> dict[str, Outcome]:
@@ -143,11 +150,26 @@ JINJA = environment()
 
 
 def figures(folder: Path, name: str) -> dict[str, Any]:
-    """Return the fields of a JSON file, for a suite also the outcomes of its `tasks` by name."""
+    """Return the fields of a JSON file, for a suite also the outcomes of its `tasks` by name, and those `waiting` for results."""
     fields = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     if name in SUITES:
         fields["tasks"] = outcomes(SUITES[name], fields["results"])
+        fields["waiting"] = [task.name for task in SUITES[name] if task.name not in fields["tasks"]]
     return fields
+
+
+@functools.cache
+def compared(path: Path) -> list[tuple[str, Rows]]:
+    """Return titles and tables of the verdicts of `ppo compare` on a file of curves."""
+    return [
+        (title, [tuple(re.sub(r"^-(?=\d)", "−", cell) for cell in row) for row in rows])
+        for title, rows, _ in compare_runs([path]).summary()
+    ]
+
+
+def published() -> int:
+    """Return the number of published points, in hundreds."""
+    return sum(len(figure.steps) for figure in read_figures()) // 100 * 100
 
 
 def render(name: str, folder: Path = RESULTS) -> str:
@@ -158,7 +180,11 @@ def render(name: str, folder: Path = RESULTS) -> str:
         folder: with the JSON files.
     """
     fields = figures(folder, name) if (folder / f"{name}.json").is_file() else {}
-    common = {"name": name, "figures": partial(figures, folder), "pages": partial(titles, folder)}
+    curves = (folder / f"{name}.csv").resolve()
+    common = {
+        "name": name, "figures": functools.partial(figures, folder), "pages": functools.partial(titles, folder), "compared": functools.partial(compared, curves),
+        "published": published,
+    }  # fmt: skip
     return JINJA.get_template(f"{name}.md").render(fields | common)
 
 

@@ -1,5 +1,6 @@
 """Group runs that differ only in their seed, and compare each group with published figures."""
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -51,8 +52,12 @@ class Group:
             scores.append(curve.returns[curve.steps <= step][-1] if math.isnan(score) else score)
         return np.array(scores)
 
-    def curve(self, policy: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return steps (K,) that all runs have reached, and the runs' returns (n, K) there."""
+    @functools.cached_property
+    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return by policy steps (K,) that all runs have reached, and the runs' returns (n, K) there."""
+        return {policy: self._curve(policy) for policy in self.policies()}
+
+    def _curve(self, policy: str) -> tuple[np.ndarray, np.ndarray]:
         curves = [run.curves[policy].downsample(POINTS) for run in self.runs]
         first, end = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
         steps = np.linspace(first, end, POINTS)
@@ -182,7 +187,7 @@ def compare(group: Group, figure: Figure) -> Comparison | None:
     else:
         return None
     scores, (mean, std) = group.scores(policy, step), figure.at(step)
-    steps, returns = group.curve(policy)
+    steps, returns = group.curves[policy]
     std = std if std > 0 else math.nan  # a standard deviation of 0 gives no interval
     values = [(text, group.setting(name), same) for name, (text, same) in CHANGES.items()]
     source = read_sources().get(figure.source)

@@ -77,7 +77,7 @@ def _draw_group(axis: Any, group: Group, colour: str, centre: str) -> None:
     policies = group.policies()
     if not policies:
         return
-    steps, returns = group.curve(policies[0])
+    steps, returns = group.curves[policies[0]]
     middle = statistics.iqm(returns, axis=0) if centre == "iqm" else returns.mean(0)
     spread = "95 %" if len(returns) >= statistics.ENOUGH else "range"
     runs = f"{'IQM' if centre == 'iqm' else centre} of {len(returns)} runs, {spread}" if len(returns) > 1 else "one run"

@@ -86,7 +86,7 @@ def own_rows(groups: list[Group]) -> Rows:
     for group in groups:
         for policy in group.policies():
             end = group.end(policy)
-            scores, (steps, returns) = group.scores(policy, end), group.curve(policy)
+            scores, (steps, returns) = group.scores(policy, end), group.curves[policy]
             single = len(scores) == 1
             deviation = math.nan if single else float(np.std(scores, ddof=1))
             mean, middle = number(float(scores.mean())), number(float(statistics.iqm(scores)))
