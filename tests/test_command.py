@@ -62,6 +62,7 @@ def test_the_command_prints_a_verdict_and_writes_pictures_and_a_page(three, tmp_
     assert "<svg" in page
     assert not re.search(r'(src|href)="(?!#)', page)  # nothing is fetched
     assert "Weng et al." in page
+    assert page.index("verdicts, against multi-run figures") < page.index("<h3>figures on the same id</h3>")
 
 
 def test_the_list_names_sources_and_figures(monkeypatch, capsys):
@@ -102,6 +103,10 @@ def test_the_comparison_fits_80_columns_and_has_each_note_once_with_its_number(t
     plain = " ".join(out.split())
     assert [text for text in texts if plain.count(text) != 1] == []
     assert re.search(r"\(notes \d[\d, ]*\); multi-run figures", plain)
+    assert out.index("HalfCheetah-v5, ppo, figures on the same id") < out.index("figures on other ids of the task")
+    last = out.partition("\nverdicts, against multi-run figures at this budget\n")[2].splitlines()
+    assert last[1].startswith("HalfCheetah-v5, ppo, 3 runs ")
+    assert re.match(r"  xuance-benchmarks-2026 +same 4,942  5,033 s +91.33 +unclear", last[2])
     cli.main(["compare", "--list", "--env-id", "Hopper-v5"])
     table, *_ = capsys.readouterr().out.partition("\nnote")
     assert max(map(len, table.splitlines())) <= 80

@@ -95,7 +95,7 @@ def test_the_table_of_verdicts_has_a_row_for_each_rival_below_its_group(group):
         ("  a", "same", "5,050", "5,033 s", "-16.67", "unclear"),
         ("  theirs", "v3", "9,000", "5,033 s", "-3,967", "worse"),
         ("HalfCheetah-v5, ppo, 3 runs", "", "", "", "", ""),
-        ("  no published figure has several runs and the same budget", "–", "–", "–", "–", "–"),
+        ("  none", "–", "–", "–", "–", "–"),
     ]
 
 

@@ -27,7 +27,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) } a { color: inherit }
 .table { overflow-x: auto } table { border-collapse: collapse; font-size: 13px }
 td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap }
-td:first-child { white-space: normal; min-width: 12rem } th { color: var(--quiet); font-weight: 600 }
+td:first-child { white-space: pre-wrap; min-width: 12rem } th { color: var(--quiet); font-weight: 600 }
 .better { color: var(--better) } .worse { color: var(--worse) }
 svg { max-width: 100%; height: auto; background: #fff } li:target { background: #8882 }
 @media (prefers-color-scheme: dark) {

@@ -90,7 +90,7 @@ def rows(groups: list[Group], comparisons: list[list[Comparison]]) -> Rows:
         table += [
             (f"  {c.figure.source}", _id(c), number(c.mean), f"{number(float(c.scores.mean()))} ({c.policy})", number(c.difference), c.outcome)
             for c in rivals(own)
-        ] or [(f"  {NONE}", *["–"] * 5)]  # fmt: skip
+        ] or [("  none", *["–"] * 5)]  # fmt: skip
     return table
 
 
