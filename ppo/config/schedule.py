@@ -1,4 +1,4 @@
-"""Schedules: a number that changes over the budget, as "3e-4 -> 0", or that adapts to what the updates measure."""
+"""Schedules: a number that changes over the budget, as "3e-4 -> 0", or that adapts to the statistics of the updates."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Coefficients: the numbers of an update that may change from iteration to iteration, by schedule or by what was measured."""
+"""Coefficients: the numbers of an update that may change from iteration to iteration, by schedule or by its statistics."""
 
 import math
 from collections.abc import Collection
