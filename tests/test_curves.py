@@ -99,7 +99,8 @@ def test_settings_of_the_run_and_of_the_machine_do_not_tell_groups_apart(tmp_pat
     write_run(tmp_path / "a", 1, **settings)
     others = {"device": "cuda", "threads": 4, "compile": "on", "vectorization": "sync", "eval_episodes": 3, "eval_max_steps": 9,
               "precision": "bfloat16", "checkpoint_every": 7, "keep_checkpoints": True, "exp_name": "x", "runs_dir": "y",
-              "log_info": ["fuel"], "eval_sampled": True, "eval_env_kwargs": {"a": 1}}  # fmt: skip
+              "log_info": ["fuel"], "eval_sampled": True, "eval_env_kwargs": {"a": 1}, "track": "mlflow",
+              "stop_at": "charts/SPS >= 9"}  # fmt: skip
     write_run(tmp_path / "b", 2, **(settings | others))
     assert len(only_group(tmp_path).runs) == 2
     names = {name for name, _ in find_runs([tmp_path])[0][0].settings}

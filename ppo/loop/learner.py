@@ -240,8 +240,7 @@ class Learner:
         Raises:
             UsageError: the tensors belong to another optimizer, or to a run that scaled its rewards differently.
         """
-        own = self.state_dict()
-        stored = {name: x for name, x in tensors.items() if name.startswith(("optimizer.", "scaler."))}
+        own, stored = self.state_dict(), {n: x for n, x in tensors.items() if n.startswith(("optimizer.", "scaler."))}
         if stored.keys() != own.keys() or not all(fits(stored[name], x) for name, x in own.items()):
             raise UsageError(
                 f"the checkpoint holds {described(stored)}, but optimizer = {self.config.optimizer!r} and scale_rewards = "
