@@ -68,7 +68,7 @@ class Coefficients:
         """Divide the rate where the KL divergence is above twice the target, multiply it where it is below half of it.
 
         After Schulman et al. (2017), section 4, who adapt a penalty once an iteration; libraries adapt the learning rate instead:
-        rsl_rl after each minibatch, skrl and rl_games after each epoch.
+        rsl_rl after each minibatch, skrl after each epoch, rl_games after either.
         """
         rate, target = float(self.adapted["learning_rate"]), self.config.target_kl
         low, high = self.schedules["learning_rate"].bounds or (0.0, math.inf)
