@@ -1,5 +1,6 @@
 """TensorBoard events: a file of records, written at once and under a name that comes after all earlier ones."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -51,5 +52,6 @@ class Events:
         self.file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Close the file; `flush` has reported what a full disk did not take."""
+        with contextlib.suppress(OSError):
+            self.file.close()

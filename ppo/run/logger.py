@@ -138,8 +138,7 @@ class Logger:
     def close(self) -> None:
         """Close TensorBoard's file and the tracker's run, and let others write to the run."""
         self._track(lambda tracker: tracker.close())
-        with contextlib.suppress(OSError):  # `write` or `flush` has reported it
-            self.stack.close()
+        self.stack.close()
 
 
 class NullLogger(Logger):
