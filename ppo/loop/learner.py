@@ -15,6 +15,7 @@ from ppo.loop.estimates import Estimator, explained_variance
 from ppo.loop.losses import STATS, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
+from ppo.loop.warmup import Warmup
 from ppo.machine.compile import Compiled
 from ppo.machine.distributed import (
     RankLost,
@@ -62,6 +63,7 @@ class Learner:
         self.learning_rate = policy.vector.new_zeros(())
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
         self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
+        self.warmup = Warmup(policy, config.critic_warmup)
         sequences = config.batch_size // self.seq_len // config.num_minibatches
         self.part = part_of(sequences, self.seq_len * len(policy.vector))
         self.shares = self.part.stop - self.part.start < sequences
@@ -98,7 +100,7 @@ class Learner:
 
     def calls(self, example: Minibatch) -> list[tuple[Compiled, tuple[Tensor, ...]]]:
         """Return the functions of an optimizer step, with the arguments that they are compiled for."""
-        state, rows = (self.learning_rate, *self.moments.values()), (*example.batch, example.total)
+        state, rows = (self.learning_rate, *self.moments.values(), *self.warmup.learns), (*example.batch, example.total)
         if not self.shares:
             return [(self.step, (*rows, *state))]
         sums = self.policy.vector.new_zeros(len(self.policy.vector) + len(STATS))
@@ -121,6 +123,7 @@ class Learner:
             order = torch.randperm(batch.num_sequences, device=batch.valid.device).view(config.num_minibatches, -1)
             minibatches = batch.minibatches(order, self.part, config.norm_adv)
             if not epoch:
+                self.warmup.begin(minibatches[0].batch, self.moments)
                 compiling = time.perf_counter()
                 step = self._bind(minibatches[0])
                 self.compile_seconds = time.perf_counter() - compiling
@@ -143,7 +146,7 @@ class Learner:
     def _bind(self, example: Minibatch) -> Callable[[Minibatch], Tensor]:
         """Return the function that takes an optimizer step on a minibatch, and returns its statistics, as COLUMNS."""
         first, *rest = [function.bind(*arguments) for function, arguments in self.calls(example)]
-        state = (self.learning_rate, *self.moments.values())
+        state = (self.learning_rate, *self.moments.values(), *self.warmup.learns)
         if not rest:
             return lambda minibatch: first(*minibatch.batch, minibatch.total, *state)[0]
 
@@ -180,7 +183,8 @@ class Learner:
     def _move(self, policy: FlatPolicy, sums: Tensor, learning_rate: Tensor, *moments: Tensor) -> tuple[Tensor]:
         """Move the policy by a gradient with STATS behind it, and return those and the gradient's norm."""
         gradient, stats = sums.split([len(policy.vector), len(STATS)])
-        return (torch.cat([stats, self._optimize(policy, gradient.clone(), learning_rate, *moments).view(1)]),)
+        gradient, *moments = self.warmup.apply(gradient, *moments)  # type: ignore[assignment]
+        return (torch.cat([stats, self._optimize(policy, gradient, learning_rate, *moments).view(1)]),)
 
     @torch.no_grad()
     def _optimize(self, policy: FlatPolicy, gradient: Tensor, learning_rate: Tensor, *moments: Tensor) -> Tensor:
@@ -216,18 +220,13 @@ class Learner:
         culprit = next((n for n, offender in enumerate(offenders) if offender >= 0), 0)
         if rank() != culprit:
             raise RankLost(f"rank {culprit} has a number that is not finite")
-        where = "in its gradient alone"
-        if row >= 0:
-            step, env = divmod(int(minibatch.rows.flatten()[row]), self.config.num_envs)
-            where = f"first in environment {env} at step {step} of the rollout"
-        raise NonFiniteError(
-            f"{COLUMNS[column]} is not finite in optimizer step {number + 1} of the iteration, {where}",
-            minibatch._asdict(),
-        )
+        where = f"in optimizer step {number + 1} of the iteration, {minibatch.place(row, self.config.num_envs)}"
+        raise NonFiniteError(f"{COLUMNS[column]} is not finite {where}", minibatch._asdict())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the optimizer's moments and the reward statistics, by name."""
-        return {f"optimizer.{name}": x for name, x in self.moments.items()} | self.estimator.state_dict()
+        """Return the optimizer's moments, the reward statistics and what is left of the critic's warm-up, by name."""
+        own = {f"optimizer.{name}": x for name, x in self.moments.items()}
+        return own | self.estimator.state_dict() | self.warmup.state_dict()
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned.
