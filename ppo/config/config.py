@@ -193,11 +193,6 @@ class Config:
         """Return the numbers of the environments that one of several processes steps; see `share`."""
         return share(self.num_envs, self.group_size, rank, processes)
 
-    def work(self) -> tuple[int, int, int]:
-        """Return the whole run's optimizer steps and vector steps, and the number of attention layers."""
-        iterations, layers = self.total_timesteps // self.batch_size, self.num_layers * (self.policy == "transformer")
-        return iterations * self.update_epochs * self.num_minibatches, iterations * self.num_steps, layers
-
     def validate(self) -> None:
         """Check ranges, divisibility, and settings that need each other.
 

@@ -1,4 +1,6 @@
-"""Sizes that must divide: sequences fill minibatches, and processes share the environments, evenly."""
+"""Sizes that must divide (sequences fill minibatches, and processes share the environments, evenly), and the work of a run."""
+
+from typing import Any
 
 from ppo.errors import UsageError
 
@@ -44,3 +46,12 @@ def share(num_envs: int, group_size: int, rank: int, processes: int) -> range:
         raise UsageError(f"num_envs = {num_envs} does not divide into processes = {processes}; {rule}")
     own = num_envs // processes
     return range(rank * own, (rank + 1) * own)
+
+
+def work(config: Any) -> tuple[int, int, int]:
+    """Return the whole run's optimizer steps and vector steps, and the number of attention layers."""
+    iterations, layers = (
+        config.total_timesteps // config.batch_size,
+        config.num_layers * (config.policy == "transformer"),
+    )
+    return iterations * config.update_epochs * config.num_minibatches, iterations * config.num_steps, layers

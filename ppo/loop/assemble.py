@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ppo.config import Config, read_wrappers
 from ppo.config.effects import check_actions, check_network
+from ppo.config.lengths import work
 from ppo.config.memory import check_memory
 from ppo.config.words import override
 from ppo.envs import check_envs, check_vector_env, make_envs
@@ -181,7 +182,7 @@ def _assemble(
     if init_from:
         initial = load_for("init_from", init_from, spaces).policy.state_dict()
         load_exactly(policy, initial, "", Path(init_from))
-    compiled = resolve_compile(config.compile, *config.work(), length)
+    compiled = resolve_compile(config.compile, *work(config), length)
     options = flat, compiled.value, length, config.share(rank(), size()).start
     collector = Collector(envs, *options)
     return Parts(

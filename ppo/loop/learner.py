@@ -224,7 +224,7 @@ class Learner:
         raise NonFiniteError(f"{COLUMNS[column]} is not finite {where}", minibatch._asdict())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the optimizer's moments, the reward statistics and what is left of the critic's warm-up, by name."""
+        """Return the optimizer's moments, the reward statistics and the progress of the warm-up, by name."""
         own = {f"optimizer.{name}": x for name, x in self.moments.items()}
         return own | self.estimator.state_dict() | self.warmup.state_dict()
 

@@ -14,8 +14,8 @@ from ppo.policies.heads import Head
 class CNNPolicy(Policy):
     """Feed-forward policy over images and any other parts of the observation; its convolutions depend on the image's size.
 
-    Actor and critic share the convolutions and the layer after them. What the critic alone sees stands beside that layer's
-    outputs, with one more layer of that width before the value; images in it have convolutions of their own.
+    Actor and critic share the convolutions and the layer after them. What the critic alone sees joins that layer's outputs,
+    with one more layer of that width before the value; images in it have convolutions of their own.
 
     Args:
         obs_space: space of one observation.

@@ -118,7 +118,7 @@ class Features(nn.Module):
         return [columns[n] for n in self.read]
 
     def for_critic(self, x: Tensor, obs: Tensor) -> Tensor:
-        """Return x (T, N, F) beside the features of what the critic alone sees, (T, N, F + critic_size); x if that is nothing."""
+        """Return x (T, N, F) joined by features of what the critic alone sees, (T, N, F + critic_size); x if that is nothing."""
         return x if self.critic is None else torch.cat([x, self.critic(obs)[0]], dim=-1)
 
     def act_alone(self, obs_space: Space[Any]) -> None:

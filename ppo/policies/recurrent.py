@@ -35,7 +35,7 @@ class RecurrentPolicy(Policy):
     the state (N, H) before the first step and starts (T, N) bool to outputs (T, N, output_size) and the state after the
     last step. A linear layer maps features to its input; for a token, that is a table of embeddings.
 
-    Features of what the critic alone sees stand beside the outputs of the critic's trunk, with hidden layers before the value:
+    Features of what the critic alone sees join the outputs of the critic's trunk, with hidden layers before the value:
     V(h, s), which is unbiased where V(s) alone is not, because the actor's memory also decides what follows (Baisero and Amato
     2022). A feed-forward critic reads the two parts of the observation.
 
