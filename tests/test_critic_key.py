@@ -261,16 +261,21 @@ def test_a_run_with_the_key_resumes_bit_for_bit(tmp_path):
         Trainer.resume(again, {"critic_key": ""})
 
 
-def test_an_export_takes_observations_without_the_key(tmp_path):
+@pytest.mark.parametrize("fmt", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_an_export_takes_observations_without_the_key(tmp_path, fmt):
     run = Trainer(config(tmp_path, policy="gru", normalize_obs=True)).train()
     player, obs, states = load_policy(run), np.array([[0.5, -0.5]], np.float32), np.zeros((1, 8), np.float32)
     expected, _ = player.act({"obs": obs[0]})
-    inputs = {"obs.obs": obs, "state": states, "starts": np.ones(1, bool)}
-    for fmt in ("torch-export", "onnx"):
-        exported = export(run, fmt, env_kwargs={"told": fmt == "onnx"})
-        assert exported.inputs == ["obs.obs (N, 2) float32", "state (N, 8) float32", "starts (N) bool"]
-        assert (exported.difference, exported.where) == (0, "Told-v0")
-    assert onnxruntime.InferenceSession(exported.path).run(None, inputs)[0] == [expected]
+    exported = export(run, fmt, env_kwargs={"told": fmt == "onnx"})
+    assert exported.inputs == ["obs.obs (N, 2) float32", "state (N, 8) float32", "starts (N) bool"]
+    assert (exported.difference, exported.where) == (0, "Told-v0")
+    if fmt == "onnx":
+        inputs = {"obs.obs": obs, "state": states, "starts": np.ones(1, bool)}
+        action = onnxruntime.InferenceSession(exported.path).run(None, inputs)[0]
+    else:
+        program = torch.export.load(exported.path).module()
+        action = program(*map(torch.from_numpy, (obs, states, np.ones(1, bool))))[0].tolist()
+    assert action == [expected]
 
 
 def test_a_key_of_another_name_and_none(tmp_path):
