@@ -16,6 +16,7 @@ from ppo.config.presets import preset
 from ppo.config.setting import check_ranges
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, dropped_note, make_envs, module_of
 from ppo.envs.atari import refusal
+from ppo.envs.critic_key import CRITIC_KEY, critic_note, mark_critic
 from ppo.envs.leaves import BoxLeaf
 from ppo.envs.spaces import Packer, has_mask, one_line
 from ppo.errors import NonFiniteError, UsageError
@@ -38,6 +39,7 @@ def check(
     policy: str = "auto",
     wrap: tuple[str, ...] = (),
     max_episode_steps: int = 0,
+    critic_key: str = CRITIC_KEY,
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, finding) pairs about an environment, from random steps in it.
 
@@ -50,6 +52,7 @@ def check(
         policy: as in `Config`.
         wrap: as in `Config`.
         max_episode_steps: as in `Config`.
+        critic_key: as in `Config`.
 
     Raises:
         UsageError: the environment cannot be trained; the sentence says why.
@@ -63,7 +66,7 @@ def check(
     torch.set_num_threads(1)
     options: dict[str, Any] = {"wrappers": read_wrappers(wrap), "max_episode_steps": max_episode_steps}
     with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs, **options))) as envs:
-        yield from _findings(env_id, envs, steps, name, config)
+        yield from _findings(env_id, mark_critic(envs, critic_key), steps, name, config)
 
 
 def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Config) -> Iterator[tuple[str, str]]:
@@ -72,6 +75,8 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     yield "environment", f"{env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}"
     yield "observation", one_line(obs_space)
     yield "action", one_line(action_space)
+    if told := critic_note(obs_space):
+        yield "critic", f"alone sees {told}; the policy acts without it"
     if note := dropped_note(envs):
         yield "note", note
     try:

@@ -24,6 +24,7 @@ LOOP = [
     ["episodes", "rollout", "advantages", "losses", "optimizers", "reward_scaling"],
     ["halves", "estimates", "coefficients", "best"],
     ["batch"],
+    ["warmup"],
     ["collector", "learner", "reference"],
     ["play", "assemble", "prepare"],
     ["scalars", "checks"],

@@ -35,6 +35,23 @@ def test_a_setting_without_effect_on_the_actions_is_named(settings, space, sente
 
 
 @pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"critic_warmup": 10, "total_timesteps": 10_240},
+            "critic_warmup = 10 iterations of 1,024 steps leave nothing of total_timesteps = 10,240 to the actor; choose fewer",
+        ),
+        ({"critic_warmup": 1, "vf_coef": 0.0}, "critic_warmup = 1 has no effect with vf_coef = 0, since the critic does not learn"),
+        ({"separate_critic": True, "feedforward_critic": True}, "choose one of the two"),
+    ],
+)  # fmt: skip
+def test_settings_of_the_critic_that_do_not_go_together_are_refused(settings, sentence):
+    check_together(Config(critic_warmup=9, total_timesteps=10_240))
+    with pytest.raises(UsageError, match=sentence):
+        check_together(Config(**settings))
+
+
+@pytest.mark.parametrize(
     ("policy", "refused"), [("cnn", True), ("mlp", True), ("impala", False), ("gru", False), ("my:Net", False)]
 )
 def test_convolutions_need_a_policy_that_chooses_them(policy, refused):

@@ -63,6 +63,7 @@ def test_every_setting_has_one_of_the_roles_and_every_role_a_setting():
 def test_the_architecture_is_what_weights_depend_on():
     assert set(names(Config, "network")) == {
         "policy", "hidden_sizes", "activation", "state_size", "num_layers", "context", "separate_critic",
+        "feedforward_critic",
         "normalize_obs", "action_bound", "convolutions",
     }  # fmt: skip
 

@@ -7,6 +7,8 @@ from tyro.conf import Positional, arg
 
 from ppo.cli.terminal import console, fold, print_lines
 from ppo.config import Algorithm, EnvKwargs, Wraps
+from ppo.config.words import Name
+from ppo.envs.critic_key import CRITIC_KEY
 
 MAX_WIDTH, INDENT = 100, "    "  # of a list of ids
 
@@ -30,6 +32,8 @@ class Check:
     """Wrapper around each environment, as in `ppo train`. Repeat the flag for more."""
     max_episode_steps: int = 0
     """Steps after which Gymnasium truncates an episode. 0: the registered limit."""
+    critic_key: Name = CRITIC_KEY
+    """Key of a Dict in the observation that the critic alone sees, as in `ppo train`."""
     algorithm: Algorithm = "ppo"
     """Algorithm of the preset to report."""
     policy: str = "auto"
@@ -40,7 +44,8 @@ class Check:
         from ppo.check import check
 
         sizes, preset = (self.num_envs, self.steps), (self.algorithm, self.policy)
-        findings = check(self.env_id, *sizes, self.env_kwargs, *preset, self.wrap, self.max_episode_steps)
+        own = self.max_episode_steps, self.critic_key
+        findings = check(self.env_id, *sizes, self.env_kwargs, *preset, self.wrap, *own)
         print_lines(console, list(findings))
 
 

@@ -16,6 +16,7 @@ from ppo.cli.terminal import print_lines, time_split
 from ppo.config import Config
 from ppo.config.words import write_pairs
 from ppo.envs import autoreset_mode, dropped_note, time_limit
+from ppo.envs.critic_key import critic_note
 from ppo.envs.spaces import one_line
 from ppo.envs.text_env import check_rewarded
 from ppo.loop.scalars import evaluation_limit
@@ -186,6 +187,11 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if note := dropped_note(envs):
         lines.append(("note", note))
+    if told := critic_note(envs.single_observation_space):
+        lines.append(("critic", f"alone sees {told}; the policy acts without it"))
+    if config.critic_warmup:
+        steps = f"{config.critic_warmup * config.batch_size:,} steps"
+        lines.append(("critic", f"learns alone in the first {count(config.critic_warmup, 'iteration')}, {steps}"))
     lines += [("images", sentence) for sentence in describe_images(trainer.policy)]
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):

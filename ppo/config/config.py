@@ -16,6 +16,7 @@ from ppo.config.schedule import Scheduled
 from ppo.config.setting import check_changeable, check_ranges, names, read_schedules, setting
 from ppo.config.values import convert, plain
 from ppo.config.words import EnvKwargs, Name, Wraps, default_hint, override
+from ppo.envs.critic_key import CRITIC_KEY
 
 Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
 EnvId = Annotated[Positional[str], arg(metavar="[ENV_ID]")]
@@ -64,6 +65,8 @@ class Config:
     """Divide rewards by the running standard deviation of the discounted return. Logged returns stay raw."""
     resize: int = setting(0, "problem", fixed=True, low=0)
     """Height and width to which larger images are made smaller, 84 for example. 0: as they are."""
+    critic_key: Name = setting(CRITIC_KEY, "problem", fixed=True)
+    """Key of a Dict in the observation that the critic alone sees, if there is one. "": actor and critic see every key."""
 
     anneal_lr: bool = setting(True, "update")
     """Decrease a learning rate that is one number linearly to 0 over the budget, as "3e-4 -> 0" does."""
@@ -102,6 +105,8 @@ class Config:
     """Weight of the value loss."""
     target_kl: float = setting(0.0, "update", low=0)
     """End an iteration's epochs when approx_kl exceeds this; an adaptive learning_rate aims at it instead. 0: no target."""
+    critic_warmup: int = setting(0, "update", fixed=True, low=0)
+    """Iterations at the start in which only the critic learns, not what it shares with the actor; after them, Adam starts anew."""
 
     hidden_sizes: Annotated[tuple[int, ...], arg(help_behavior_hint=default_hint)] = setting((), "network", low=1)
     """Widths of the hidden layers. All but mlp use only the last. None: 64 64 for mlp, 64 for gru and transformer; for cnn
@@ -118,6 +123,8 @@ class Config:
     """Number of past steps that the transformer attends to."""
     separate_critic: bool = setting(False, "network")
     """Give the critic of a gru or transformer its own memory. mlp always has a separate critic, cnn never."""
+    feedforward_critic: bool = setting(False, "network")
+    """Give the critic of a gru or transformer no memory: it reads each observation by itself."""
     convolutions: Literal["cnn", "impala"] = setting("cnn", "network")
     """The policy whose convolutions a gru or transformer has for images."""
     action_bound: Literal["clip", "tanh"] = setting("clip", "network", acts_on="gaussian")

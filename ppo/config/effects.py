@@ -49,6 +49,19 @@ def check_together(settings: Any) -> None:
             "would subtract the mean; add --no-norm-adv",
             page="text#risk-seeking",
         )
+    if settings.critic_warmup * settings.batch_size >= settings.total_timesteps:
+        raise UsageError(
+            f"critic_warmup = {settings.critic_warmup} iterations of {settings.batch_size:,} steps leave nothing of total_timesteps "
+            f"= {settings.total_timesteps:,} to the actor; choose fewer iterations or a larger budget"
+        )
+    if settings.critic_warmup and not settings.vf_coef:
+        raise UsageError(
+            f"critic_warmup = {settings.critic_warmup} has no effect with vf_coef = 0, since the critic does not learn; leave it out"
+        )
+    if settings.separate_critic and settings.feedforward_critic:
+        raise UsageError(
+            "separate_critic gives the critic a memory of its own and feedforward_critic none; choose one of the two"
+        )
     if set(settings.exp_name) & set("/\\:") or not settings.exp_name.isprintable():
         raise UsageError(
             f"exp_name = {settings.exp_name!r} is part of a folder's name; leave out slashes, colons and control characters"

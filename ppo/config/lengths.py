@@ -1,4 +1,4 @@
-"""Sizes that follow from the settings and must divide: sequences fill minibatches, processes share the environments."""
+"""Sizes that follow from the settings and must divide, and the work of a run."""
 
 from typing import Any
 

@@ -6,6 +6,7 @@ from typing import Any
 from gymnasium.spaces import Dict, Space, Tuple
 from gymnasium.vector import VectorEnv
 
+from ppo.envs.critic_key import WithCritic
 from ppo.envs.leaves import KINDS, leaf_of
 from ppo.envs.spaces import is_nested, parts
 from ppo.envs.text_env import text_env
@@ -14,7 +15,9 @@ from ppo.envs.text_env import text_env
 def to_json(space: Space[Any]) -> dict[str, Any]:
     """Describe a supported space by plain JSON values; `from_json` is its inverse."""
     if is_nested(space):
-        return {"type": type(space).__name__, "spaces": [[key, to_json(part)] for key, part in parts(space)]}
+        own = {"critic_key": space.critic_key} if isinstance(space, WithCritic) else {}
+        name = "Dict" if isinstance(space, Dict) else "Tuple"
+        return {"type": name, "spaces": [[key, to_json(part)] for key, part in parts(space)]} | own
     kind = next(kind for kind in KINDS if isinstance(space, kind))
     return {"type": kind.__name__, **leaf_of(space).to_json()}
 
@@ -22,7 +25,8 @@ def to_json(space: Space[Any]) -> dict[str, Any]:
 def from_json(data: dict[str, Any]) -> Space[Any]:
     """Rebuild the space that `to_json` described."""
     if data["type"] == "Dict":
-        return Dict(OrderedDict((key, from_json(part)) for key, part in data["spaces"]))  # keeps the packing order
+        space = Dict(OrderedDict((key, from_json(part)) for key, part in data["spaces"]))  # keeps the packing order
+        return WithCritic(space, data["critic_key"]) if "critic_key" in data else space
     if data["type"] == "Tuple":
         return Tuple([from_json(part) for _, part in data["spaces"]])
     return next(leaf for kind, leaf in KINDS.items() if kind.__name__ == data["type"]).from_json(data)

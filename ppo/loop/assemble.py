@@ -18,6 +18,7 @@ from ppo.config.lengths import sequence_length, share, work
 from ppo.config.memory import check_memory
 from ppo.config.words import override
 from ppo.envs import check_envs, check_vector_env, make_envs, time_limit
+from ppo.envs.critic_key import mark_critic
 from ppo.envs.space_json import spaces_of
 from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
@@ -144,10 +145,10 @@ def assemble(config: Config, envs: VectorEnv | None = None, fresh: bool = True) 
         )
     with contextlib.ExitStack() as on_error:
         envs = _envs(config, config.env_kwargs, on_error) if envs is None else envs
-        envs = eval_envs = check_envs(envs, config.group_size, config.log_info, config.resize)
+        envs = eval_envs = _checked(config, envs)
         if config.eval_env_kwargs:
             eval_envs = _envs(config, override(config.env_kwargs, config.eval_env_kwargs), on_error)
-            eval_envs = check_envs(eval_envs, config.group_size, config.log_info, config.resize)
+            eval_envs = _checked(config, eval_envs)
             if spaces_of(eval_envs) != spaces_of(envs):
                 raise UsageError(
                     f"eval_env_kwargs = {config.eval_env_kwargs} gives {config.env_id} other spaces than in training; "
@@ -167,6 +168,10 @@ def _envs(config: Config, env_kwargs: dict[str, Any], on_error: contextlib.ExitS
     )  # fmt: skip
     on_error.callback(envs.close)
     return envs
+
+
+def _checked(config: Config, envs: VectorEnv) -> VectorEnv:
+    return mark_critic(check_envs(envs, config.group_size, config.log_info, config.resize), config.critic_key)
 
 
 def _assemble(

@@ -73,6 +73,13 @@ class Batch(NamedTuple):
         states = columns.pop("states")
         return Batch(states=states[index], **{name: x.index_select(1, index) for name, x in columns.items()})
 
+    def place(self, row: int, num_envs: int) -> str:
+        """Return where in the rollout a row (flat index) stands, in words; row −1: the fault is in the gradient alone."""
+        if row < 0:
+            return "in its gradient alone"
+        step, env = divmod(int(self.rows.flatten()[row]), num_envs)
+        return f"first in environment {env} at step {step} of the rollout"
+
 
 class Minibatch(NamedTuple):
     """A minibatch, or this rank's part of it."""

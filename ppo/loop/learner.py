@@ -17,19 +17,11 @@ from ppo.loop.estimates import Estimator, explained_variance
 from ppo.loop.losses import STATS, Coefs, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
+from ppo.loop.warmup import Warmup
 from ppo.machine.compile import Compiled
 from ppo.machine.distributed import (
-    RankLost,
-    any_rank,
-    from_first,
-    gathered,
-    part_of,
-    random_states,
-    rank,
-    set_random_states,
-    size,
-    sum_,
-)
+    RankLost, any_rank, from_first, gathered, part_of, random_states, rank, set_random_states, size, sum_,
+)  # fmt: skip
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, never
@@ -65,6 +57,7 @@ class Learner:
         self.coefs = Coefficients(config, policy.vector)
         self.moments = {"step": policy.vector.new_zeros(())}  # of the optimizer
         self.moments |= {name: torch.zeros_like(policy.vector) for name in MOMENTS[config.optimizer]}
+        self.warmup = Warmup(policy, config.critic_warmup)
         sequences = config.batch_size // self.seq_len // config.num_minibatches
         self.part = part_of(sequences, self.seq_len * len(policy.vector))
         self.shares = self.part.stop - self.part.start < sequences
@@ -102,9 +95,12 @@ class Learner:
     def _rows(self, minibatch: Minibatch) -> tuple[Tensor, ...]:
         return (*minibatch.batch, minibatch.total, *self.coefs.loss)  # the arguments of `_gradient`
 
+    def _state(self) -> tuple[Tensor, ...]:
+        return (self.coefs.learning_rate, *self.moments.values(), *self.warmup.learns)  # the last arguments of `_move`
+
     def calls(self, example: Minibatch) -> list[tuple[Compiled, tuple[Tensor, ...]]]:
         """Return the functions of an optimizer step, with the arguments that they are compiled for."""
-        rows, state = self._rows(example), (self.coefs.learning_rate, *self.moments.values())
+        rows, state = self._rows(example), self._state()
         if not self.shares:
             return [(self.step, (*rows, *state))]
         sums = self.policy.vector.new_zeros(len(self.policy.vector) + len(STATS))
@@ -126,6 +122,7 @@ class Learner:
             order = torch.randperm(batch.num_sequences, device=batch.valid.device).view(config.num_minibatches, -1)
             minibatches = batch.minibatches(order, self.part, config.norm_adv)
             if not epoch:
+                self.warmup.begin(minibatches[0].batch, self.moments)
                 compiling = time.perf_counter()
                 step = self._bind(minibatches[0])
                 self.compile_seconds = time.perf_counter() - compiling
@@ -141,13 +138,14 @@ class Learner:
         self._check([taken for epoch_steps in epochs for taken in epoch_steps])
         stats = dict(zip(COLUMNS, means.tolist(), strict=True))
         del stats["offender"]  # a row's index, for `_check`
-        self.coefs.adapt(stats)
+        if not self.warmup.on:  # in which KL is 0 and entropy constant
+            self.coefs.adapt(stats)
         return stats | {"explained_variance": variance, "epochs": float(len(epochs))} | coefs
 
     def _bind(self, example: Minibatch) -> Callable[[Minibatch], Tensor]:
         """Return the function that takes an optimizer step on a minibatch, and returns its statistics, as COLUMNS."""
         first, *rest = [function.bind(*arguments) for function, arguments in self.calls(example)]
-        state = (self.coefs.learning_rate, *self.moments.values())
+        state = self._state()
         if not rest:
             return lambda minibatch: first(*self._rows(minibatch), *state)[0]
 
@@ -185,7 +183,8 @@ class Learner:
     def _move(self, policy: FlatPolicy, sums: Tensor, learning_rate: Tensor, *moments: Tensor) -> tuple[Tensor]:
         """Move the policy by a gradient with STATS behind it, and return those and the gradient's norm."""
         gradient, stats = sums.split([len(policy.vector), len(STATS)])
-        return (torch.cat([stats, self._optimize(policy, gradient.clone(), learning_rate, *moments).view(1)]),)
+        gradient, *moments = self.warmup.apply(gradient, *moments)  # type: ignore[assignment]
+        return (torch.cat([stats, self._optimize(policy, gradient, learning_rate, *moments).view(1)]),)
 
     @torch.no_grad()
     def _optimize(self, policy: FlatPolicy, gradient: Tensor, learning_rate: Tensor, *moments: Tensor) -> Tensor:
@@ -221,18 +220,13 @@ class Learner:
         culprit = next((n for n, offender in enumerate(offenders) if offender >= 0), 0)
         if rank() != culprit:
             raise RankLost(f"rank {culprit} has a number that is not finite")
-        where = "in its gradient alone"
-        if row >= 0:
-            step, env = divmod(int(minibatch.rows.flatten()[row]), self.config.num_envs)
-            where = f"first in environment {env} at step {step} of the rollout"
-        raise NonFiniteError(
-            f"{COLUMNS[column]} is not finite in optimizer step {number + 1} of the iteration, {where}",
-            minibatch._asdict(),
-        )
+        where = f"in optimizer step {number + 1} of the iteration, {minibatch.place(row, self.config.num_envs)}"
+        raise NonFiniteError(f"{COLUMNS[column]} is not finite {where}", minibatch._asdict())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the optimizer's moments and the reward statistics, by name."""
-        return {f"optimizer.{name}": x for name, x in self.moments.items()} | self.estimator.state_dict()
+        """Return the optimizer's moments, the reward statistics and the progress of the warm-up, by name."""
+        own = {f"optimizer.{name}": x for name, x in self.moments.items()}
+        return own | self.estimator.state_dict() | self.warmup.state_dict()
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned.
@@ -240,7 +234,8 @@ class Learner:
         Raises:
             UsageError: the tensors belong to another optimizer, or to a run that scaled its rewards differently.
         """
-        own, stored = self.state_dict(), {n: x for n, x in tensors.items() if n.startswith(("optimizer.", "scaler."))}
+        own, parts = self.state_dict(), ("optimizer.", "scaler.", "warmup.")
+        stored = {name: x for name, x in tensors.items() if name.startswith(parts)}
         if stored.keys() != own.keys() or not all(fits(stored[name], x) for name, x in own.items()):
             raise UsageError(
                 f"the checkpoint holds {described(stored)}, but optimizer = {self.config.optimizer!r} and scale_rewards = "

@@ -54,6 +54,13 @@ def orthogonal(layer: Layer, gain: float = math.sqrt(2)) -> Layer:
     return layer
 
 
+def value_layers(inputs: int, hidden_sizes: tuple[int, ...], activation: str) -> nn.Module:
+    """Return the layers that map features to a value: one linear layer, or a tower with hidden layers."""
+    if not hidden_sizes:
+        return orthogonal(nn.Linear(inputs, 1), gain=1.0)
+    return tower(inputs, hidden_sizes, 1, activation, gain=1.0)
+
+
 def tower(inputs: int, hidden_sizes: tuple[int, ...], outputs: int, activation: str, gain: float) -> nn.Sequential:
     """Return Linear layers with activations between them; `gain` initialises the last one."""
     layers: list[nn.Module] = []

@@ -5,7 +5,7 @@ from typing import Any
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from ppo.policies.base import Policy, orthogonal
+from ppo.policies.base import Policy, orthogonal, value_layers
 from ppo.policies.distributions import Distribution
 from ppo.policies.features import Features
 from ppo.policies.heads import Head
@@ -13,6 +13,9 @@ from ppo.policies.heads import Head
 
 class CNNPolicy(Policy):
     """Feed-forward policy over images and any other parts of the observation; its convolutions depend on the image's size.
+
+    Actor and critic share the convolutions and the layer after them. What the critic alone sees joins that layer's outputs,
+    with one more layer of that width before the value; images in it have convolutions of their own.
 
     Args:
         obs_space: space of one observation.
@@ -39,13 +42,15 @@ class CNNPolicy(Policy):
         width = hidden_sizes[-1] if hidden_sizes else max(network.width for network in self.features.images)
         self.trunk = nn.Sequential(orthogonal(nn.Linear(self.features.size, width)), nn.ReLU())
         self.actor = orthogonal(nn.Linear(width, self.head.num_outputs), gain=0.01)
-        self.critic = orthogonal(nn.Linear(width, 1), gain=1.0)
+        told = self.features.critic_size
+        self.critic = value_layers(width + told, (width,) * (told > 0), "relu")
 
     def forward(self, obs: Tensor, state: Tensor, starts: Tensor) -> tuple[Distribution, Tensor, Tensor]:
         """Return (dist, values, state), as `Policy.forward`."""
         x, mask = self.features(obs)  # (T, N, F)
         x = self.trunk(x)  # (T, N, W)
-        return self.head(self.actor(x), mask), self.critic(x).squeeze(-1), state
+        values = self.critic(self.features.for_critic(x, obs)).squeeze(-1)  # (T, N)
+        return self.head(self.actor(x), mask), values, state
 
 
 class ImpalaPolicy(CNNPolicy):

@@ -7,6 +7,7 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
+from ppo.envs.critic_key import actor_space, critic_leaves
 from ppo.envs.images import Image
 from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
@@ -26,9 +27,14 @@ def describe_images(policy: nn.Module) -> list[str]:
     features = getattr(policy, "features", None)
     if not isinstance(features, Features):
         return []
-    sentences, networks = list[str](), iter(features.images)
     convolves = any(isinstance(module, nn.Conv2d) for module in policy.modules())
-    for (path, leaf), group in zip(features.packer.leaves, features.groups, strict=True):
+    parts = [features] if features.critic is None else [features, features.critic]
+    return [sentence for part in parts for sentence in _describe(part, convolves)]
+
+
+def _describe(features: "Features", convolves: bool) -> list[str]:
+    sentences, networks = list[str](), iter(features.images)
+    for (path, leaf), group in zip(features.leaves, features.groups, strict=True):
         text = f"{path + ' ' if path else ''}{leaf.shape} {leaf.dtype} is read as"
         if group == "image" and leaf.image is not None:
             wide = leaf.shape == leaf.packed_shape and max(leaf.image.shape[1:]) > WIDE
@@ -57,24 +63,30 @@ class Features(nn.Module):
     well. Running statistics (`normalize`) cover the numbers, and the channels of small images of uint8: these are mostly codes,
     such as MiniGrid's, that use few of the 256 values. The key `action_mask` of a Dict is not a feature.
 
+    What the critic alone sees has Features of its own, `critic`, with statistics of their own; `for_critic` adds theirs.
+
     Args:
         obs_space: space of one observation.
         normalize: keep running statistics and normalise by them.
         conv: the convolutions that read images, "cnn" or "impala"; "" for none.
+        alone: read what the critic alone sees, instead of the rest.
 
     Raises:
         UsageError: there is nothing to read, or no image to convolve.
     """
 
-    def __init__(self, obs_space: Space[Any], normalize: bool = False, conv: str = "") -> None:
+    def __init__(self, obs_space: Space[Any], normalize: bool = False, conv: str = "", *, alone: bool = False) -> None:
         super().__init__()
-        self.packer = Packer(obs_space)
+        self.packer, told = Packer(obs_space), critic_leaves(obs_space)
+        self.read = [n for n, own in enumerate(told) if own == alone]  # its leaves among those of a packed observation
+        self.leaves = [self.packer.leaves[n] for n in self.read]
+        self.told = True  # observations have what it reads
         self.groups: list[str] = []  # of each leaf
         sizes = dict.fromkeys(GROUPS, 0)
         self.images, self.statistics = nn.ModuleList(), nn.ModuleDict()  # by the image's number
         self.layouts = list[Image]()
-        for (_, leaf), masked in zip(self.packer.leaves, self.packer.masked, strict=True):
-            if masked:
+        for n, (_, leaf) in zip(self.read, self.leaves, strict=True):
+            if self.packer.masked[n]:
                 group, size = "mask", leaf.size
             elif conv and leaf.image is not None:
                 if normalize and leaf.is_pixels and not leaf.image.is_large:
@@ -86,7 +98,7 @@ class Features(nn.Module):
                 group, size = "numbers" if leaf.is_real else "plain", leaf.num_features
             self.groups.append(group)
             sizes[group] += size
-        if conv and not self.images:
+        if conv and not (self.images or alone):
             raise UsageError(
                 f"the {conv} policy needs an image in the observation space {one_line(obs_space)} ({IMAGES}); use --policy mlp"
             )
@@ -97,11 +109,35 @@ class Features(nn.Module):
         self.normalizer = RunningMeanStd(sizes["numbers"]) if normalize and sizes["numbers"] else None
         features = [n for n, group in enumerate(self.groups) if group != "mask"]
         self.lone = features[0] if len(features) == 1 and not self.images else None  # the only leaf that is read
+        self.critic = Features(obs_space, normalize, conv, alone=True) if True in told and not alone else None
+        self.critic_size = 0 if self.critic is None else self.critic.size
+
+    def _unpack(self, obs: Tensor) -> list[Tensor]:
+        """Return its leaves of packed obs (T, N, *obs), (T, N, *leaf shape) each."""
+        columns = self.packer.unpack(obs)
+        return [columns[n] for n in self.read]
+
+    def for_critic(self, x: Tensor, obs: Tensor) -> Tensor:
+        """Return x (T, N, F) joined by features of what the critic alone sees, (T, N, F + critic_size); x if that is nothing."""
+        return x if self.critic is None else torch.cat([x, self.critic(obs)[0]], dim=-1)
+
+    def act_alone(self, obs_space: Space[Any]) -> None:
+        """From now on read observations without what the critic alone sees, whose features become zeros.
+
+        Args:
+            obs_space: of the observations so far.
+        """
+        if self.critic is not None:
+            self.packer, self.read, self.critic.told = (
+                Packer(actor_space(obs_space)),
+                list(range(len(self.leaves))),
+                False,
+            )
 
     def _split(self, obs: Tensor) -> dict[str, list[Tensor]]:
         """Return what packed obs (T, N, *obs) hold of each group: images as (T · N, C, H, W), the rest as (T, N, F)."""
         columns: dict[str, list[Tensor]] = {group: [] for group in GROUPS}
-        for group, (_, leaf), x in zip(self.groups, self.packer.leaves, self.packer.unpack(obs), strict=True):
+        for group, (_, leaf), x in zip(self.groups, self.leaves, self._unpack(obs), strict=True):
             if group == "image":
                 assert leaf.image is not None
                 x = leaf.image.planes(x.flatten(0, 1))
@@ -114,6 +150,8 @@ class Features(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (T, N, F) and the mask (T, N, A) bool or None."""
+        if not self.told:
+            return torch.zeros(*obs.shape[:2], self.size, device=obs.device), None
         if self.lone is not None and not self.packer.nested:  # there is nothing to split or join
             x = self.packer.leaves[0][1].features(obs, self.normalizer is None)
             return (x if self.normalizer is None else self.normalizer(x)), None
@@ -146,12 +184,14 @@ class Features(nn.Module):
         if self.lone is None or self.normalizer is not None:
             x, mask = self(obs)
             return [layer(x) for layer in layers], mask
-        columns = self.packer.unpack(obs)
-        outputs = self.packer.leaves[self.lone][1].embed(columns.pop(self.lone), layers)
+        columns = self._unpack(obs)
+        outputs = self.leaves[self.lone][1].embed(columns.pop(self.lone), layers)
         return outputs, _join([_allowed(x) for x in columns]) if columns else None
 
     def update_statistics(self, obs: Tensor, valid: Tensor) -> None:
         """Update the running statistics, if there are any, by the valid rows of packed obs (T, N, *obs)."""
+        if self.critic is not None:
+            self.critic.update_statistics(obs, valid)
         if self.normalizer is None and not self.statistics:
             return
         columns = self._split(obs)

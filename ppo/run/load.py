@@ -14,7 +14,8 @@ from ppo.config import Config
 from ppo.config.setting import names
 from ppo.config.words import override, read_wrappers
 from ppo.envs import check_envs, make_envs
-from ppo.envs.space_json import from_json, spaces_of
+from ppo.envs.critic_key import actor_space, hide_critic
+from ppo.envs.space_json import from_json, spaces_of, to_json
 from ppo.errors import UsageError, one_line
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.imports import check_trusted, only_trusted, trusting
@@ -25,7 +26,7 @@ from ppo.run.metadata import Metadata
 
 @dataclass(frozen=True)
 class Saved:
-    """A policy with its spaces, its settings and the metadata of its checkpoint."""
+    """A policy with its spaces, its settings and the metadata of its checkpoint; it acts without what the critic alone sees."""
 
     policy: Policy
     obs_space: Space[Any]
@@ -77,7 +78,7 @@ def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> 
         UsageError: see `load`; or the policy was trained with other spaces.
     """
     try:
-        saved = load(run, **options)
+        saved = load(run, told=True, **options)
     except UsageError as error:
         raise UsageError(f"{setting} = {run!r}: {error}") from error
     if saved.meta["spaces"] != spaces:
@@ -88,13 +89,14 @@ def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> 
     return saved
 
 
-def load(run: str | Path, checkpoint: str = "latest", trust: bool = False, **options: Any) -> Saved:
+def load(run: str | Path, checkpoint: str = "latest", trust: bool = False, told: bool = False, **options: Any) -> Saved:
     """Load a run's policy, on the CPU.
 
     Args:
         run: the run's folder.
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
         trust: import the modules that the run names, even if another person made it.
+        told: observations have what the critic alone sees, as in training.
         options: settings to override; `temperature`, for example.
 
     Raises:
@@ -111,6 +113,9 @@ def load(run: str | Path, checkpoint: str = "latest", trust: bool = False, **opt
         policy = _build(meta["policy"], obs_space, action_space, config, path)
     FlatPolicy(policy)  # same memory layout as in training, so that matrix products round identically
     load_exactly(policy, tensors, "policy.", path)
+    if not told and actor_space(obs_space) is not obs_space:
+        policy.features.act_alone(obs_space)
+        obs_space = actor_space(obs_space)
     return Saved(policy.eval(), obs_space, action_space, config, meta, Path(run), trust)
 
 
@@ -128,7 +133,7 @@ def _build(name: str, obs_space: Space[Any], action_space: Space[Any], config: C
 def envs_for(
     saved: Saved, num_envs: int, env_kwargs: dict[str, Any] | None = None, render_mode: str | None = None
 ) -> VectorEnv:
-    """Make the environments that a policy was trained for.
+    """Make the environments that a policy was trained for, with or without what the critic alone sees.
 
     Args:
         saved: the policy.
@@ -152,7 +157,9 @@ def envs_for(
             wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
         )  # fmt: skip
         envs = check_envs(envs, log_info=config.log_info, resize=config.resize)
-    if spaces_of(envs) != saved.meta["spaces"]:
+    spaces = saved.meta["spaces"]
+    envs = hide_critic(envs, spaces["obs"].get("critic_key", ""))
+    if spaces_of(envs) != spaces | {"obs": to_json(saved.obs_space)}:
         envs.close()
         raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")
     return envs
