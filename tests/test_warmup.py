@@ -85,6 +85,16 @@ def test_in_the_warm_up_exactly_the_critics_own_parameters_learn(name, options, 
     assert changed(before, learner) == parameters
 
 
+def test_the_weight_of_the_entropy_does_not_adapt_in_the_warm_up():
+    learner = learner_of("mlp", {}, SPACE, critic_warmup=2, target_entropy=5.0)
+    weights = []
+    for _ in range(4):
+        learner.update(rollout_for(SPACE, 0), 0.0)
+        weights.append(float(learner.coefs.adapted["ent_coef"]))
+    assert weights[0] == weights[1] == 0.1
+    assert weights[1] < weights[2] < weights[3]
+
+
 def test_the_critic_learns_as_it_does_beside_an_actor_that_shares_nothing():
     rollout = rollout_of([True, True])
     alone, beside = (learner_of("mlp", {}, SPACE, max_grad_norm=0.0, critic_warmup=n) for n in (1, 0))

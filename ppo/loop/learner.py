@@ -19,9 +19,7 @@ from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
 from ppo.loop.warmup import Warmup
 from ppo.machine.compile import Compiled
-from ppo.machine.distributed import (
-    RankLost, any_rank, from_first, gathered, part_of, random_states, rank, set_random_states, size, sum_,
-)  # fmt: skip
+from ppo.machine.distributed import RankLost, any_rank, follow_first, gathered, part_of, rank, size, sum_
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.phase import phase
 from ppo.machine.process import Stop, never
@@ -85,10 +83,7 @@ class Learner:
         stats = self._update(rollout, progress, stop) if self.shares or rank() == 0 else {}
         if size() > 1 and not self.shares:
             tensors = [self.policy.vector, *self.state_dict().values(), *self.coefs.adapted.values()]
-            stats, values, generators = from_first((stats, tensors, random_states()))
-            for x, value in zip(tensors, values, strict=True):
-                x.copy_(value)
-            set_random_states(generators)
+            stats = follow_first(tensors, stats)
         self.seconds = time.perf_counter() - begin - self.compile_seconds
         return stats
 

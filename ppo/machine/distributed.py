@@ -160,6 +160,15 @@ def set_random_states(states: list[Tensor]) -> None:
         torch.cuda.set_rng_state(states[1])
 
 
+def follow_first(tensors: list[Tensor], value: Value) -> Value:
+    """Give tensors of this rank rank 0's values, and its generators their states; return rank 0's value."""
+    value, values, generators = from_first((value, tensors, random_states()))
+    for x, other in zip(tensors, values, strict=True):
+        x.copy_(other)
+    set_random_states(generators)
+    return value
+
+
 @contextlib.contextmanager
 def own_randomness() -> Iterator[None]:
     """Give this rank random numbers of its own inside the block; afterwards all ranks draw the same ones again.
