@@ -374,6 +374,9 @@ def test_a_compiling_process_that_is_killed_leaves_the_function_eager(tmp_path, 
 @needs_compiler
 def test_machine_code_that_crashes_leaves_the_function_eager(tmp_path, monkeypatch):
     monkeypatch.setenv("PPO_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        "torch._inductor.aoti_compile_and_package", lambda program, package_path, **_: Path(package_path).touch()
+    )
     monkeypatch.setattr("ppo.machine.inductor._open", lambda path: lambda tensors: os.kill(os.getpid(), signal.SIGSEGV))
     function, moment = Compiled(descend, FlatPolicy(Small()), enabled=True), torch.zeros(3)
     bound = function.bind(torch.ones(3), moment)

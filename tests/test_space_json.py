@@ -43,6 +43,8 @@ def test_a_space_goes_through_strict_json_and_back(space):
         MultiDiscrete([3, 4], dtype=np.int8, start=[-1, 2]),
         Box(-np.inf, np.inf, (2,), np.float64),
         Box(0, 1, (), np.float16),
+        Box(0, 1, (2, 2, 3), bool),
+        Box(np.array([0, 1], bool), np.array([1, 1], bool), (2,), bool),
         Box(-(2**40), 2**40 + 1, (1,), np.int64),
         Dict(OrderedDict(z=Discrete(2), a=IMAGE)),
         Dict(a=IMAGE, z=Discrete(2)),

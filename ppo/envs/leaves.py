@@ -117,9 +117,9 @@ def _to_texts(bound: np.ndarray) -> Any:
 
 
 def _from_texts(texts: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    if isinstance(texts, str):
-        return np.full(shape, np.array([texts]).astype(dtype)[0], dtype)
-    return np.array(texts).astype(dtype).reshape(shape)
+    texts = np.array(texts)
+    bounds = texts == "True" if dtype.kind == "b" else texts.astype(dtype)  # astype takes every text for True
+    return np.full(shape, bounds.reshape(shape if bounds.ndim else ()), dtype)
 
 
 class DiscreteLeaf(Leaf):
