@@ -9,6 +9,7 @@ from typing import Any
 
 from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from ppo.config import Config
 from ppo.config.setting import names
@@ -34,6 +35,7 @@ class Saved:
     meta: Metadata
     run: Path
     trust: bool  # the caller trusts the author of the run
+    reward_scale: dict[str, Tensor]  # statistics of rewards, by name; {} if the run does not scale them
 
 
 def architecture(run: str, policy: str = "") -> dict[str, Any]:
@@ -111,7 +113,8 @@ def load(run: str | Path, checkpoint: str = "latest", trust: bool = False, **opt
         policy = _build(meta["policy"], obs_space, action_space, config, path)
     FlatPolicy(policy)  # same memory layout as in training, so that matrix products round identically
     load_exactly(policy, tensors, "policy.", path)
-    return Saved(policy.eval(), obs_space, action_space, config, meta, Path(run), trust)
+    scale = {name: x for name, x in tensors.items() if name.startswith("scaler.")}
+    return Saved(policy.eval(), obs_space, action_space, config, meta, Path(run), trust, scale)
 
 
 def _build(name: str, obs_space: Space[Any], action_space: Space[Any], config: Config, path: Path) -> Policy:
