@@ -96,7 +96,9 @@ def demonstrations_of(
             "truncations there",
             PAGE,
         )
-    return Demonstrations(source, **columns, rewards=rewards, **flags, metadata=metadata or {})
+    observations, actions = columns.values()
+    terminations, truncations, valid = flags.values()
+    return Demonstrations(source, observations, actions, rewards, terminations, truncations, valid, metadata or {})
 
 
 def _check_names(arrays: dict[str, np.ndarray], needed: list[str], source: str) -> None:
