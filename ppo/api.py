@@ -8,7 +8,7 @@ from ppo.evaluation import evaluate
 from ppo.loop.trainer import Trainer
 from ppo.player import Player, load_policy
 from ppo.policies import Features, Head, Policy
-from ppo.record import record
+from ppo.recording import record
 from ppo.supervised.pretrain import pretrain
 from ppo.supervised.reward_model import train_reward_model
 

@@ -87,7 +87,7 @@ class Record:
 
     def run(self) -> None:
         """Write the file and print the report of the episodes."""
-        from ppo.record import record
+        from ppo.recording import record
 
         options: dict[str, Any] = {"checkpoint": self.checkpoint, "seed": self.seed, "env_kwargs": self.env_kwargs}
         options |= {"max_steps": self.max_steps, "deterministic": choice(self.actions)}

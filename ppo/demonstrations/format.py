@@ -58,10 +58,11 @@ def read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         UsageError: the file is missing, is not an NPZ file, or holds a pickle, which could run code.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise UsageError(f"{path} is one array; give an NPZ file with observations and actions", PAGE)
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or one_line(error)}") from error
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
