@@ -65,26 +65,23 @@ def signs(path, episodes=40):
     return path
 
 
-@pytest.mark.parametrize("policy", ["mlp", "gru"])
-def test_a_clone_earns_what_its_demonstrator_does_and_its_critic_knows_it(tmp_path, policy):
+@pytest.mark.parametrize(("policy", "values"), [("mlp", [1.4, 1.4, 1.4]), ("gru", [1.75, 1.5, 1.0])])
+def test_a_clone_earns_what_its_demonstrator_does_and_its_critic_knows_it(tmp_path, policy, values):
     envs = SyncVectorEnv([Sign] * 4)
-    settings = {"learning_rate": 0.02, "total_timesteps": 6000, "gamma": 0.5, "num_steps": 8, "runs_dir": str(tmp_path)}
-    settings |= {"num_minibatches": 2, "policy": policy, "state_size": 8, "scale_rewards": True, "normalize_obs": True}
-    config = preset("CartPole-v1")[1].replace(settings | {"compile": "off", "eval_episodes": 0})
+    settings = {"learning_rate": 0.01, "total_timesteps": 2000, "gamma": 0.5, "num_steps": 8, "runs_dir": str(tmp_path)}
+    settings |= {"num_minibatches": 2, "policy": policy, "state_size": 16, "separate_critic": policy == "gru"}
+    settings |= {"scale_rewards": True, "normalize_obs": True, "compile": "off", "eval_episodes": 0}
+    config = preset("CartPole-v1")[1].replace(settings)
     trainer = Trainer(config, envs)
-    result = pretrain(trainer, demonstrations=signs(tmp_path / "d.npz"))
-    assert (result.finished, result.loss < 0.2) == (True, True)
-    returns = [episode.episode_return for episode in play(trainer.collector, 40, seed=0)]
-    assert np.mean(returns) > 2.8
+    result = pretrain(trainer, demonstrations=signs(tmp_path / "d.npz"), patience=0)
+    assert result.finished
+    assert result.loss < 0.2
+    assert np.mean([episode.episode_return for episode in play(trainer.collector, 40, seed=0)]) > 2.8
     trainer.collector.reset(0)
     rollout, _ = trainer.collector.collect(3, deterministic=True)
     unit = float(trainer.learner.estimator.scaler.stats.var[0]) ** 0.5
-    found = (unit * rollout.values.mean(1)).tolist()
-    assert (
-        found == pytest.approx([1.75, 1.5, 1.0], abs=0.3)
-        if policy == "gru"
-        else sum(found) / 3 == pytest.approx(1.4, abs=0.3)
-    )
+    # 1 + 1/2 + 1/4, 1 + 1/2, 1; without memory the steps look alike, and the mean of the three is 1.42
+    assert (unit * rollout.values.mean(1)).tolist() == pytest.approx(values, abs=0.25)
     again = Trainer(config.replace({"init_from": str(result.run_dir)}), envs)
     assert again.learner.estimator.state_dict()["scaler.count"] == 120  # PPO goes on in the critic's units
     torch.testing.assert_close(again.learner.policy.vector, trainer.learner.policy.vector, rtol=0, atol=0)
@@ -103,8 +100,10 @@ def test_a_clone_earns_what_its_demonstrator_does_and_its_critic_knows_it(tmp_pa
     ],
 )
 def test_sources_of_another_kind_of_environment_are_refused(tmp_path, env_id, sources, sentence):
-    small = {"runs_dir": str(tmp_path), "compile": "off", "vectorization": "sync"}
-    with Trainer(preset(env_id)[1].replace(small)) as made, pytest.raises(UsageError, match=sentence):
+    with (
+        Trainer(preset(env_id)[1].replace({"runs_dir": str(tmp_path), "compile": "off"})) as made,
+        pytest.raises(UsageError, match=sentence),
+    ):
         pretrain(made, **sources)
     assert list(tmp_path.iterdir()) == []
 
