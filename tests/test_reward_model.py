@@ -80,6 +80,6 @@ def test_random_labels_are_predicted_by_chance_however_often_they_are_repeated(t
 
 def test_an_environment_without_tokens_is_refused(tmp_path):
     small = {"runs_dir": str(tmp_path), "compile": "off", "vectorization": "sync"}
-    with Trainer(preset("CartPole-v1")[1].replace(small)) as made:
-        with pytest.raises(UsageError, match="CartPole-v1 is not a text environment, so it has no tokens to learn"):
-            train_reward_model(made, "hutto-movies")
+    sentence = "CartPole-v1 is not a text environment, so it has no tokens to learn"
+    with Trainer(preset("CartPole-v1")[1].replace(small)) as made, pytest.raises(UsageError, match=sentence):
+        train_reward_model(made, "hutto-movies")
