@@ -33,7 +33,7 @@ def demonstrate(path: str, episodes: int = 10) -> float:
 
 
 def main(total_timesteps: int = 100_000, steps: int = 100_000) -> dict[str, float]:
-    """Return what the rule, PPO alone, the clone of the rule, and PPO from the clone earn in an episode."""
+    """Print and return what the rule, PPO alone, the clone of the rule, and PPO from the clone earn in an episode."""
     returns = {"the rule": demonstrate("hill.npz")}
     _, config = preset(ENV)
     config = config.replace({"total_timesteps": total_timesteps, "max_episode_steps": STEPS, "seed": 101})
@@ -42,9 +42,10 @@ def main(total_timesteps: int = 100_000, steps: int = 100_000) -> dict[str, floa
     run = str(pretrain(clone, demonstrations="hill.npz").run_dir)
     returns["the clone"] = evaluate(run).mean
     returns["PPO from the clone"] = evaluate(Trainer(config.replace({"init_from": run})).train()).mean
+    for name, earned in returns.items():
+        print(f"{name:>18}  {earned:6.1f}")
     return returns
 
 
 if __name__ == "__main__":
-    for name, earned in main(*map(int, sys.argv[1:])).items():
-        print(f"{name:>18}  {earned:6.1f}")
+    main(*map(int, sys.argv[1:]))

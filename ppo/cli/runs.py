@@ -74,7 +74,8 @@ class Record:
     episodes: int = 50
     """Number of episodes."""
     actions: Actions = "run"
-    """How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations (--eval-sampled)."""
+    """How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations (--eval-sampled). PPO goes on better
+    from sampled ones, which keep its exploration."""
     checkpoint: str = "latest"
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
