@@ -46,9 +46,9 @@ class Train:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Pretrain a policy by maximum likelihood, on demonstrations or text.
+    """Pretrain a policy on demonstrations or on text.
 
-    The result is for --init-from and --reference. Settings as in `ppo train`. Those of PPO's loss, checkpoints and compiling have no effect.
+    By maximum likelihood; the result is for --init-from and --reference. Settings as in `ppo train`. Those of PPO's loss, checkpoints and compiling have no effect.
     """
 
     settings: Settings

@@ -3,7 +3,7 @@
 A run is data: a module that it names is imported only if this user made the run, or trusts its author.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ class Saved:
     meta: Metadata
     run: Path
     trust: bool  # the caller trusts the author of the run
-    reward_scale: dict[str, Tensor]  # statistics of rewards, by name; {} if the run does not scale them
+    reward_scale: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # statistics of rewards by name, if the run scales them
 
 
 def architecture(run: str, policy: str = "") -> dict[str, Any]:
