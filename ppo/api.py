@@ -8,6 +8,7 @@ from ppo.evaluation import evaluate
 from ppo.loop.trainer import Trainer
 from ppo.player import Player, load_policy
 from ppo.policies import Features, Head, Policy
+from ppo.recording import record
 from ppo.sampling import sample
 from ppo.supervised.pretrain import pretrain
 from ppo.supervised.reward_model import train_reward_model
@@ -26,6 +27,7 @@ __all__ = [
     "make_envs",
     "preset",
     "pretrain",
+    "record",
     "sample",
     "train_reward_model",
 ]

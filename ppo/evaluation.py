@@ -2,6 +2,7 @@
 
 import contextlib
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ppo.errors import UsageError
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
 from ppo.loop.play import MAX_STEPS, play
+from ppo.loop.rollout import Rollout
 from ppo.machine.flat import FlatPolicy
 from ppo.machine.phase import phase
 from ppo.numbers import count, number
@@ -74,6 +76,7 @@ def evaluate(
     env_kwargs: dict[str, Any] | None = None,
     max_steps: int = 0,
     trust: bool = False,
+    keep: Callable[[Collector, Rollout], None] = lambda collector, rollout: None,
 ) -> Report:
     """Play episodes with a run's policy in new environments.
 
@@ -86,6 +89,7 @@ def evaluate(
         env_kwargs: keyword arguments of the environment, which override those of the run's own evaluations.
         max_steps: after which an episode is cut; 0: the environment's time limit, or 27,000.
         trust: as in `load_policy`.
+        keep: as in `ppo.loop.play.play`.
 
     Raises:
         UsageError: see `load_policy`; or the policy was trained with other spaces than the environment has.
@@ -101,7 +105,7 @@ def evaluate(
         torch.manual_seed(seed)
         limit = max_steps or time_limit(envs) or MAX_STEPS
         with phase(f"playing {count(episodes, 'episode')} of at most {count(limit, 'step')}"):
-            played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic, limit)
+            played = play(Collector(envs, FlatPolicy(player.policy)), episodes, seed, deterministic, limit, keep=keep)
     overrides = "".join(f", {name} {value}" for name, value in (env_kwargs or {}).items())
     return Report(player.config.env_id + overrides, checkpoint, deterministic, played, limit)
 

@@ -14,8 +14,9 @@ FLOORS = [
     ["envs"],
     ["policies", "config"],
     ["run", "compare"],
-    ["loop", "text", "player"],  # they do not know each other: text is an environment like any other
+    ["loop", "text", "player", "demonstrations"],  # they do not know each other: text is an environment like any other
     ["supervised", "evaluation", "sampling", "check", "export", "report"],
+    ["recording"],
     ["cli", "api"],
     ["__main__", "__init__"],
 ]  # fmt: skip

@@ -20,6 +20,7 @@ BRIEF = {  # arguments of main, and whether its result shows that it worked as f
     "own_text_task": ({"total_timesteps": 8192}, lambda share: share > 0),
     "tensor_envs": ({"total_timesteps": 8192, "num_envs": 128}, lambda mean: mean > 100),
     "rlhf": ({"tokens": 8192, "comparisons": 200}, lambda scores: scores[1] > scores[0] + 0.2),
+    "demonstrations": ({"total_timesteps": 2048, "steps": 60_000}, lambda returns: returns["the clone"] > 0 > returns["PPO alone"]),
     "curriculum": ({"total_timesteps": 4096}, lambda digits: digits >= 1),
     "told_critic": ({"total_timesteps": 1920}, lambda returns: all(len(own) == 1 for own in returns.values())),
     "compare_libraries": ({"total_timesteps": 2048}, lambda verdicts: len(verdicts) == 2),
@@ -30,6 +31,9 @@ FULL = {  # what the docstring claims of the whole run
     "own_text_task": lambda share: share > 0.9,
     "tensor_envs": lambda mean: mean > 475,
     "rlhf": lambda scores: scores[1] > scores[0] + 1.5,
+    "demonstrations": lambda returns: (
+        min(returns["the clone"], returns["PPO from the clone"]) > 85 > returns["PPO alone"]
+    ),
     "curriculum": lambda digits: digits == 8,
     "told_critic": lambda returns: returns[True][0] > returns[False][0],
     "compare_libraries": lambda verdicts: all("no verdict" in text for text in verdicts),

@@ -73,6 +73,22 @@ def test_every_sample_and_mode_lies_in_the_space(space, bound):
     assert dist.log_prob(actions).shape == dist.entropy().shape == (2, N)
 
 
+@pytest.mark.parametrize("bound", ["clip", "tanh"])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@torch.no_grad()
+def test_an_action_of_the_environment_is_packed_as_the_action_that_it_came_from(space, bound):
+    head = Head(space, action_bound=bound, log_std_init=-1.0)
+    actions = head(torch.randn(N, head.num_outputs)).sample(head.noise(N)).clamp(-1e9, 1e9)
+    taken = head.leaves_to_env(actions.numpy())
+    packed = head.from_env(taken)
+    assert packed.shape == actions.shape
+    for again, once in zip(head.leaves_to_env(packed.numpy()), taken, strict=True):
+        assert again.dtype == once.dtype
+        np.testing.assert_allclose(again, once, rtol=1e-5, atol=0.01 if bound == "tanh" else 1e-6)
+    inside = (actions.double().abs() <= (3 if bound == "tanh" else 1)) | (actions == actions.round())
+    torch.testing.assert_close(packed[inside].double(), actions[inside].double(), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @torch.no_grad()
 def test_the_head_reaches_every_choice_of_the_space(space):

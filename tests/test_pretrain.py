@@ -2,31 +2,20 @@
 
 import re
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import SyncVectorEnv
 
-from ppo import Trainer, preset
+from ppo import Trainer, UsageError, preset
 from ppo.cli import main as cli
+from ppo.loop.play import play
 from ppo.policies import build_policy
-from ppo.supervised.pretrain import TokenBatch, _batches, perplexity, pretrain, rows
+from ppo.supervised.pretrain import held_out_loss, pretrain
+from ppo.supervised.streams import Window
 from ppo.text import Task, TokenEnv, Vocabulary
-
-
-def test_only_the_turns_of_the_policy_are_learnt():
-    end, x, y = 3, 4, 5  # x and y are read-only
-    steps = rows(([x], [0, 1], [y, x], [2]), end)
-    assert [token for token, *_ in steps] == [end, x, 0, 1, end, y, x, 2]
-    assert [start for _, start, *_ in steps] == [True] + [False] * 7
-    assert [valid for *_, valid, _ in steps] == [False, True, True, True, False, False, True, True]
-    assert [action for *_, valid, action in steps if valid] == [0, 1, end, 2, end]
-    assert max(action for *_, action in steps) <= end
-
-
-def test_read_only_tokens_of_a_response_are_not_learnt():
-    assert [(valid, action) for *_, valid, action in rows(([], [0, 5, 1]), 3)] == [
-        (True, 0), (False, 3), (True, 1), (True, 3),
-    ]  # fmt: skip
 
 
 def trainer(folder, env, **settings):
@@ -34,16 +23,7 @@ def trainer(folder, env, **settings):
     return Trainer(preset("text/Copy-v0")[1].replace(small | {"compile": "off"} | settings), env)
 
 
-def test_streams_go_on_from_window_to_window(tmp_path):
-    env = TokenEnv(Task(Vocabulary("abc"), None, 9, demonstrate=lambda rng: ("", "abcab")), 2)
-    sequences = iter([([], [n % 3] * 5) for n in range(9)])
-    batches = _batches(sequences, trainer(tmp_path, env), env)
-    first, second = next(batches), next(batches)
-    assert torch.cat([first.obs, second.obs])[:, 0].tolist() == [3, 0, 0, 0, 0, 0, 3, 2]
-    assert torch.cat([first.starts, second.starts])[:, 1].tolist() == [True] + [False] * 5 + [True, False]
-
-
-def test_perplexity_is_that_of_the_valid_tokens_over_all_windows():
+def test_the_loss_is_that_of_the_valid_actions_over_all_windows():
     policy = build_policy("gru", Discrete(4), Discrete(4), {"state_size": 8})
     obs, starts = torch.randint(4, (6, 3)), torch.rand(6, 3) < 0.3
     starts[0] = True
@@ -51,8 +31,9 @@ def test_perplexity_is_that_of_the_valid_tokens_over_all_windows():
     with torch.no_grad():
         policy.actor.weight.mul_(100)
         log_probs = policy(obs, policy.initial_state(3), starts)[0].log_prob(actions)[valid]
-    windows = [TokenBatch(obs[t : t + 2], starts[t : t + 2], valid[t : t + 2], actions[t : t + 2]) for t in (0, 2, 4)]
-    assert perplexity(policy, windows) == pytest.approx(float(torch.exp(-log_probs.mean())), rel=1e-5)
+    columns = obs, starts, valid, actions, torch.zeros_like(obs)
+    windows = [Window(*(x[t : t + 2] for x in columns)) for t in (0, 2, 4)]
+    assert held_out_loss(policy, windows) == pytest.approx(-float(log_probs.mean()), rel=1e-5)
 
 
 def test_a_line_is_learnt_by_heart_and_its_perplexity_falls_to_one(tmp_path):
@@ -60,6 +41,72 @@ def test_a_line_is_learnt_by_heart_and_its_perplexity_falls_to_one(tmp_path):
     result = pretrain(trainer(tmp_path, env, learning_rate=0.03, total_timesteps=1600))
     assert result.perplexity < 1.1
     assert result.held_out == 4 * 4 * 2  # four windows of num_steps * num_envs tokens
+
+
+class Sign(gymnasium.Env):
+    """Pays 1 if the action has the sign of the observation, for three steps."""
+
+    observation_space, action_space = Box(-1, 1, (1,)), Discrete(2, start=5)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.shown = 0, self.np_random.uniform(-1, 1, 1).astype(np.float32)
+        return self.shown, {}
+
+    def step(self, action):
+        reward = float((action == 6) == (self.shown[0] > 0))
+        self.time, self.shown = self.time + 1, self.np_random.uniform(-1, 1, 1).astype(np.float32)
+        return self.shown, reward, self.time == 3, False, {}
+
+
+def signs(path, episodes=40):
+    obs = np.random.default_rng(0).uniform(-1, 1, (3 * episodes, 1)).astype(np.float32)
+    ends = np.arange(3 * episodes) % 3 == 2
+    np.savez(path, observations=obs, actions=5 + (obs[:, 0] > 0), rewards=np.ones(len(obs)), terminations=ends)
+    return path
+
+
+@pytest.mark.parametrize(("policy", "values"), [("mlp", [1.4, 1.4, 1.4]), ("gru", [1.75, 1.5, 1.0])])
+def test_a_clone_earns_what_its_demonstrator_does_and_its_critic_knows_it(tmp_path, policy, values):
+    envs = SyncVectorEnv([Sign] * 4)
+    settings = {"learning_rate": 0.01, "total_timesteps": 2000, "gamma": 0.5, "num_steps": 8, "runs_dir": str(tmp_path)}
+    settings |= {"num_minibatches": 2, "policy": policy, "state_size": 16, "separate_critic": policy == "gru"}
+    settings |= {"scale_rewards": True, "normalize_obs": True, "compile": "off", "eval_episodes": 0}
+    config = preset("CartPole-v1")[1].replace(settings)
+    trainer = Trainer(config, envs)
+    result = pretrain(trainer, demonstrations=signs(tmp_path / "d.npz"), patience=0)
+    assert result.finished
+    assert result.loss < 0.2
+    assert np.mean([episode.episode_return for episode in play(trainer.collector, 40, seed=0)]) > 2.8
+    trainer.collector.reset(0)
+    rollout, _ = trainer.collector.collect(3, deterministic=True)
+    unit = float(trainer.learner.estimator.scaler.stats.var[0]) ** 0.5
+    # 1 + 1/2 + 1/4, 1 + 1/2, 1; without memory the steps look alike, and the mean of the three is 1.42
+    assert (unit * rollout.values.mean(1)).tolist() == pytest.approx(values, abs=0.25)
+    again = Trainer(config.replace({"init_from": str(result.run_dir)}), envs)
+    assert again.learner.estimator.state_dict()["scaler.count"] == 120  # PPO goes on in the critic's units
+    torch.testing.assert_close(again.learner.policy.vector, trainer.learner.policy.vector, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "sources", "sentence"),
+    [
+        ("CartPole-v1", {}, "CartPole-v1 is not a text environment; give recorded episodes with --demonstrations"),
+        ("CartPole-v1", {"corpus": "lines.txt"}, "CartPole-v1 is not a text environment"),
+        (
+            "text/Copy-v0",
+            {"demonstrations": "d.npz"},
+            "text/Copy-v0 is a text environment; give a text file with --corpus",
+        ),
+    ],
+)
+def test_sources_of_another_kind_of_environment_are_refused(tmp_path, env_id, sources, sentence):
+    with (
+        Trainer(preset(env_id)[1].replace({"runs_dir": str(tmp_path), "compile": "off"})) as made,
+        pytest.raises(UsageError, match=sentence),
+    ):
+        pretrain(made, **sources)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_demonstration_longer_than_the_task_allows_is_noted(tmp_path):

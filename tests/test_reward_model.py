@@ -76,3 +76,10 @@ def test_random_labels_are_predicted_by_chance_however_often_they_are_repeated(t
     result = train_reward_model(Trainer(preset("text/Copy-v0")[1].replace(settings)), str(path), patience=0)
     assert result.quality.comparisons == 25  # five comparisons, five times each
     assert result.quality.accuracy == pytest.approx(0.5, abs=0.2)  # 1.0 if they are also among the training texts
+
+
+def test_an_environment_without_tokens_is_refused(tmp_path):
+    small = {"runs_dir": str(tmp_path), "compile": "off", "vectorization": "sync"}
+    sentence = "CartPole-v1 is not a text environment, so it has no tokens to learn"
+    with Trainer(preset("CartPole-v1")[1].replace(small)) as made, pytest.raises(UsageError, match=sentence):
+        train_reward_model(made, "hutto-movies")

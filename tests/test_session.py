@@ -54,14 +54,20 @@ def test_the_command_to_train_from_a_pretrained_policy_can_be_run(capsys):
         SETTINGS | {"env_id": "text/Copy-v0", "env_kwargs": {"length": 3}, "total_timesteps": 256}
     )
     output = io.StringIO()
-    session.pretrain(Trainer(config), "", 5, Console(file=output, soft_wrap=True))
+    session.pretrain(Trainer(config), "", "", 5, Console(file=output, soft_wrap=True))
     (line,) = (line for line in output.getvalue().splitlines() if "train from it" in line)
     command = cli.parse(shlex.split(line.split("ppo train ")[1].join(["train ", ""])))
     assert command.settings.env_kwargs == {"length": 3}
     assert command.settings.init_from == command.settings.reference == "runs/text_Copy-v0__ppo__s1"
 
 
-@pytest.mark.parametrize("learn", [session.pretrain, lambda *args: session.reward(*args[:2], "all", *args[2:])])
+@pytest.mark.parametrize(
+    "learn",
+    [
+        lambda *args: session.pretrain(*args[:2], "", *args[2:]),
+        lambda *args: session.reward(*args[:2], "all", *args[2:]),
+    ],
+)
 def test_a_file_that_does_not_exist_is_refused_before_anything_is_printed_or_written(tmp_path, learn):
     config = Config().replace(SETTINGS | {"env_id": "text/Copy-v0", "runs_dir": str(tmp_path), "total_timesteps": 256})
     output = io.StringIO()

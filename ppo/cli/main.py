@@ -18,7 +18,7 @@ from ppo.cli.flags import FLAGS, Changes, one_sentence, wrapped
 from ppo.cli.processes import spread
 from ppo.cli.report import Report
 from ppo.cli.reporter import Phases
-from ppo.cli.runs import Chat, Eval, Export, Sample
+from ppo.cli.runs import Chat, Eval, Export, Record, Sample
 from ppo.cli.terminal import console, print_error
 from ppo.cli.train import Pretrain, Resume, Reward, Train
 from ppo.cli.watch import Watch
@@ -42,6 +42,7 @@ COMMANDS: dict[str, Any] = {  # in the order in which a newcomer needs them; tex
     "check": Check,
     "envs": Envs,
     "export": Export,
+    "record": Record,
     "pretrain": Pretrain,
     "reward": Reward,
     "sample": Sample,
@@ -138,7 +139,7 @@ def parse(args: list[str]) -> Any:
         check_changeable(Config, [word[2:].partition("=")[0].replace("-", "_") for word in args if word[:2] == "--"])
         default = config_of(_parse(args, default).run_dir)
     if args and COMMANDS.get(args[0]) in LEARNING:
-        if COMMANDS[args[0]] is not Train:  # the others learn from texts
+        if COMMANDS[args[0]] is not Train:  # the others mostly learn from texts
             default = default.replace({"env_id": "text/Write-v0"})
         command = _parse(without_help, default)
         toml = read_toml(command.config) if command.config else {}

@@ -12,7 +12,7 @@ from ppo.numbers import number
 MAX_ALARMS = 2
 CURVES = (  # of the first that was measured: its name, its tag; next to it the newest values of these tags
     ("return", "charts/episodic_return", {"evaluation": "eval/episodic_return", "solved": "episode/solved"}),
-    ("loss", "pretrain/loss", {"perplexity": "eval/perplexity"}),
+    ("loss", "pretrain/loss", {"perplexity": "eval/perplexity", "held-out": "eval/loss"}),
     ("reward loss", "reward/loss", {"held-out": "eval/loss"}),
 )
 LINES = {  # name, and tag of each value: means over the newest part of the budget

@@ -1,5 +1,6 @@
 """The commands on a run: evaluate it, export its policy, read what it writes, chat with it."""
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,14 @@ from ppo.config import EnvKwargs
 from ppo.errors import UsageError, printable
 from ppo.numbers import number
 from ppo.run.files import shown
+from ppo.run.load import config_of
+
+Actions = Literal["run", "sampled", "deterministic"]
+
+
+def choice(actions: Actions) -> bool | None:
+    """Return what `evaluate` takes: whether actions are deterministic; None for the run's own choice."""
+    return None if actions == "run" else actions == "deterministic"
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class Eval:
     """Run folder."""
     episodes: int = 10
     """Number of episodes."""
-    actions: Literal["run", "sampled", "deterministic"] = "run"
+    actions: Actions = "run"
     """How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations (--eval-sampled)."""
     checkpoint: str = "latest"
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
@@ -41,7 +50,7 @@ class Eval:
         from ppo.evaluation import evaluate, film
 
         options: dict[str, Any] = {
-            "deterministic": None if self.actions == "run" else self.actions == "deterministic",
+            "deterministic": choice(self.actions),
             "checkpoint": self.checkpoint,
             "seed": self.seed,
         }
@@ -50,6 +59,44 @@ class Eval:
         console.print(str(report), markup=False)
         if self.video:
             console.print(f"video: {shown(film(self.run_dir, **options))}", markup=False)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Record episodes that a run's policy plays, as demonstrations.
+
+    The file is for `ppo pretrain --demonstrations`; docs/howto/demonstrations.md describes it.
+    """
+
+    run_dir: Annotated[Positional[Path], arg(name="run", metavar="RUN")]
+    """Run folder."""
+    out: Path = Path("demonstrations.npz")
+    """File to write."""
+    episodes: int = 50
+    """Number of episodes."""
+    actions: Actions = "run"
+    """How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations (--eval-sampled). PPO goes on better
+    from sampled ones, which keep its exploration."""
+    checkpoint: str = "latest"
+    """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
+    seed: int = 0
+    """Seed of the environments and of action sampling."""
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    """Override keyword arguments of the environment, those of the run's own evaluations; the value null removes one."""
+    max_steps: int = 0
+    """Steps after which an episode is cut, as by a time limit. 0: the environment's time limit; without one, 27,000."""
+    trust: Trust = False
+
+    def run(self) -> None:
+        """Write the file and print the report of the episodes."""
+        from ppo.recording import record
+
+        options: dict[str, Any] = {"checkpoint": self.checkpoint, "seed": self.seed, "env_kwargs": self.env_kwargs}
+        options |= {"max_steps": self.max_steps, "deterministic": choice(self.actions)}
+        report = record(self.run_dir, self.out, self.episodes, **options)
+        console.print(str(report), markup=False)
+        learn = f"ppo pretrain {config_of(self.run_dir).env_id} --demonstrations {shlex.quote(str(self.out))}"
+        print_lines(console, [("file", str(self.out)), ("learn from it", learn)], wrap=False)
 
 
 @dataclass(frozen=True)

@@ -113,25 +113,30 @@ def _evaluation(trainer: Trainer) -> str:
     return f"{text} (best of the run {number(trainer.best_return)})"
 
 
-def pretrain(trainer: Trainer, corpus: str, patience: int, console: Console) -> None:
+def pretrain(trainer: Trainer, corpus: str, demonstrations: str, patience: int, console: Console) -> None:
     """Pretrain with a progress bar, and print the result and the next commands; see `ppo.supervised.pretrain`."""
     with contextlib.closing(trainer):
-        training = Pretraining(trainer, corpus, patience)
-        print_lines(console, describe(trainer)[:5])
+        training = Pretraining(trainer, corpus, demonstrations, patience)
+        recorded = [("demonstrated", str(training.examples.demonstrations))] if demonstrations else []
+        print_lines(console, describe(trainer)[:5] + recorded)
         with Reporter(console, trainer.config.to_json()) as reporter:
             result = training.run(reporter)
             reporter.running, reporter.status = False, "finished" if result.finished else "stopped"
     run_dir = shown(result.run_dir)
     folder = shlex.quote(str(run_dir))
     start = f"{_environment(trainer)} --init-from {folder} --reference {folder}"
-    quality = f"{result.perplexity:.3f} of the saved policy on {result.held_out:,} held-out tokens; {result.tokens:,} tokens of training"
-    lines = [("perplexity", quality)]
+    steps = "steps" if demonstrations else "tokens"
+    lines = [("perplexity", f"{result.perplexity:.3f} of the saved policy on {result.held_out:,} held-out tokens")]
+    if demonstrations:
+        lines = [("loss", f"{result.loss:.3f} nats a step of the saved policy on {result.held_out:,} held-out steps")]
+    lines[0] = (lines[0][0], f"{lines[0][1]}; {result.steps:,} {steps} of training")
     if not result.finished:
-        stopped = f"before the budget of {trainer.config.total_timesteps:,} tokens; it cannot be resumed"
+        stopped = f"before the budget of {trainer.config.total_timesteps:,} {steps}; it cannot be resumed"
         lines.insert(0, ("stopped", stopped))
+    look = ("evaluate it", "eval") if demonstrations else ("read samples", "sample")
     following = [
         ("run folder", str(run_dir)),
-        ("read samples", f"{_command('ppo')} sample {folder}"),
+        (look[0], f"{_command('ppo')} {look[1]} {folder}"),
         ("train from it", f"{_command('ppo')} train {start}"),
     ]
     print_lines(console, lines)

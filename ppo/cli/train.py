@@ -46,16 +46,19 @@ class Train:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Pretrain a text policy by maximum likelihood.
+    """Pretrain a policy on demonstrations or on text.
 
-    The result is for --init-from and --reference. Settings as in `ppo train`. Those of rewards, PPO's loss, checkpoints and compiling have no effect.
+    By maximum likelihood; the result is for --init-from and --reference. Settings as in `ppo train`. Those of PPO's loss, checkpoints and compiling have no effect.
     """
 
     settings: Settings
+    demonstrations: Annotated[str, optional("PATH", "none")] = ""
+    """Recorded episodes of the environment: a file of `ppo record`, an NPZ or CSV file of your own, or minari:ID, a Minari data
+    set on this machine. A tenth of the episodes is held out."""
     corpus: Annotated[str, optional("FILE", "the task's own demonstrations")] = ""
-    """Text file with one sequence per line."""
+    """Of a text task: text file with one sequence per line."""
     patience: int = 5
-    """Stop after this many evaluations without a lower held-out perplexity and keep the best. 0: keep the last."""
+    """Stop after this many evaluations without a lower held-out loss and keep the best. 0: keep the last."""
     config: ConfigFile = None
     """TOML file of settings by name, for example num_envs = 4."""
     processes: Processes = 1
@@ -67,7 +70,8 @@ class Pretrain:
         from ppo.loop.trainer import Trainer
 
         name = self.settings.exp_name or "pretrain"
-        pretrain(Trainer(self.settings.replace({"exp_name": name})), self.corpus, self.patience, console)
+        trainer = Trainer(self.settings.replace({"exp_name": name}))
+        pretrain(trainer, self.corpus, self.demonstrations, self.patience, console)
 
 
 @dataclass(frozen=True)

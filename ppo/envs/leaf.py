@@ -64,6 +64,10 @@ class Leaf:
             return values
         return values - (torch.as_tensor(self.start).to(values.device) if isinstance(values, Tensor) else self.start)
 
+    def unpacked(self, packed: Any) -> Any:
+        """Return packed values (N, *packed_shape) as the environment gave them, (N, *shape): the inverse of `to_packed`."""
+        return self._cast(packed) + like(packed, self.start)
+
     def to_env(self, packed: Any, squash: bool = False) -> Any:
         """Return packed actions (N, size), NumPy or torch, as the environment takes them: (N, *shape) of its dtype.
 
@@ -71,7 +75,11 @@ class Leaf:
             packed: the leaf's numbers in N packed actions.
             squash: pass the numbers of a Box through tanh.
         """
-        return self._cast(packed) + like(packed, self.start)
+        return self.unpacked(packed)
+
+    def from_env(self, values: np.ndarray, squash: bool = False) -> np.ndarray:
+        """Return actions of the environment (N, *shape) as packed, (N, size): the inverse of `to_env`."""
+        return np.asarray(self.to_packed(values.astype(np.int64))).reshape(len(values), -1)
 
     def examples(self, num: int) -> np.ndarray:
         """Return (num, *shape) values for tracing: the smallest choices, or zeros."""

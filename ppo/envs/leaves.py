@@ -14,6 +14,7 @@ from ppo.envs.images import WIDEST, Resized, image_of
 from ppo.envs.leaf import Leaf, like
 from ppo.machine.operations import lookup
 
+LARGEST = 0.999  # of tanh's values when an action is packed: atanh of 1 is infinite, of this 3.8
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
 
 
@@ -82,9 +83,23 @@ class BoxLeaf(Leaf):
         x = middle + half * (xp.tanh(x) if squash else x)
         return xp.minimum(xp.maximum(x, low), high)  # np.clip takes three times as long
 
+    def unpacked(self, packed: Any) -> Any:
+        """Return packed observations as they are: the numbers do not change, and an image stays as small."""
+        return packed
+
+    def from_env(self, values: np.ndarray, squash: bool = False) -> np.ndarray:
+        """Return actions in the environment's units as packed, (N, size).
+
+        With tanh no number is at a bound, so that numbers within LARGEST of it, in units, are taken to be there.
+        """
+        middle, half = self._units
+        x = (values.astype(np.float64) - middle) / half
+        x = np.arctanh(np.clip(x, -LARGEST, LARGEST)) if squash else x
+        return x.reshape(len(values), -1).astype(np.float32)
+
     def to_packed(self, values: Any) -> Any:
-        """Return values of the environment as packed: a Resized image becomes smaller."""
-        if self._seen is None or not self.side:
+        """Return values of the environment as packed: a Resized image becomes smaller, unless it is so already."""
+        if self._seen is None or not self.side or values.shape[1:] == self.packed_shape:
             return values
         x = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
         small = self._seen.resize(x, self.side)

@@ -198,17 +198,19 @@ def _assemble(
     length, minibatch = sequence_length(config, policy.state_size > 0), config.batch_size // config.num_minibatches
     threads = resolve_threads(config.threads, minibatch // length * len(flat.vector) // size())
     torch.set_num_threads(threads.value)
-    if init_from:
-        initial = load_for("init_from", init_from, spaces).policy.state_dict()
-        load_exactly(policy, initial, "", Path(init_from))
+    initial = load_for("init_from", init_from, spaces) if init_from else None
+    if initial is not None:
+        load_exactly(policy, initial.policy.state_dict(), "", Path(init_from))
     compiled = resolve_compile(config.compile, *work(config), length)
+    learner = Learner(flat, config, compiled.value)
+    if initial is not None:
+        learner.estimator.take_scale(initial.reward_scale)
     options = flat, compiled.value, length, share(config, rank(), size()).start
     collector = Collector(envs, *options)
     return Parts(
         config, envs, own_envs, spaces, policy_name, policy, device, precision, threads, compiled,
         collector=collector, evaluator=collector if eval_envs is envs else Collector(eval_envs, *options),
-        learner=Learner(flat, config, compiled.value),
-        reference=_reference(config, reference, spaces, device.value),
+        learner=learner, reference=_reference(config, reference, spaces, device.value),
         best=Best(text.vocabulary, collector.packer) if text is not None and text.written else None,
     )  # fmt: skip
 

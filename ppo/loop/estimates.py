@@ -98,6 +98,11 @@ class Estimator:
         stats = {} if self.scaler is None else self.scaler.stats.state_dict()
         return {f"scaler.{name}": x for name, x in stats.items()}
 
+    def take_scale(self, tensors: dict[str, Tensor]) -> None:
+        """Take over the statistics of rewards of another run, in whose units its critic is; {}: it has none."""
+        if self.scaler is not None and tensors:
+            self.scaler.stats.load_state_dict({name.removeprefix("scaler."): x for name, x in tensors.items()})
+
 
 def _on_host(*tensors: Tensor) -> list[np.ndarray]:
     return [x.cpu().numpy() for x in tensors]

@@ -1,17 +1,27 @@
 """Play whole episodes with a policy, for an evaluation."""
 
+from collections.abc import Callable
+
 from ppo.envs.text_env import evaluation
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
+from ppo.loop.rollout import Rollout
 from ppo.machine.distributed import size
 from ppo.machine.process import Stop, never
 
 MAX_STEPS = 27_000  # the longest usual episode: 108,000 frames of Atari
 
 
+def shares_of(collector: Collector, episodes: int) -> dict[int, int]:
+    """Return how many of the episodes each of a collector's environments plays, by its number."""
+    own, total = collector.envs.num_envs, size() * collector.envs.num_envs
+    numbers = range(collector.first, collector.first + own)
+    return {n: (n + 1) * episodes // total - n * episodes // total for n in numbers}
+
+
 def play(
     collector: Collector, episodes: int, seed: int, deterministic: bool = True, max_steps: int = MAX_STEPS,
-    stop: Stop = never,
+    stop: Stop = never, keep: Callable[[Collector, Rollout], None] = lambda collector, rollout: None,
 ) -> list[Episode]:  # fmt: skip
     """Play whole episodes from a reset and return this rank's.
 
@@ -26,23 +36,24 @@ def play(
         deterministic: take the mode of the distribution instead of a sample.
         max_steps: of one episode.
         stop: asked before each step.
+        keep: called with the collector and each rollout, in which further episodes may have begun.
 
     Raises:
         Stopped: `stop` returned True.
     """
-    own, total = collector.envs.num_envs, size() * collector.envs.num_envs
-    numbers = range(collector.first, collector.first + own)
-    shares = {n: (n + 1) * episodes // total - n * episodes // total for n in numbers}
+    shares = shares_of(collector, episodes)
     with evaluation(collector.envs):
         collector.reset(seed)
         tally, played = collector.tally, {n: list[Episode]() for n in shares}
         while any(
-            len(played[n]) < shares[n] and length < max_steps for n, length in zip(numbers, tally.lengths, strict=True)
+            len(played[n]) < shares[n] and length < max_steps for n, length in zip(shares, tally.lengths, strict=True)
         ):
-            for episode in collector.collect(min(32, max_steps), deterministic, stop=stop)[1]:
+            rollout, ended = collector.collect(min(32, max_steps), deterministic, stop=stop)
+            keep(collector, rollout)
+            for episode in ended:
                 if len(played[episode.env]) < shares[episode.env]:
                     played[episode.env].append(episode)
-    for n, so_far, length in zip(numbers, tally.returns, tally.lengths, strict=True):
+    for n, so_far, length in zip(shares, tally.returns, tally.lengths, strict=True):
         if len(played[n]) < shares[n]:
             played[n].append(Episode(n, float(so_far), int(length), ended=False))
     return [episode for several in played.values() for episode in several]

@@ -169,6 +169,15 @@ class Head(nn.Module):
         columns = zip(self.leaves, self.columns, strict=True)
         return [leaf.to_env(packed[:, column], self.squash) for leaf, column in columns]
 
+    def from_env(self, values: list[np.ndarray]) -> Tensor:
+        """Return actions of the environment as packed, (N, …): the inverse of `leaves_to_env`.
+
+        Args:
+            values: of each leaf, (N, *shape).
+        """
+        columns = [torch.from_numpy(leaf.from_env(x, self.squash)) for leaf, x in zip(self.leaves, values, strict=True)]
+        return torch.cat(columns, dim=1) if self.is_vector else columns[0].squeeze(1)
+
     def clipped_fraction(self, actions: Tensor) -> Tensor | None:
         """Return the share of Box numbers out of bounds in packed actions (…, D); None if nothing is clipped."""
         if self.log_std is None or self.squash:

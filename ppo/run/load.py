@@ -3,12 +3,13 @@
 A run is data: a module that it names is imported only if this user made the run, or trusts its author.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gymnasium.spaces import Space
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from ppo.config import Config
 from ppo.config.setting import names
@@ -35,6 +36,9 @@ class Saved:
     meta: Metadata
     run: Path
     trust: bool  # the caller trusts the author of the run
+    reward_scale: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # statistics of rewards by name, if the run scales them
 
 
 def architecture(run: str, policy: str = "") -> dict[str, Any]:
@@ -116,7 +120,8 @@ def load(run: str | Path, checkpoint: str = "latest", trust: bool = False, told:
     if not told and actor_space(obs_space) is not obs_space:
         policy.features.act_alone(obs_space)
         obs_space = actor_space(obs_space)
-    return Saved(policy.eval(), obs_space, action_space, config, meta, Path(run), trust)
+    scale = {name: x for name, x in tensors.items() if name.startswith("scaler.")}
+    return Saved(policy.eval(), obs_space, action_space, config, meta, Path(run), trust, scale)
 
 
 def _build(name: str, obs_space: Space[Any], action_space: Space[Any], config: Config, path: Path) -> Policy:

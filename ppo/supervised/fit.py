@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ppo.envs.text_env import TextEnv, text_env
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
 from ppo.machine.distributed import any_rank
@@ -27,18 +26,18 @@ class FitResult(NamedTuple):
 
 
 def fit(
-    trainer: Trainer, command: str, metric: str, patience: int, train_step: Callable[[float], tuple[float, int]],
+    trainer: Trainer, command: str, metric: str, patience: int, train_step: Callable[[float], tuple[dict[str, float], int]],
     evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None, notes: Sequence[str] = ()
 ) -> FitResult:  # fmt: skip
     """Train a trainer's policy for its budget of tokens, and write its run folder.
 
     Args:
         trainer: new; its settings are used: learning_rate, anneal_lr, total_timesteps in tokens, seed.
-        command: "pretrain" or "reward"; the loss is logged as `COMMAND/loss`.
+        command: "pretrain" or "reward"; the losses are logged as `COMMAND/NAME`.
         metric: tag of the metric on held-out data; smaller is better.
         patience: stop after this many evaluations without a better metric and keep the best policy; 0: train to the end
             and keep the last.
-        train_step: takes the next step at a learning rate; returns the loss and the number of tokens used.
+        train_step: takes the next step at a learning rate; returns the losses by name and the number of tokens or steps used.
         evaluate: returns the metric.
         report: called after each step.
         notes: sentences for the report; more may be added while training.
@@ -50,7 +49,7 @@ def fit(
     with contextlib.closing(open_logger(run_dir, config.to_json())) as logger, stop_signals() as stop:
         while not over:
             learning_rate = trainer.learner.coefs.set(trainer.global_step / config.total_timesteps)["learning_rate"]
-            loss, tokens = train_step(learning_rate)
+            losses, tokens = train_step(learning_rate)
             trainer.iteration, trainer.global_step = trainer.iteration + 1, trainer.global_step + tokens
             progress, value = trainer.global_step / config.total_timesteps, math.nan
             # Another step of the same size would exceed the budget.
@@ -58,14 +57,14 @@ def fit(
             over = stopped or trainer.global_step + tokens > config.total_timesteps
             if over or progress >= next_evaluation:
                 next_evaluation += 1 / EVALUATIONS
-                with phase("evaluating on held-out texts"):
+                with phase("evaluating on held-out data"):
                     value = evaluate()
                 worse = 0 if value < best else worse + 1
                 if value < best or not patience:
                     best, best_vector = value, vector.clone()
                 over = over or 0 < patience <= worse
-            row = {
-                f"{command}/loss": loss, metric: value, "charts/learning_rate": learning_rate,
+            row = {f"{command}/{name}": loss for name, loss in losses.items()} | {
+                metric: value, "charts/learning_rate": learning_rate,
                 "charts/SPS": trainer.global_step / (time.perf_counter() - begin),
             }  # fmt: skip
             logger.write(row, trainer.iteration, trainer.global_step)
@@ -76,15 +75,15 @@ def fit(
     return FitResult(run_dir, best, finished=not stopped)
 
 
-def check_trainer(trainer: Trainer, patience: int) -> TextEnv:
-    """Return a trainer's text environment, after checking the settings.
+def check_trainer(trainer: Trainer, patience: int) -> None:
+    """Check the settings of supervised training.
 
     Raises:
-        UsageError: the environment is not text, or a setting cannot be used here.
+        UsageError: a setting cannot be used here.
     """
     if patience < 0:
         raise UsageError(f"patience = {patience} is too small; choose at least 0")
-    config, env = trainer.config, text_env(trainer.envs)
+    config = trainer.config
     if (config.temperature, config.top_k, config.top_p) != (1.0, 0, 1.0):
         raise UsageError("temperature, top_k and top_p affect only sampling, not supervised training; leave them out")
     if config.stop_at:
@@ -96,8 +95,3 @@ def check_trainer(trainer: Trainer, patience: int) -> TextEnv:
             f"{' and '.join(trainer.learner.coefs.adapted)} cannot adapt in supervised training, which measures no KL divergence and "
             "no entropy; choose a number or a schedule"
         )
-    if env is None:
-        raise UsageError(
-            f"{config.env_id} is not a text environment, so it has no tokens to learn; name one, for example text/Copy-v0"
-        )
-    return env

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
 from ppo.run.files import write_atomically
@@ -42,13 +43,18 @@ class RewardModelTraining:
 
     def __init__(self, trainer: Trainer, source: str, raters: str = "all", patience: int = 5) -> None:
         self.trainer, self.patience = trainer, patience
-        vocabulary = check_trainer(trainer, patience).vocabulary
+        check_trainer(trainer, patience)
+        env = text_env(trainer.envs)
+        if env is None:
+            raise UsageError(
+                f"{trainer.config.env_id} is not a text environment, so it has no tokens to learn; name one, for example text/Write-v0"
+            )
         self.ratings = _read(source)
         training, held_out = split(self.ratings, source)
         self.held_out = np.concatenate(held_out)
         self.repeats = repeats(self.ratings)  # items that repeat an earlier one
-        self.comparisons, self.end = Comparisons(self.ratings, raters), vocabulary.end
-        self.texts = [vocabulary.encode(text, f"a text of {source}") for text in self.ratings.texts]
+        self.comparisons, self.end = Comparisons(self.ratings, raters), env.vocabulary.end
+        self.texts = [env.vocabulary.encode(text, f"a text of {source}") for text in self.ratings.texts]
         self.batches = _batches(training, trainer.config.num_envs, np.random.default_rng(trainer.config.seed))
 
     def run(self, report: Callable[[Progress], None] | None = None) -> RewardModelResult:
@@ -61,11 +67,11 @@ class RewardModelTraining:
         write_atomically(result.run_dir / "quality.json", json.dumps(values, indent=2).encode())
         return RewardModelResult(result.run_dir, figures, trainer.global_step, result.finished)
 
-    def _train_step(self, learning_rate: float) -> tuple[float, int]:
+    def _train_step(self, learning_rate: float) -> tuple[dict[str, float], int]:
         indices, learner = next(self.batches), self.trainer.learner
         values, tokens = self._values(learner.policy.forward, indices)
         loss = learner.descend(bradley_terry(values, self.comparisons(indices).to(values)), learning_rate)
-        return loss, tokens
+        return {"loss": loss}, tokens
 
     def _evaluate(self) -> float:
         return float(bradley_terry(self._scores(self.held_out), self.comparisons(self.held_out)))

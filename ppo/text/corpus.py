@@ -5,6 +5,7 @@ from collections import Counter
 from typing import TypeVar
 
 from ppo.errors import UsageError
+from ppo.numbers import count
 from ppo.text.ratings import find, read, text_lines
 from ppo.text.vocabulary import Vocabulary
 
@@ -51,14 +52,22 @@ def read_lines(path: str) -> list[str]:
     return [line for line in text_lines(path) if line.strip()]
 
 
-def split(lines: list[Line], where: str) -> tuple[list[Line], list[Line]]:
-    """Return the training lines and the held-out lines.
+def split(lines: list[Line], where: str, noun: str = "lines", least: int = HELD_OUT) -> tuple[list[Line], list[Line]]:
+    """Return the training lines and the held-out lines: each tenth, from the first.
+
+    Args:
+        lines: or other sequences.
+        where: names the corpus in the error.
+        noun: names the sequences there.
+        least: of them.
 
     Raises:
-        UsageError: there are too few; `where` names the corpus.
+        UsageError: there are fewer.
     """
-    if len(lines) < HELD_OUT:
-        raise UsageError(f"{where} has {len(lines)} lines; give at least {HELD_OUT}, since a tenth is held out")
+    if len(lines) < least:
+        raise UsageError(
+            f"{where} has {count(len(lines), noun[:-1])}; give at least {least}, since a tenth is held out"
+        )
     return [line for n, line in enumerate(lines) if n % HELD_OUT], lines[::HELD_OUT]
 
 

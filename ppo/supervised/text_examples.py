@@ -1,0 +1,106 @@
+"""Sequences of a text task to learn by maximum likelihood: the lines of a corpus, or the task's own demonstrations."""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ppo.envs.text_env import Demonstration, TextEnv
+from ppo.loop.trainer import Trainer
+from ppo.supervised.streams import Window
+from ppo.text.corpus import read_lines, split
+from ppo.text.env import pack_tokens
+
+
+class TextExamples:
+    """Sequences of tokens; see `ppo.supervised.pretrain.Examples`.
+
+    Args:
+        trainer: of the policy.
+        env: its environment.
+        corpus: text file, one sequence per line; empty: the task's own demonstrations.
+
+    Raises:
+        UsageError: there are no demonstrations, or a line has symbols that are not in the vocabulary.
+    """
+
+    tag = "eval/perplexity"
+    score = staticmethod(math.exp)
+    returns = None
+    windows = 4
+
+    def __init__(self, trainer: Trainer, env: TextEnv, corpus: str) -> None:
+        self.space, self.device = trainer.envs.single_observation_space, trainer.parts.device.value
+        self.notes: list[str] = []
+        training, held_out = _sources(trainer, env, corpus)
+        self.training = _pieces(_note_long(training, env.max_tokens, self.notes), env.vocabulary.end)
+        self.held_out = _pieces(held_out, env.vocabulary.end)
+
+    def window(self, table: np.ndarray) -> Window:
+        """Return the window of tokens, starts, valid and next tokens, (4, T, N)."""
+        starts, valid, actions = (torch.from_numpy(x).to(self.device) for x in table[1:])
+        obs = pack_tokens(self.space, table[0], self.device)
+        return Window(obs, starts.bool(), valid.bool(), actions, torch.zeros_like(actions))
+
+
+def _pieces(sequences: Iterator[Demonstration], end: int) -> Iterator[np.ndarray]:
+    for sequence in sequences:
+        yield np.array(rows(sequence, end)).reshape(-1, 4).T
+
+
+def _sources(trainer: Trainer, env: TextEnv, corpus: str) -> tuple[Iterator[Demonstration], Iterator[Demonstration]]:
+    """Return endless sequences for training, and others for evaluation."""
+    seed = trainer.config.seed
+    rng = np.random.default_rng(seed)
+    sequences = env.demonstrations
+    if corpus:
+        sequences = [([], env.vocabulary.encode(line, f"a line of {corpus}")) for line in read_lines(corpus)]
+    if sequences:
+        training, held_out = split(sequences, corpus or trainer.config.env_id)
+        return _shuffle(training, rng), _shuffle(held_out, np.random.default_rng(0))
+    return _demonstrate(env, rng), _demonstrate(env, np.random.default_rng(10**9 + seed))
+
+
+def _note_long(sequences: Iterator[Demonstration], max_tokens: int, notes: list[str]) -> Iterator[Demonstration]:
+    """Pass sequences on; the first one whose turns are longer than the task allows adds a note."""
+    for sequence in sequences:
+        length = sum(len(turn) + 1 for turn in sequence[1::2])  # each turn ends with the end token
+        if 0 < max_tokens < length and not notes:
+            notes.append(
+                f"a demonstration has {length} tokens, more than max_tokens = {max_tokens}: the policy learns its end, but "
+                "the task stops before"
+            )
+        yield sequence
+
+
+def _demonstrate(env: TextEnv, rng: np.random.Generator) -> Iterator[Demonstration]:
+    while True:
+        yield env.demonstrate(rng)
+
+
+def _shuffle(sequences: list[Demonstration], rng: np.random.Generator) -> Iterator[Demonstration]:
+    while True:
+        for n in rng.permutation(len(sequences)):
+            yield sequences[n]
+
+
+def rows(sequence: Demonstration, end: int) -> list[tuple[int, bool, bool, int]]:
+    """Return (token, start, valid, next token) for each step of a sequence.
+
+    Args:
+        sequence: token ids of a prompt, a turn of the policy, a reply, a turn, ….
+        end: the end token, which begins the sequence and ends each turn.
+    """
+    prompt, *parts = sequence
+    tokens, own = [end, *prompt], [False] * (1 + len(prompt))
+    for n, part in enumerate(parts):
+        turn = [*part, end] if n % 2 == 0 else part
+        tokens += turn
+        own += [n % 2 == 0] * len(turn)
+    # The policy cannot write read-only tokens, whose ids follow the end token.
+    return [
+        (token, n == 0, own[n + 1] and following <= end, min(following, end))
+        for n, (token, following) in enumerate(itertools.pairwise(tokens))
+    ]
