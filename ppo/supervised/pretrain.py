@@ -114,7 +114,9 @@ class Pretraining:
             losses = {"loss": -valid_mean(dist.log_prob(minibatch.actions), minibatch.valid, total)}
             if returns is not None:
                 losses["value_loss"] = returns.loss(values, minibatch.rows, minibatch.valid, total)
-            learner.descend(losses["loss"] + learner.coefs.loss.vf_coef * losses.get("value_loss", 0.0), learning_rate)
+            learner.descend(
+                losses["loss"] + float(learner.coefs.loss.vf_coef) * losses.get("value_loss", 0.0), learning_rate
+            )
             self.state[own] = next_state.detach()
         sums = sum_(torch.stack([x.detach() for x in losses.values()])).tolist()
         return dict(zip(losses, sums, strict=True)), config.batch_size
