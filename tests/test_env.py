@@ -354,7 +354,7 @@ def test_a_resumed_run_near_a_reference_is_the_run_that_went_on(tmp_path, monkey
             "pretrain text/Copy-v0 --corpus upper.txt",
             "'B' in a line of upper.txt 'B' is not in the vocabulary (27 symbols)",
         ),
-        ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 lines; give at least 10"),
+        ("pretrain text/Copy-v0 --corpus short.txt", "short.txt has 1 line; give at least 10"),
         ("train text/Copy-v0 --init-from absent", "absent is not a run folder"),
         ("train text/Copy-v0 --reference absent", "absent is not a run folder"),
         ("train text/Copy-v0 --temperature 0", "temperature = 0.0 is too small; choose at least 1e-06"),
