@@ -28,9 +28,7 @@ class Recorder:
 
     def __init__(self, episodes: int) -> None:
         self.episodes = episodes
-        self.rows: list[
-            list[tuple[Tensor, Any, np.ndarray]]
-        ] = []  # of each environment: observations, actions, the rest
+        self.rows: list[list[tuple[Tensor, Any, np.ndarray]]] = []  # by environment: observations, actions, the rest
 
     def __call__(self, collector: Collector, rollout: Rollout) -> None:
         """Keep what a rollout adds to them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +28,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def interrupts() -> None:
     """Hear SIGINT also where a shell runs the tests in the background, with that signal ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: on small networks, threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

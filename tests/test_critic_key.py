@@ -21,6 +21,8 @@ from ppo.export import export
 from ppo.policies import build_policy
 from ppo.run.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 T, N = 4, 3
 SEEN, TOLD = Box(-9, 9, (2,)), Dict(mass=Box(-9, 9, (3,)), kind=Discrete(4))
 EYE = Box(0, 255, (36, 36, 3), np.uint8)
@@ -67,14 +69,6 @@ class Told(gymnasium.Env):
         reward, self.time = self.pays * (action + 1), self.time + 1
         obs, info = self.see()
         return obs, reward, False, self.time == 5, info
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on networks this small, threads only wait for each other
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

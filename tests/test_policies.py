@@ -19,6 +19,8 @@ from ppo.policies.gru import GRUPolicy
 from ppo.policies.mlp import MLPPolicy
 from ppo.policies.transformer import TransformerPolicy
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 T, N = 6, 3
 SMALL = {"hidden_sizes": (16,), "state_size": 5}
 IMAGE = Box(0, 255, (36, 36, 3), np.uint8)
@@ -52,14 +54,6 @@ CASES = {
     ),
 }  # fmt: skip
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on networks this small, threads only wait for each other
-    yield
-    torch.set_num_threads(threads)
 
 
 def make(case, steps: int = T, envs: int = N):

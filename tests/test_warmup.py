@@ -14,6 +14,8 @@ from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 from ppo.run.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 T, N = 4, 2
 SPACE, GRID = Box(-1, 1, (2,)), Box(0, 1, (6, 6, 2), bool)
 ALONE = {  # policy, options, space, and where the names of the parameters begin that learn
@@ -23,14 +25,6 @@ ALONE = {  # policy, options, space, and where the names of the parameters begin
     "gru, the critic apart": ("gru", {"separate_critic": True}, SPACE, ("critic.", "embeddings.1.", "trunks.1.")),
     "gru, the critic feed-forward": ("gru", {"feedforward_critic": True}, SPACE, ("critic.", "embeddings.1.")),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on networks this small, threads only wait for each other
-    yield
-    torch.set_num_threads(threads)
 
 
 def learner_of(name, options, space, **settings):

@@ -42,12 +42,12 @@ class Estimator:
 
     def rewards(self, rollout: Rollout) -> np.ndarray:
         """Return the rewards to learn from (T, N): clipped, less the penalties, scaled, which updates the statistics."""
-        rewards = self.clipped(rollout) - rollout.penalties.cpu().numpy()
+        rewards = self.clipped(rollout.rewards.cpu().numpy()) - rollout.penalties.cpu().numpy()
         return rewards if self.scaler is None else self.scaler.scale(rewards, *_on_host(rollout.starts, rollout.valid))
 
-    def clipped(self, rollout: Rollout) -> np.ndarray:
-        """Return the environment's rewards (T, N), clipped if the settings say so."""
-        rewards, bound = rollout.rewards.cpu().numpy(), self.config.clip_rewards
+    def clipped(self, rewards: np.ndarray) -> np.ndarray:
+        """Return the environment's rewards, clipped if the settings say so."""
+        bound = self.config.clip_rewards
         return np.clip(rewards, -bound, bound) if bound else rewards
 
     def trained(self, rollout: Rollout) -> Tensor:
@@ -56,7 +56,9 @@ class Estimator:
         groups = self.config.group_size
         known = group_complete(settled, groups) if groups > 1 else outcome_known(valid, settled, next_valid)
         if self.config.risk_quantile:
-            known &= self.risk(rollout, self.clipped(rollout) - rollout.penalties.cpu().numpy() * (groups == 1))[1]
+            known &= self.risk(
+                rollout, self.clipped(rollout.rewards.cpu().numpy()) - rollout.penalties.cpu().numpy() * (groups == 1)
+            )[1]
         return rollout.valid & torch.from_numpy(known).to(rollout.valid.device)
 
     def risk(self, rollout: Rollout, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +86,7 @@ class Estimator:
         advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
-        own = self.clipped(rollout) if config.group_size > 1 else rewards
+        own = self.clipped(rollout.rewards.cpu().numpy()) if config.group_size > 1 else rewards
         above = self.risk(rollout, own)[0] if config.risk_quantile else None
         if config.group_size > 1:
             penalties, settled = _on_host(rollout.penalties, rollout.settled)

@@ -1,5 +1,6 @@
 """Trackers: Weights & Biases, MLflow and Trackio receive what TensorBoard does, each in one small class."""
 
+import html
 import importlib.util
 import json
 import os
@@ -49,8 +50,7 @@ class WandB:
 
     def write_text(self, tag: str, text: str, global_step: int) -> None:
         """Send a text as a page."""
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;")
-        self.run.log({tag: self.html(f"<pre>{escaped}</pre>"), "global_step": global_step})
+        self.run.log({tag: self.html(f"<pre>{html.escape(text)}</pre>"), "global_step": global_step})
 
     def close(self) -> None:
         """End the run."""
@@ -135,11 +135,10 @@ def open_tracker(name: str, run_dir: Path, settings: dict[str, Any], new: bool) 
         new: the run begins, so what tracker.json says is of a run that died before its first checkpoint.
 
     Raises:
-        UsageError: the package is not installed, or the tracker refuses, for example without an account or a server.
+        UsageError: the tracker refuses, for example without an account or a server.
     """
     if name == "none":
         return None
-    check_tracker(name)
     path = run_dir / "tracker.json"
     keys = json.loads(path.read_text()) if path.is_file() and not new else {}
     try:

@@ -25,8 +25,8 @@ class Returns:
 
     def __init__(self, demonstrations: Demonstrations, estimator: Estimator, device: torch.device) -> None:
         assert demonstrations.rewards is not None
-        config, bound, episodes = estimator.config, estimator.config.clip_rewards, demonstrations.episodes
-        rewards = np.clip(demonstrations.rewards, -bound, bound) if bound else demonstrations.rewards
+        config, episodes = estimator.config, demonstrations.episodes
+        rewards = estimator.clipped(demonstrations.rewards)
         if estimator.scaler is not None:
             starts = np.zeros((len(rewards), 1), bool)
             starts[[rows.start for rows in episodes]] = True
