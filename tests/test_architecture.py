@@ -16,7 +16,7 @@ FLOORS = [
     ["run", "compare"],
     ["loop", "text", "player", "demonstrations"],  # they do not know each other: text is an environment like any other
     ["supervised", "evaluation", "sampling", "check", "export", "report"],
-    ["recording"],
+    ["recording", "tuning"],
     ["cli", "api"],
     ["__main__", "__init__"],
 ]  # fmt: skip

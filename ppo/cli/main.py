@@ -21,6 +21,7 @@ from ppo.cli.reporter import Phases
 from ppo.cli.runs import Chat, Eval, Export, Record, Sample
 from ppo.cli.terminal import console, print_error
 from ppo.cli.train import Pretrain, Resume, Reward, Train
+from ppo.cli.tune import Tune
 from ppo.cli.watch import Watch
 from ppo.config import Config
 from ppo.config.presets import preset
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Any] = {  # in the order in which a newcomer needs them; tex
     "resume": Resume,
     "watch": Watch,
     "compare": Compare,
+    "tune": Tune,
     "check": Check,
     "envs": Envs,
     "export": Export,
@@ -58,7 +60,7 @@ WELCOME = f"""PPO and actor-critic training on any Gymnasium environment, in pur
 
 Start here: {address("start")}; all pages: {address("index")}
 """
-LEARNING = (Train, Pretrain, Reward)  # the commands with settings, whose defaults are the environment's preset
+LEARNING = (Train, Pretrain, Reward, Tune)  # the commands with settings, whose defaults are the environment's preset
 
 
 def main(args: list[str] | None = None) -> None:
@@ -139,7 +141,7 @@ def parse(args: list[str]) -> Any:
         check_changeable(Config, [word[2:].partition("=")[0].replace("-", "_") for word in args if word[:2] == "--"])
         default = config_of(_parse(args, default).run_dir)
     if args and COMMANDS.get(args[0]) in LEARNING:
-        if COMMANDS[args[0]] is not Train:  # the others mostly learn from texts
+        if COMMANDS[args[0]] in (Pretrain, Reward):  # mostly from texts
             default = default.replace({"env_id": "text/Write-v0"})
         command = _parse(without_help, default)
         toml = read_toml(command.config) if command.config else {}

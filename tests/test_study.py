@@ -1,0 +1,85 @@
+"""The study: trials, interruptions, and what ends up in the database."""
+
+import statistics
+
+import pytest
+from optuna.trial import TrialState
+
+from ppo.config import Config
+from ppo.errors import NonFiniteError, UsageError
+from ppo.tuning.space import Choice, Range
+from ppo.tuning.study import Study
+
+BASE = Config().replace({"env_id": "CartPole-v1"})
+SPACE = {"gamma": Range(0.9, 0.999, False, 0.99), "update_epochs": Choice((1, 4), 4)}
+
+
+class Fake(Study):
+    """A study whose runs are not trained: the score is known, and what happened is noted."""
+
+    def train(self, config, name, seed, report=lambda *_: None):
+        event = EVENTS.pop(0) if EVENTS else None
+        CALLS.append((name, seed, config.gamma, config.update_epochs))
+        if event is not None:
+            raise event
+        score = 10 * config.gamma + (config.update_epochs == 4) + seed
+        for tenth in range(1, 11):
+            report(seed, tenth / 10, score * tenth / 10)
+        return score
+
+
+CALLS, EVENTS = [], []
+
+
+@pytest.fixture
+def study(tmp_path):
+    CALLS.clear()
+    EVENTS.clear()
+    return Fake(BASE, SPACE, "eval/episodic_return", (101, 102), tmp_path / "mine", f"sqlite:///{tmp_path}/study.db")
+
+
+def test_the_first_trial_has_the_base_settings_and_a_score_is_the_mean_over_the_seeds(study):
+    lines = []
+    opened = study.open()
+    study.run(opened, 3, 0, lines.append)
+    assert CALLS[:2] == [("trial0", 101, 0.99, 4), ("trial0", 102, 0.99, 4)]
+    assert opened.trials[0].value == pytest.approx(9.9 + 1 + 101.5)
+    assert [line.partition(";")[0] for line in lines[:1]] == ["trial 0: 112.4"]
+    assert lines[0].endswith("gamma 0.99, update_epochs 4")
+    assert len(opened.trials) == 3
+    for trial in opened.trials:  # reported at the end of each run
+        assert statistics.fmean(trial.intermediate_values[step] for step in (10, 20)) == pytest.approx(trial.value)
+
+
+def test_an_interrupted_trial_is_the_next_one_in_the_same_folders(study):
+    EVENTS[:] = [None, None, None, KeyboardInterrupt()]  # in the second run of the second trial
+    with pytest.raises(KeyboardInterrupt):
+        study.run(study.open(), 3, 0, lambda line: None)
+    again = study.open()
+    assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
+    CALLS.clear()
+    study.run(again, 3, 0, lambda line: None)
+    assert [(name, seed) for name, seed, *_ in CALLS[:2]] == [("trial1", 101), ("trial1", 102)]
+    assert again.trials[2].params == again.trials[1].params
+    assert [trial.state for trial in again.trials].count(TrialState.COMPLETE) == 3
+    CALLS.clear()
+    study.run(study.open(), 3, 0, lambda line: None)  # it has its trials
+    assert CALLS == []
+
+
+def test_settings_that_cannot_be_trained_cost_only_their_trial(study):
+    EVENTS[:] = [UsageError("9 does not divide"), NonFiniteError("the loss is NaN")]
+    lines = []
+    opened = study.open()
+    study.run(opened, 3, 0, lines.append)
+    assert [trial.state for trial in opened.trials[:3]] == [TrialState.PRUNED, TrialState.PRUNED, TrialState.COMPLETE]
+    assert lines[0].startswith("trial 0: not trained: 9 does not divide; gamma")
+
+
+def test_a_study_goes_on_only_with_what_it_began_with(study):
+    study.open()
+    other = Fake(BASE.replace({"total_timesteps": 77}), *list(vars(study).values())[1:])
+    with pytest.raises(UsageError, match=r"the study mine has total_timesteps = \d+, not 77; .*--name"):
+        other.open()
+    with pytest.raises(UsageError, match="cannot open the database nothing://here"):
+        Fake(*list(vars(study).values())[:5], "nothing://here").open()
