@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks import formulas as benchmark
 from ppo import errors
 from ppo.text import Completion, TokenEnv
 from ppo.text.tasks.formulas import LONGEST, NGUYEN, evaluate, formulas
@@ -119,3 +120,15 @@ def test_bad_points_are_refused(tmp_path, text, message):
         formulas(data=str(file))
     with pytest.raises(errors.UsageError, match="nguyen = 13 is not a formula of the benchmark; choose 1 to 12"):
         formulas(13)
+
+
+@pytest.mark.parametrize("method", benchmark.METHODS)
+def test_the_benchmark_in_small(tmp_path, monkeypatch, method):
+    monkeypatch.setattr(benchmark, "RUNS", tmp_path)
+    monkeypatch.setattr(benchmark, "STEPS", 8192)
+    row = benchmark.train(method, 1, 1)
+    assert not row["solved"]
+    assert 200 < row["expressions"] < 2048
+    assert 0.1 < row["return"] < 1
+    assert row["return"] == pytest.approx(formulas(1).score([completion(formulas(1), row["best"])])[0])
+    assert benchmark.train(method, 1, 1) == row  # the finished run is taken
