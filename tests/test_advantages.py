@@ -11,6 +11,7 @@ from ppo.loop.advantages import (
     group_complete,
     group_relative,
     outcome_known,
+    repeats,
     rewards_to_go,
     whole_returns,
 )
@@ -204,6 +205,17 @@ def test_a_whole_return_is_that_of_every_row_of_an_episode_inside_the_rollout():
         [True, True],
         [True, True],
     ]
+
+
+def test_an_episode_repeats_one_with_the_same_rows_that_ended_before_it():
+    # columns, top down: ab | ab | b, a | ba | ab that began before | a, a
+    rows = np.array([[1, 1, 2, 2, 1, 1], [2, 2, 1, 1, 2, 1]], np.uint8)[..., None]
+    starts = np.array([[True, True, True, True, False, True], [False, False, True, False, False, True]])
+    done = np.array([[False, False, True, False, False, True], [True] * 6])
+    whole = np.array([[True, True, True, True, False, True]] * 2)
+    expected = [[False, True, False, False, False, False], [False, True, True, False, False, True]]
+    assert repeats(rows, whole, starts, done).tolist() == expected
+    assert not repeats(rows + np.arange(6, dtype=np.uint8)[None, :, None] * 10, whole, starts, done)[:, :5].any()
 
 
 def test_the_distance_to_the_quantile_counts_each_episode_once():

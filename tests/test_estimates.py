@@ -93,6 +93,15 @@ def test_risk_seeking_trains_only_on_returns_above_the_quantile_by_their_distanc
     assert rollout.rewards.sum() == 8  # raw
 
 
+def test_risk_seeking_counts_an_episode_that_repeats_another_once():
+    # returns 0, 4, 4, 1, 2, of which the second and the third are the same episode; of 0, 4, 1, 2 the median is 1.5
+    rollout = episodes_of_two([0.0, 4.0, 4.0, 1.0, 2.0], [0.0] * 5)
+    rollout.obs[:, 2], rollout.actions[:, 2] = rollout.obs[:, 1], rollout.actions[:, 1]
+    estimator = Estimator(Config(risk_quantile=0.5, gamma=1.0, norm_adv=False))
+    assert estimator.trained(rollout).tolist() == [[False, True, False, False, True]] * 2
+    assert estimator.estimates(rollout, estimator.rewards(rollout)).advantages[0, 1] == 2.5
+
+
 def test_risk_seeking_with_groups_takes_the_quantile_of_each_group():
     # groups (0, 4) and (6, 7), medians 2 and 6.5, deviations 2 and 0.5; the penalties count from their group's mean
     rollout = episodes_of_two([0.0, 4.0, 6.0, 7.0], [0.0, 1.0, 0.0, 0.0])

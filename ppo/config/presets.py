@@ -126,6 +126,13 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
         "policy": "transformer", "context": 64, "num_layers": 2, "num_envs": 128, "learning_rate": 1e-4, "target_kl": 0.01,
         "total_timesteps": 1_000_000,
     },
+    # A search for one expression, so it is risk-seeking. One gradient step per rollout: with two epochs of two minibatches the
+    # policy repeated itself after 40,000 expressions (one seed), and plain PPO's entropy was 0 after 1M tokens, at a return of 0.76.
+    "text/Formulas": FAMILIES["ppo.text"] | {
+        "state_size": 32, "hidden_sizes": (32,), "num_envs": 128, "update_epochs": 1, "num_minibatches": 1,
+        "learning_rate": 3e-3, "anneal_lr": False, "ent_coef": 0.005, "norm_adv": False, "risk_quantile": 0.05,
+        "total_timesteps": 3_000_000,
+    },
     # This task tests the critic: its values must be within 2 % in short episodes with γ = 0.9.
     "TrafficLight": {
         "total_timesteps": 50_000, "num_envs": 8, "num_steps": 64, "update_epochs": 4, "learning_rate": 3e-3, "gamma": 0.9,

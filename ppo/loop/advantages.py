@@ -111,6 +111,29 @@ def whole_returns(rewards: np.ndarray, starts: np.ndarray, done: np.ndarray) -> 
     return returns, whole
 
 
+def repeats(rows: np.ndarray, whole: np.ndarray, starts: np.ndarray, done: np.ndarray) -> np.ndarray:
+    """Return (T, N) bool: the row's episode has the same rows as a whole one that ended before it, or beside it further left.
+
+    Args:
+        rows: (T, N, B) uint8, what the policy saw and did.
+        whole: (T, N) bool, the row's episode begins and ends among the rows.
+        starts: (T, N) bool, the row begins an episode.
+        done: (T, N) bool, the row ends its episode.
+    """
+    kinds = np.unique(rows.reshape(-1, rows.shape[-1]), axis=0, return_inverse=True)[1].reshape(whole.shape)
+    texts = kinds.astype(np.uint64) + np.uint64(1)
+    for t in range(1, len(texts)):  # a polynomial modulo 2^64 of the kinds of an episode's rows so far
+        texts[t] += np.where(starts[t], np.uint64(0), texts[t - 1] * np.uint64(0x9E3779B97F4A7C15))
+    ends = whole & done
+    repeated = np.ones(np.count_nonzero(ends), bool)
+    repeated[np.unique(texts[ends], return_index=True)[1]] = False
+    result = np.zeros(whole.shape, bool)
+    result[ends] = repeated
+    for t in range(len(result) - 2, -1, -1):
+        result[t] |= result[t + 1] & ~done[t]
+    return result
+
+
 def above_quantile(returns: np.ndarray, episodes: np.ndarray, share: float, group_size: int = 1) -> np.ndarray:
     """Return R − R_ε, (T, N), with R_ε the (1 − ε)-quantile of the returns (Petersen et al. 2021, section 3.3).
 

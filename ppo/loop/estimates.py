@@ -13,6 +13,7 @@ from ppo.loop.advantages import (
     group_complete,
     group_relative,
     outcome_known,
+    repeats,
     whole_returns,
 )
 from ppo.loop.reward_scaling import RewardScaler
@@ -64,7 +65,9 @@ class Estimator:
     def risk(self, rollout: Rollout, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how far the returns of the rows' episodes are above their quantile, (T, N), and which rows train, (T, N) bool.
 
-        Only episodes that lie inside the rollout count. All their rows have the episode's whole return.
+        Only episodes that lie inside the rollout count, and without groups each one once, however often it was repeated: the
+        quantile of a policy that repeats itself would be the return of what it repeats, and nothing above it would train. All
+        rows of an episode have its whole return.
 
         Args:
             rollout: (T, N).
@@ -72,6 +75,11 @@ class Estimator:
         """
         starts, done = _on_host(rollout.starts, rollout.done)
         returns, whole = whole_returns(rewards, starts, done)
+        if self.config.group_size == 1:
+            parts = [
+                x.cpu().reshape(*whole.shape, -1).contiguous().view(torch.uint8) for x in (rollout.obs, rollout.actions)
+            ]
+            whole &= ~repeats(torch.cat(parts, -1).numpy(), whole, starts, done)
         above = above_quantile(returns, whole & starts, self.config.risk_quantile, self.config.group_size)
         return above, whole & (above >= 0)
 

@@ -6,6 +6,7 @@ from ppo.text.env import TokenEnv, register
 from ppo.text.task import Completion, Task
 from ppo.text.tasks import strings
 from ppo.text.tasks.dialogue import dialogue
+from ppo.text.tasks.formulas import formulas
 from ppo.text.tasks.frontier import frontier
 from ppo.text.tasks.walks import random_walks
 from ppo.text.tasks.write import write
@@ -19,6 +20,7 @@ register("text/Dedup-v0", strings.dedup)
 register("text/Add-v0", strings.add)
 register("text/RandomWalks-v0", random_walks)
 register("text/Frontier-v0", frontier)
+register("text/Formulas-v0", formulas)
 register("text/Write-v0", write)
 register("text/Dialogue-v0", dialogue)
 gymnasium.register("text/NextToken-v0", vector_entry_point="ppo.text.tasks.next_token:next_token")

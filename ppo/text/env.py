@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Dict, Discrete, MultiBinary, Space
+from gymnasium.spaces import Dict, Discrete, Space
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
@@ -27,8 +27,8 @@ from ppo.text.vocabulary import Vocabulary
 class TokenEnv(TextEnv):
     """Write tokens, one a step.
 
-    Actions are tokens, `Discrete(V)`. Observations are tokens too, read-only ones included; if the task rules tokens out, the
-    action mask comes with them. A finished sequence is replaced in the same step (SAME_STEP).
+    Actions are tokens, `Discrete(V)`. Observations are tokens too, read-only ones included; the task's features and, if it
+    rules tokens out, the action mask come with them. A finished sequence is replaced in the same step (SAME_STEP).
 
     Args:
         task: what to write.
@@ -54,10 +54,7 @@ class TokenEnv(TextEnv):
         declared = {"valid": True, "metrics": ("ended", *task.metrics)}
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "ppo": declared}
         self.render_mode = "ansi"
-        self.masked = task.mask is not None or task.min_tokens > 0
-        self.single_action_space, token = Discrete(len(task.vocabulary)), Discrete(task.vocabulary.size)
-        both = [("token", token), ("action_mask", MultiBinary(len(task.vocabulary)))]
-        self.single_observation_space = Dict(both) if self.masked else token
+        self.single_action_space, self.single_observation_space = Discrete(len(task.vocabulary)), task.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.rngs = generators(num_envs)
@@ -190,8 +187,13 @@ class TokenEnv(TextEnv):
         return metrics
 
     def _obs(self) -> Any:
-        tokens = self.sequences.current_tokens()
-        return {"token": tokens, "action_mask": self._mask()} if self.masked else tokens
+        obs = {"token": self.sequences.current_tokens()}
+        if self.task.features:
+            completions = self.sequences.completions(np.arange(self.num_envs))
+            obs["features"] = call("features", self.task.features[1], completions)
+        if self.task.masked:
+            obs["action_mask"] = self._mask()
+        return obs if len(obs) > 1 else obs["token"]
 
     def _mask(self) -> np.ndarray:
         """Return (N, V): which tokens may follow; all where the policy does not decide.
@@ -214,9 +216,17 @@ class TokenEnv(TextEnv):
 
 
 def pack_tokens(space: Space[Any], tokens: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Return tokens of any shape as packed observations of a text environment; an action mask allows every token."""
+    """Return tokens of any shape as packed observations of a text environment; an action mask allows every token.
+
+    Raises:
+        UsageError: the environment shows features beside the tokens.
+    """
     obs: Any = tokens.reshape(-1)
     if isinstance(space, Dict):
+        if "features" in space.spaces:
+            raise UsageError(
+                "the task shows features beside its tokens; pretraining and reward models need a task without"
+            )
         obs = {"token": obs, "action_mask": np.ones((obs.size, packed_size(space["action_mask"])), np.int8)}
     return Packer(space, device)(obs).unflatten(0, tokens.shape)
 

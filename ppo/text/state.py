@@ -21,6 +21,7 @@ STATE = "task.state"  # the JSON values of all objects, as the bytes of one text
 def objects(task: Task, method: str) -> dict[str, Any]:
     """Return the objects behind a task's functions that have this method, by the name of the first such function."""
     functions = {name: getattr(task, name) for name in ("reward", "prompt", "mask", "reply")}
+    functions["features"] = task.features and task.features[1]
     functions |= {f"metrics.{name}": function for name, function in task.metrics.items()}
     owners = {name: getattr(function, "__self__", function) for name, function in functions.items()}
     names = {id(owner): name for name, owner in reversed(owners.items()) if callable(getattr(owner, method, None))}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Dict, Discrete, MultiBinary, Space
 
 from ppo.errors import UsageError, one_line
 from ppo.text.vocabulary import Vocabulary
@@ -77,6 +78,8 @@ class Task:
         max_tokens: most tokens that the policy writes in a response, end tokens included.
         prompt: draws a prompt, or a pair of prompt and info.
         mask: returns (B, V) bool for a batch of unfinished completions: which tokens may follow; the end token is last.
+        features: what the policy sees beside the token: a space, and a function that returns B elements of it as a batch
+            for B completions.
         min_tokens: fewest tokens of a response, the end token not counted.
         reply: returns the environment's reply to each of a batch of completions whose turn has just ended; None ends the
             sequence. Without this function, the first end token ends it.
@@ -94,6 +97,7 @@ class Task:
     max_tokens: int
     prompt: Callable[[np.random.Generator], str | tuple[str, Any]] = no_prompt
     mask: Callable[[list[Completion]], np.ndarray] | None = None
+    features: tuple[Space[Any], Callable[[list[Completion]], Any]] | None = None
     min_tokens: int = 0
     reply: Callable[[list[Completion]], Sequence[str | None]] | None = None
     per_token: bool = False
@@ -114,11 +118,28 @@ class Task:
                 raise UsageError(f"{name} = {getattr(self, name)!r:.60} has the wrong type; give {noun}")
         if self.max_tokens < 1:
             raise UsageError(f"max_tokens = {self.max_tokens} is too small; choose at least 1")
+        if self.features is not None and not (
+            isinstance(self.features, tuple) and len(self.features) == 2 and isinstance(self.features[0], Space)
+        ):
+            raise UsageError(f"features = {self.features!r:.60} has the wrong type; give a space and a function")
         reserved = sorted({"reward", "ended"} & set(self.metrics))
         if reserved:
             raise UsageError(f"every text task has a metric {reserved[0]!r}; give yours another name")
         if not 0 <= self.min_tokens < self.max_tokens:
             raise UsageError(f"min_tokens = {self.min_tokens} is out of range; choose 0 to {self.max_tokens - 1}")
+
+    @property
+    def masked(self) -> bool:
+        """Whether the task rules tokens out."""
+        return self.mask is not None or self.min_tokens > 0
+
+    @property
+    def observation_space(self) -> Space[Any]:
+        """Of one observation: a token, or a Dict of a token, the features and the action mask."""
+        token = Discrete(self.vocabulary.size)
+        spaces = [("features", self.features[0])] if self.features else []
+        spaces += [("action_mask", MultiBinary(len(self.vocabulary)))] if self.masked else []
+        return Dict([("token", token), *spaces]) if spaces else token
 
     def draw(self, rng: np.random.Generator) -> tuple[list[int], Any]:
         """Draw a prompt; return its tokens and its info.

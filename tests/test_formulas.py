@@ -1,0 +1,134 @@
+"""Formulas: rewards, recovery, the rules, and what the policy sees."""
+
+import numpy as np
+import pytest
+
+from benchmarks import formulas as benchmark
+from ppo import errors
+from ppo.text import Completion, TokenEnv
+from ppo.text.tasks.formulas import LONGEST, NGUYEN, evaluate, formulas
+
+# Each formula of the benchmark in prefix notation, without powers.
+SOLUTIONS = {
+    1: "+ x * x + x * x x",
+    2: "+ x * x + x * x + x * x x",
+    3: "+ x * x + x * x + x * x + x * x x",
+    4: "+ x * x + x * x + x * x + x * x + x * x x",
+    5: "- * sin * x x cos x / x x",
+    6: "+ sin x sin + x * x x",
+    7: "log * + x / x x + * x x / x x",
+    8: "exp * log x / x + x x",
+    9: "+ sin x sin * y y",
+    10: "* + sin x sin x cos y",
+    11: "exp * y log x",
+    12: "+ - * * * x x x x * * x x x - / * y y + / y y / y y y",
+}
+
+
+def completion(task, text):
+    return Completion(task.vocabulary, (), tuple(task.vocabulary.encode(text)), ended=True)
+
+
+@pytest.mark.parametrize("nguyen", NGUYEN)
+def test_the_formula_itself_earns_one_and_is_solved(nguyen):
+    task = formulas(nguyen)
+    own, other = completion(task, SOLUTIONS[nguyen]), completion(task, "* x + x x")
+    assert task.score([own, other]) == pytest.approx([1, task.score([other])[0]])
+    assert task.score([own, other], "solved").tolist() == [True, False]
+    assert task.score([own], "length") == [len(SOLUTIONS[nguyen].split())]
+
+
+def test_the_reward_is_one_over_one_plus_the_error_in_deviations():
+    task = formulas(1)
+    x = np.random.default_rng(0).uniform(-1, 1, 20)
+    y = x**3 + x**2 + x
+    error = np.sqrt(np.mean((2 * x - y) ** 2)) / y.std()
+    assert task.score([completion(task, "+ x x")]) == pytest.approx([1 / (1 + error)])
+    # log x is undefined at negative points, and an expression without an operand has no value
+    assert task.score([completion(task, "log x"), completion(task, "+ x")]).tolist() == [0, 0]
+    assert task.score([completion(task, "log x")], "defined").tolist() == [0]
+
+
+def test_the_first_operand_of_a_quotient_is_above_the_line():
+    columns = {"x": np.array([6.0]), "y": np.array([2.0])}
+    assert evaluate(["/", "x", "y"], columns) == [3.0]
+    assert evaluate(["-", "/", "x", "y", "sin", "x"], columns) == pytest.approx(3 - np.sin(6))
+
+
+@pytest.mark.parametrize(
+    ("begun", "parent", "sibling", "forbidden"),
+    [
+        ("", "", "", "x end"),  # an expression has at least four tokens
+        ("+", "+", "", "end"),
+        ("+ x", "+", "x", "x end"),
+        ("+ x sin", "sin", "", "sin cos end"),  # and x may end it: four tokens
+        ("* exp", "exp", "", "log end"),
+        ("* log x", "*", "log", "end"),
+        ("* log", "log", "", "exp end"),
+        ("+ sin * x", "*", "x", "sin cos end"),
+        ("+ sin * x x", "+", "sin", "end"),
+        ("+ x exp x", "", "", "+ - * / sin cos exp log x"),  # complete
+    ],
+)
+def test_the_policy_sees_parent_and_sibling_and_the_rules_hold(begun, parent, sibling, forbidden):
+    task = formulas(1)
+    words = [*task.vocabulary.symbols, "end"]
+    unfinished = [completion(task, begun)]
+    assert task.features[1](unfinished).tolist() == [[words.index(name or "end") for name in (parent, sibling)]]
+    assert [
+        word for word, allowed in zip(words, task.mask(unfinished)[0], strict=True) if not allowed
+    ] == forbidden.split()
+
+
+def test_random_sequences_are_complete_expressions_of_4_to_30_tokens():
+    env, rng = TokenEnv(formulas(12), 64), np.random.default_rng(0)
+    obs, _ = env.reset(seed=0)
+    assert obs["features"].shape == (64, 2)
+    lengths = []
+    for _ in range(100):
+        allowed = obs["action_mask"] * rng.random(obs["action_mask"].shape)
+        allowed[:32, :4] *= 3  # long ones
+        obs, _, terminations, _, infos = env.step(allowed.argmax(1))
+        lengths += infos.get("length", np.zeros(64))[terminations].tolist()
+        assert all(completion.ended for completion, _ in env.samples.values())
+    assert min(lengths) == 4
+    assert max(lengths) == LONGEST
+
+
+def test_points_of_a_file(tmp_path):
+    file = tmp_path / "points.csv"
+    file.write_text("mass, speed, energy\n" + "\n".join(f"{m},{v},{m * v * v}" for m, v in [(1, 2), (3, 5), (2, 7)]))
+    task = formulas(data=str(file))
+    assert task.vocabulary.symbols[-2:] == ("mass", "speed")
+    assert task.score([completion(task, "* mass * speed speed")], "solved").tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,2\n3,z\n", "cannot read points from"),
+        ("x,y\n1,2\n3,2\n", "not all finite, or all have the same value"),
+        ("x\n1\n2\n", "above 1 columns"),
+        ("x,x,y\n1,2,3\n2,3,4\n", "above 3 columns"),
+        ("sin,y\n1,2\n2,3\n", "above 2 columns"),
+    ],
+)
+def test_bad_points_are_refused(tmp_path, text, message):
+    file = tmp_path / "points.csv"
+    file.write_text(text)
+    with pytest.raises(errors.UsageError, match=message):
+        formulas(data=str(file))
+    with pytest.raises(errors.UsageError, match="nguyen = 13 is not a formula of the benchmark; choose 1 to 12"):
+        formulas(13)
+
+
+@pytest.mark.parametrize("method", benchmark.METHODS)
+def test_the_benchmark_in_small(tmp_path, monkeypatch, method):
+    monkeypatch.setattr(benchmark, "RUNS", tmp_path)
+    monkeypatch.setattr(benchmark, "STEPS", 8192)
+    row = benchmark.train(method, 1, 1)
+    assert not row["solved"]
+    assert 200 < row["expressions"] < 2048
+    assert 0.1 < row["return"] < 1
+    assert row["return"] == pytest.approx(formulas(1).score([completion(formulas(1), row["best"])])[0])
+    assert benchmark.train(method, 1, 1) == row  # the finished run is taken
