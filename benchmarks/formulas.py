@@ -66,7 +66,7 @@ def train(method: str, nguyen: int, seed: int) -> dict[str, Any]:
 def main(jobs: int = 2, seeds: int = 10) -> None:
     """Train the missing runs, and write figures and page after each."""
     torch.set_num_threads(1)
-    grid = [(m, n, seed) for seed in range(1, seeds + 1) for n in FORMULAS for m in METHODS]
+    grid = [(m, n, seed) for m in METHODS for seed in range(1, seeds + 1) for n in FORMULAS]
     results: list[dict[str, Any]] = []
     with ProcessPoolExecutor(jobs) as pool:
         for done in as_completed([pool.submit(train, *point) for point in grid]):
