@@ -167,6 +167,12 @@ def _envs(config: Config, env_kwargs: dict[str, Any], on_error: contextlib.ExitS
         wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
     )  # fmt: skip
     on_error.callback(envs.close)
+    if envs.num_envs != len(own):
+        raise UsageError(
+            f"num_envs = {config.num_envs} gives {len(own)} places to a process, and {config.env_id} has {envs.num_envs} or none of "
+            f"its copies would be whole; choose --num-envs {envs.num_envs * size()}",
+            "environments#several-agents",
+        )
     return envs
 
 
