@@ -161,6 +161,8 @@ def test_bad_input_is_one_sentence(zoo, env_id, more, message):
 
 
 def test_a_missing_module_is_named(zoo, monkeypatch):
+    with pytest.raises(UsageError, match="names no environment; for example pettingzoo:mpe2/simple_spread_v3"):
+        make_envs("pettingzoo:", 1)
     with pytest.raises(UsageError, match="there is no module pettingzoo"):
         make_envs("pettingzoo:absent", 1)
     monkeypatch.setattr("ppo.envs.families.is_installed", lambda name: name != "pettingzoo")

@@ -30,6 +30,8 @@ def agents_spec(env_id: str) -> EnvSpec:
         UsageError: there is no such module, or it makes no environment.
     """
     name = env_id.removeprefix(PREFIX).replace("/", ".")
+    if not name:
+        raise UsageError(f"env_id = {env_id!r} names no environment; for example {PREFIX}mpe2/simple_spread_v3", PAGE)
     inside = f"pettingzoo.{name}"
     found = is_installed(name.partition(".")[0]) and importlib.util.find_spec(name.partition(".")[0])
     module = import_user_module(name if found else inside, f"env_id = {env_id!r}")

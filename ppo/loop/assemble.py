@@ -169,8 +169,7 @@ def _envs(config: Config, env_kwargs: dict[str, Any], on_error: contextlib.ExitS
     on_error.callback(envs.close)
     if envs.num_envs != len(own):
         raise UsageError(
-            f"num_envs = {config.num_envs} gives {len(own)} places to a process, and {config.env_id} has {envs.num_envs} or none of "
-            f"its copies would be whole; choose --num-envs {envs.num_envs * size()}",
+            f"num_envs = {config.num_envs} does not fit whole copies of {config.env_id}; choose --num-envs {envs.num_envs * size()}",
             "environments#several-agents",
         )
     return envs
