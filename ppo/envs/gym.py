@@ -13,6 +13,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
 from ppo.envs import atari
+from ppo.envs.agents import PREFIX, agents_spec
 from ppo.envs.copies import SyncCopies, make_copies
 from ppo.envs.families import missing_family, module_of, register_families, takes_data
 from ppo.envs.vectorize import sync_or_async
@@ -165,6 +166,11 @@ def find_spec(env_id: str) -> EnvSpec:
     Raises:
         UsageError: the module is missing, the id is unknown, or its family is not installed.
     """
+    if env_id.startswith(PREFIX):
+        family = missing_family(env_id)
+        if family is not None:
+            raise UsageError(f"env_id = {env_id!r} belongs to {family.name}, which is not installed: {family.install}")
+        return agents_spec(env_id)
     module, _, name = env_id.rpartition(":")
     before = set(gymnasium.registry)
     if module:

@@ -167,6 +167,11 @@ def _envs(config: Config, env_kwargs: dict[str, Any], on_error: contextlib.ExitS
         wrappers=read_wrappers(config.wrap), max_episode_steps=config.max_episode_steps,
     )  # fmt: skip
     on_error.callback(envs.close)
+    if envs.num_envs != len(own):
+        raise UsageError(
+            f"num_envs = {config.num_envs} does not fit whole copies of {config.env_id}; choose --num-envs {envs.num_envs * size()}",
+            "environments#several-agents",
+        )
     return envs
 
 

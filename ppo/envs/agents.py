@@ -1,0 +1,234 @@
+"""Several agents that share one policy: a PettingZoo environment, in which each agent has a place of its own."""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Dict, MultiBinary, Space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+
+from ppo.envs.critic_key import CRITIC_KEY
+from ppo.envs.fits import MASK_KEY
+from ppo.envs.spaces import one_line
+from ppo.errors import UsageError
+from ppo.machine.imports import import_user_module, is_installed
+
+PREFIX, PAGE = "pettingzoo:", "environments#several-agents"
+NAMED = 10  # agents, up to which each agent's return is logged
+CRITICS = "own", "all"
+
+
+def agents_spec(env_id: str) -> EnvSpec:
+    """Return the specification of `pettingzoo:PACKAGE/NAME`, the environment of the module PACKAGE.NAME or pettingzoo.PACKAGE.NAME.
+
+    Raises:
+        UsageError: there is no such module, or it makes no environment.
+    """
+    name = env_id.removeprefix(PREFIX).replace("/", ".")
+    if not name:
+        raise UsageError(f"env_id = {env_id!r} names no environment; for example {PREFIX}mpe2/simple_spread_v3", PAGE)
+    inside = f"pettingzoo.{name}"
+    found = is_installed(name.partition(".")[0]) and importlib.util.find_spec(name.partition(".")[0])
+    module = import_user_module(name if found else inside, f"env_id = {env_id!r}")
+    if not any(hasattr(module, function) for function in ("parallel_env", "env")):
+        raise UsageError(
+            f"the module {module.__name__} has neither parallel_env nor env, which make an environment", PAGE
+        )
+
+    def make(num_envs: int = 1, critic: str = "own", pad: bool = False, **kwargs: Any) -> Agents:
+        if critic not in CRITICS:
+            raise UsageError(f"critic = {critic!r} is unknown; choose {' or '.join(CRITICS)}", PAGE)
+        return Agents(lambda: make_parallel(module, pad, kwargs), num_envs, env_id, critic == "all")
+
+    return EnvSpec(env_id, vector_entry_point=make)
+
+
+def make_parallel(module: ModuleType, pad: bool, kwargs: dict[str, Any]) -> Any:
+    """Return a parallel environment of a module; one whose agents take turns is converted by PettingZoo.
+
+    Args:
+        module: with parallel_env or env.
+        pad: let SuperSuit pad observations and actions to those of the largest agent.
+        kwargs: of the environment.
+
+    Raises:
+        UsageError: SuperSuit is missing, or the environment cannot be converted.
+    """
+    if hasattr(module, "parallel_env"):
+        env = module.parallel_env(**kwargs)
+    else:
+        from pettingzoo.utils.conversions import aec_to_parallel
+
+        turns = module.env(**kwargs)
+        if not turns.metadata.get("is_parallelizable", False):
+            raise UsageError(
+                f"the agents of {module.__name__} take turns and cannot act at once (is_parallelizable is not True); choose another "
+                "environment",
+                PAGE,
+            )
+        env = aec_to_parallel(turns)
+    if pad:
+        if not is_installed("supersuit"):
+            raise UsageError("pad needs SuperSuit: pip install supersuit")
+        import supersuit
+
+        env = supersuit.pad_action_space_v0(supersuit.pad_observations_v0(env))
+    return env
+
+
+class Agents(VectorEnv):
+    """Copies of an environment of A agents; place n is agent n mod A of copy n // A.
+
+    All places of a copy end together, when no agent is left, and begin again in the same step (SAME_STEP). An agent that is
+    gone before has rows that are no decision, with its last observation. It was terminated if PettingZoo said so, otherwise truncated.
+
+    Args:
+        make: makes a parallel environment.
+        num_envs: places, rounded up to whole copies.
+        env_id: for messages.
+        shared: observations have the key `critic`, with the observations of all agents.
+
+    Raises:
+        UsageError: the agents are not known in advance, or have different spaces.
+    """
+
+    def __init__(self, make: Callable[[], Any], num_envs: int, env_id: str, shared: bool) -> None:
+        first = make()
+        self.agents: tuple[str, ...] = tuple(getattr(first, "possible_agents", ()))
+        if not self.agents:
+            raise UsageError(
+                f"{env_id} does not say which agents it may have (possible_agents); it cannot be trained", PAGE
+            )
+        self.copies = [first, *(make() for _ in range(math.ceil(num_envs / len(self.agents)) - 1))]
+        self.num_envs = len(self.copies) * len(self.agents)
+        self.own, self.single_action_space = _alike(first, self.agents, env_id)
+        self.shared = shared
+        self.single_observation_space = with_critic(self.own, self.agents) if shared else self.own
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.metrics = tuple(f"return_{agent}" for agent in self.agents) if len(self.agents) <= NAMED else ()
+        declared = {"valid": True, "metrics": ("team_return", *self.metrics)}
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "ppo": declared}
+        self.render_mode = getattr(first, "render_mode", None)
+        self.seen: list[Any] = []  # the last observation of each place
+        self.terminated = np.zeros(self.num_envs, bool)  # so far in the episode
+        self.returns = np.zeros(self.num_envs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes; copy c gets the seed of its first place, `seed` + c · A."""
+        self.seen = [None] * self.num_envs
+        for c in range(len(self.copies)):
+            self._begin(c, None if seed is None else seed + c * len(self.agents), options)
+        return self._obs(), {"valid": self._valid()}
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step each copy with the actions of those of its agents that are there."""
+        chosen = list(iterate(self.action_space, actions))
+        rewards, over = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
+        for c, copy in enumerate(self.copies):
+            places = self._places(c)
+            own = {agent: chosen[n] for n, agent in places if agent in copy.agents}
+            observations, earned, terminations, _, _ = copy.step(own)
+            for n, agent in places:
+                self.seen[n] = observations.get(agent, self.seen[n])
+                rewards[n] = earned.get(agent, 0.0)
+                self.terminated[n] |= bool(terminations.get(agent, False))
+            over[[n for n, _ in places]] = not copy.agents
+        self.returns += rewards
+        terminated, truncated = over & self.terminated, over & ~self.terminated
+        infos: dict[str, Any] = {}
+        if over.any():
+            infos |= self._metrics() | {"final_obs": self._obs(), "_final_obs": over}
+            for c in np.unique(np.flatnonzero(over) // len(self.agents)).tolist():
+                self._begin(c)
+        return self._obs(), rewards, terminated, truncated, infos | {"valid": self._valid()}
+
+    def render(self) -> tuple[Any, ...]:
+        """Return the picture of each place's copy."""
+        return tuple(picture for copy in self.copies for picture in [copy.render()] * len(self.agents))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the copies."""
+        for copy in self.copies:
+            copy.close()
+
+    def _places(self, c: int) -> list[tuple[int, str]]:
+        return list(enumerate(self.agents, c * len(self.agents)))
+
+    def _begin(self, c: int, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        observations, _ = self.copies[c].reset(seed=seed, options=options)
+        for n, agent in self._places(c):
+            self.seen[n] = observations.get(agent)
+            self.returns[n], self.terminated[n] = 0.0, False
+
+    def _valid(self) -> np.ndarray:
+        return np.array([agent in copy.agents for copy in self.copies for agent in self.agents])
+
+    def _obs(self) -> Any:
+        own = [_nothing(self.own) if obs is None else obs for obs in self.seen]
+        if self.shared:
+            width, rows = len(self.agents), []
+            for n, obs in enumerate(own):
+                team = own[n - n % width : n - n % width + width]
+                row = obs if isinstance(self.own, Dict) else {"observation": obs}
+                rows.append(row | {CRITIC_KEY: dict(zip(self.agents, map(unmasked, team), strict=True))})
+            own = rows
+        space = self.single_observation_space
+        batch: Any = create_empty_array(space, self.num_envs)
+        return concatenate(space, own, batch)
+
+    def _metrics(self) -> dict[str, np.ndarray]:
+        returns = self.returns.reshape(len(self.copies), -1)
+        named = {f"return_{agent}": returns[:, [k]] for k, agent in enumerate(self.agents)} if self.metrics else {}
+        every = {"team_return": returns.sum(1, keepdims=True)} | named
+        return {name: np.broadcast_to(values, returns.shape).ravel().copy() for name, values in every.items()}
+
+
+def _alike(env: Any, agents: tuple[str, ...], env_id: str) -> tuple[Space[Any], Space[Any]]:
+    """Return the observation space and the action space that all agents have.
+
+    Raises:
+        UsageError: two agents differ.
+    """
+    own = env.observation_space(agents[0]), env.action_space(agents[0])
+    for agent in agents[1:]:
+        other = env.observation_space(agent), env.action_space(agent)
+        for a, b in zip(own, other, strict=True):
+            if a != b:
+                raise UsageError(
+                    f"the agents of {env_id} have different spaces, {agents[0]} {one_line(a)} and {agent} {one_line(b)}, and share one "
+                    "policy; --env-kwargs pad true lets SuperSuit pad Box and Discrete spaces",
+                    PAGE,
+                )
+    return own
+
+
+def with_critic(space: Space[Any], agents: tuple[str, ...]) -> Dict:
+    """Return an agent's space with the key `critic`: the observations of all agents, without their masks."""
+    team = Dict([(agent, _unmasked_space(space)) for agent in agents])
+    parts = list(space.spaces.items()) if isinstance(space, Dict) else [("observation", space)]
+    return Dict([*parts, (CRITIC_KEY, team)])
+
+
+def _unmasked_space(space: Space[Any]) -> Space[Any]:
+    if isinstance(space, Dict) and MASK_KEY in space.spaces:
+        return Dict([(key, part) for key, part in space.spaces.items() if key != MASK_KEY])
+    return space
+
+
+def unmasked(obs: Any) -> Any:
+    """Return an observation without its action mask."""
+    return {key: part for key, part in obs.items() if key != MASK_KEY} if isinstance(obs, dict) else obs
+
+
+def _nothing(space: Space[Any]) -> Any:
+    """Return an observation of zeros, of an agent that is not there yet; its mask allows everything."""
+    if isinstance(space, Dict):
+        return {key: np.ones(part.shape, part.dtype) if key == MASK_KEY and isinstance(part, MultiBinary) else _nothing(part)
+                for key, part in space.spaces.items()}  # fmt: skip
+    return create_empty_array(space, fn=np.zeros)
