@@ -120,5 +120,5 @@ def test_an_extra_that_installs_a_family_is_one_of_this_project():
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[1] / "setup.cfg")
     extras = [name for family in FAMILIES for name in re.findall(r'-e "\.\[(\w+)\]"', family.install)]
-    assert extras == ["box2d", "mujoco", "atari"]
+    assert extras == ["box2d", "mujoco", "atari", "pettingzoo"]
     assert set(extras) <= set(config["options.extras_require"])

@@ -16,7 +16,7 @@ from ppo.numbers import count
 class Tune:
     """Search for better settings.
 
-    Each trial trains with other settings, from --space; the first one with those of the preset and the flags. Settings as in `ppo train`; --total-timesteps is the budget of each run. The same command continues a study, and works on it beside another process. At the end the best settings are in best.toml, and are compared with the first on fresh seeds.
+    Each trial trains with other settings, from --space; the first one with those of the preset and the flags. Settings as in `ppo train`; --total-timesteps is the budget of each run. The same command continues a study, also together with other processes. At the end the best settings are in best.toml, and are compared with the first on fresh seeds.
     """
 
     settings: Settings
@@ -31,7 +31,7 @@ class Tune:
     space: Annotated[Path | None, optional("FILE", "chosen by the environment")] = None
     """TOML file of the settings that vary: `gamma = [0.98, 0.99]` or `learning_rate = {low = 1e-5, high = 1e-2, log = true}`."""
     hours: float = 0.0
-    """Begin no trial after so many hours. 0: no limit."""
+    """Begin no trial after this many hours. 0: no limit."""
     name: Annotated[str, optional("NAME", "the environment")] = ""
     """Name of the study; its folder is RUNS_DIR/tune/NAME."""
     storage: Annotated[str, optional("URL", "a SQLite file in the folder")] = ""

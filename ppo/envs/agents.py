@@ -85,7 +85,7 @@ class Agents(VectorEnv):
     """Copies of an environment of A agents; place n is agent n mod A of copy n // A.
 
     All places of a copy end together, when no agent is left, and begin again in the same step (SAME_STEP). An agent that is
-    gone before has rows that are no decision, with its last observation. It was terminated if PettingZoo said so, otherwise truncated.
+    gone before has rows that are not decisions, with its last observation. It was terminated if PettingZoo said so, otherwise truncated.
 
     Args:
         make: makes a parallel environment.

@@ -112,7 +112,7 @@ def whole_returns(rewards: np.ndarray, starts: np.ndarray, done: np.ndarray) -> 
 
 
 def repeats(rows: np.ndarray, whole: np.ndarray, starts: np.ndarray, done: np.ndarray) -> np.ndarray:
-    """Return (T, N) bool: the row's episode has the same rows as a whole one that ended before it, or beside it further left.
+    """Return (T, N) bool: the row's episode has the same rows as a whole one that ended before it, or at its time further left.
 
     Args:
         rows: (T, N, B) uint8, what the policy saw and did.

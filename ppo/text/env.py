@@ -219,13 +219,13 @@ def pack_tokens(space: Space[Any], tokens: np.ndarray, device: torch.device) -> 
     """Return tokens of any shape as packed observations of a text environment; an action mask allows every token.
 
     Raises:
-        UsageError: the environment shows features beside the tokens.
+        UsageError: the environment shows features together with the tokens.
     """
     obs: Any = tokens.reshape(-1)
     if isinstance(space, Dict):
         if "features" in space.spaces:
             raise UsageError(
-                "the task shows features beside its tokens; pretraining and reward models need a task without"
+                "the task shows features together with its tokens; pretraining and reward models need a task without"
             )
         obs = {"token": obs, "action_mask": np.ones((obs.size, packed_size(space["action_mask"])), np.int8)}
     return Packer(space, device)(obs).unflatten(0, tokens.shape)

@@ -78,7 +78,7 @@ class Task:
         max_tokens: most tokens that the policy writes in a response, end tokens included.
         prompt: draws a prompt, or a pair of prompt and info.
         mask: returns (B, V) bool for a batch of unfinished completions: which tokens may follow; the end token is last.
-        features: what the policy sees beside the token: a space, and a function that returns B elements of it as a batch
+        features: what the policy sees together with the token: a space, and a function that returns B elements of it as a batch
             for B completions.
         min_tokens: fewest tokens of a response, the end token not counted.
         reply: returns the environment's reply to each of a batch of completions whose turn has just ended; None ends the

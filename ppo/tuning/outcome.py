@@ -1,4 +1,4 @@
-"""What a study found: best.toml, report.html, and the best settings beside the first ones on fresh seeds."""
+"""What a study found: best.toml, report.html, and a comparison of the best settings with the first ones on fresh seeds."""
 
 import json
 import statistics

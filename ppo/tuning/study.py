@@ -28,7 +28,7 @@ from ppo.policies import resolve_policy
 from ppo.tuning.space import Space
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-HEARTBEAT, GRACE = 20, 120  # seconds; a trial without a heartbeat for so long is begun again by another process
+HEARTBEAT, GRACE = 20, 120  # seconds; after 120 without a heartbeat, another process begins a trial again
 TENTHS = 10  # of a run, at which a trial reports
 STARTUP = 5  # trials before any is stopped early
 with warnings.catch_warnings():
@@ -103,7 +103,7 @@ class Study:
         return {name: dimension.suggest(trial, name) for name, dimension in self.space.items()}
 
     def run(self, study: optuna.Study, trials: int, hours: float, tell: Tell) -> None:
-        """Run trials until the study has so many, or the hours are over.
+        """Run trials until the study has this many, or the hours are over.
 
         Raises:
             KeyboardInterrupt: told to stop; the trial under way is the next one that this study runs.

@@ -102,6 +102,63 @@ def fill(places: tuple[Place, ...], token: str) -> tuple[Place, ...]:
     return *(Place(token, "", inside, n + 1 < number) for n in range(number)), *rest
 
 
+class Search:
+    """The functions of the task: rewards of expressions, and the rules by which they are written.
+
+    Args:
+        training: points that the reward is about.
+        test: points that decide whether an expression is the formula.
+    """
+
+    def __init__(self, training: Points, test: Points) -> None:
+        self.training, self.test = training, test
+        self.words = [*OPERATORS, *training.columns]
+        self.vocabulary = Vocabulary(self.words, " ")
+        self.arities = np.array([arity(word) for word in self.words])
+        self.trigonometric = np.isin(self.words, TRIGONOMETRIC)
+        self.places, self.errors = lru_cache(2**14)(self._places), lru_cache(2**16)(self._errors)
+
+    def reward(self, completions: list[Completion]) -> list[float]:
+        """Return 1 / (1 + error) of each expression, 0 where it has no finite value."""
+        values = [self.errors(c.response_ids)[0] for c in completions]
+        return [1 / (1 + value) if np.isfinite(value) else 0.0 for value in values]
+
+    def features(self, completions: list[Completion]) -> np.ndarray:
+        """Return parent and sibling (B, 2) of the next token; the number of words stands for none."""
+        rows = np.full((len(completions), 2), len(self.words))
+        for row, completion in zip(rows, completions, strict=True):
+            for place in self.places(completion.response_ids)[:1]:
+                row[:] = [self.vocabulary.ids.get(token, len(self.words)) for token in (place.parent, place.sibling)]
+        return rows
+
+    def mask(self, completions: list[Completion]) -> np.ndarray:
+        """Return which tokens may follow, (B, V) bool."""
+        allowed = np.zeros((len(completions), len(self.vocabulary)), bool)
+        for row, completion in zip(allowed, completions, strict=True):
+            ids = completion.response_ids
+            left = self.places(ids)
+            if not left:
+                row[self.vocabulary.end] = True
+                continue
+            room = LONGEST - len(ids) - len(left)  # operands beyond the places that are left
+            own = row[: len(self.words)]
+            own[:] = self.arities <= room
+            if len(left) == 1 and len(ids) + 1 < SHORTEST:
+                own &= self.arities > 0
+            if left[0].inside:
+                own &= ~self.trigonometric
+            if left[0].parent in INVERSE:
+                own[self.vocabulary.ids[INVERSE[left[0].parent]]] = False
+        return allowed
+
+    def _places(self, ids: tuple[int, ...]) -> tuple[Place, ...]:
+        return fill(self.places(ids[:-1]), self.words[ids[-1]]) if ids else ROOT
+
+    def _errors(self, ids: tuple[int, ...]) -> tuple[float, float]:
+        expression = [self.words[n] for n in ids]
+        return self.training.error(expression), self.test.error(expression)
+
+
 def formulas(nguyen: int = 1, data: str = "") -> Task:
     """Write a formula of x (and y) that fits 20 points: `+ x * x x` is x + x².
 
@@ -116,56 +173,13 @@ def formulas(nguyen: int = 1, data: str = "") -> Task:
     Raises:
         UsageError: there is no such formula, or the file cannot be read.
     """
-    training, test = _read(data) if data else _draw(nguyen)
-    words = [*OPERATORS, *training.columns]
-    vocabulary = Vocabulary(words, " ")
-    arities = np.array([arity(word) for word in words])
-    trigonometric = np.isin(words, TRIGONOMETRIC)
-    none = len(words)  # stands for no parent and no sibling
-
-    @lru_cache(maxsize=2**14)
-    def places(ids: tuple[int, ...]) -> tuple[Place, ...]:
-        return fill(places(ids[:-1]), words[ids[-1]]) if ids else ROOT
-
-    @lru_cache(maxsize=2**16)
-    def errors(ids: tuple[int, ...]) -> tuple[float, float]:
-        expression = [words[n] for n in ids]
-        return training.error(expression), test.error(expression)
-
-    def reward(completions: list[Completion]) -> list[float]:
-        values = [errors(c.response_ids)[0] for c in completions]
-        return [1 / (1 + value) if np.isfinite(value) else 0.0 for value in values]
-
-    def features(completions: list[Completion]) -> np.ndarray:
-        rows = np.full((len(completions), 2), none)
-        for row, completion in zip(rows, completions, strict=True):
-            for place in places(completion.response_ids)[:1]:
-                row[:] = [vocabulary.ids.get(token, none) for token in (place.parent, place.sibling)]
-        return rows
-
-    def mask(completions: list[Completion]) -> np.ndarray:
-        allowed = np.zeros((len(completions), len(vocabulary)), bool)
-        for row, completion in zip(allowed, completions, strict=True):
-            ids = completion.response_ids
-            left = places(ids)
-            if not left:
-                row[vocabulary.end] = True
-                continue
-            room = LONGEST - len(ids) - len(left)  # operands beyond the places that are left
-            row[:none] = arities <= room
-            if len(left) == 1 and len(ids) + 1 < SHORTEST:
-                row[:none] &= arities > 0
-            if left[0].inside:
-                row[:none] &= ~trigonometric
-            if left[0].parent in INVERSE:
-                row[vocabulary.ids[INVERSE[left[0].parent]]] = False
-        return allowed
-
+    search = Search(*(_read(data) if data else _draw(nguyen)))
+    space = MultiDiscrete([len(search.words) + 1] * 2)
     return Task(
-        vocabulary, reward, max_tokens=LONGEST + 1, mask=mask, features=(MultiDiscrete([none + 1] * 2), features),
+        search.vocabulary, search.reward, max_tokens=LONGEST + 1, mask=search.mask, features=(space, search.features),
         metrics={
-            "solved": lambda cs: [errors(c.response_ids)[1] < EXACT for c in cs],
-            "defined": lambda cs: [bool(np.isfinite(errors(c.response_ids)[0])) for c in cs],
+            "solved": lambda cs: [search.errors(c.response_ids)[1] < EXACT for c in cs],
+            "defined": lambda cs: [bool(np.isfinite(search.errors(c.response_ids)[0])) for c in cs],
             "length": lambda cs: [len(c.response_ids) for c in cs],
         },
     )  # fmt: skip
