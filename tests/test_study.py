@@ -67,6 +67,13 @@ def test_an_interrupted_trial_is_the_next_one_in_the_same_folders(study):
     assert CALLS == []
 
 
+def test_two_processes_draw_different_settings(study):
+    first, second = study.open(), study.open()
+    study.run(first, 1, 0, lambda line: None)
+    drawn = [study.settings(opened.ask()) for opened in (first, second)]
+    assert drawn[0]["gamma"] != drawn[1]["gamma"]
+
+
 def test_settings_that_cannot_be_trained_cost_only_their_trial(study):
     EVENTS[:] = [UsageError("9 does not divide"), NonFiniteError("the loss is NaN")]
     lines = []

@@ -73,13 +73,14 @@ class Study:
                 )
             study = optuna.create_study(
                 storage=storage, study_name=self.folder.name, direction="maximize", load_if_exists=True,
-                sampler=optuna.samplers.TPESampler(seed=self.base.seed, multivariate=True),
+                sampler=optuna.samplers.TPESampler(multivariate=True),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
             )  # fmt: skip
         except Exception as error:  # of the database's driver
             raise UsageError(f"cannot open the database {self.storage}: {one_line(error)}") from error
         known, own = study.user_attrs.get("study"), self.description
-        if known is None:
+        if known is None:  # later processes draw at random, so that no two draw alike
+            study.sampler = optuna.samplers.TPESampler(seed=self.base.seed, multivariate=True)
             study.set_user_attr("study", own)
             study.enqueue_trial({name: dimension.parameter for name, dimension in self.space.items()})
         elif known != own:
