@@ -124,6 +124,10 @@ SUITES: dict[str, list[Task]] = {
         Task("MiniGrid-FourRooms-v0", "MiniGrid-FourRooms-v0"),
         Task("VizdoomBasic-v1", "VizdoomBasic-v1 --env-kwargs frame_skip=4"),
     ],
+    "agents": [
+        Task(f"simple_spread_v3, {name}", f"pettingzoo:mpe2/simple_spread_v3 --total-timesteps 2000000{flags}", metric="team_return")
+        for name, flags in {"own critics (IPPO)": "", "a critic of all (MAPPO)": " --env-kwargs critic=all"}.items()
+    ],
     "ablation": [
         Task(f"{env_id}, {name}", f"{env_id} --total-timesteps {'1000000' if env_id == 'Swimmer-v5' else '500000'} {flags}")
         for env_id in ("HalfCheetah-v5", "Walker2d-v5", "Ant-v4", "Swimmer-v5")

@@ -56,6 +56,7 @@ BAD_TRAIN = {
     "Pendulum-v1 --log-std-init nan": "log_std_init = nan is out of range",
     "Pendulum-v1 --env-kwargs gravity 1": "Pendulum-v1 cannot be made with {'gravity': 1}",
     "Pendulum-v1 --vectorization vector_entry_point": "Pendulum-v1 has no vector entry point of its own",
+    "text/Copy-v0 --vectorization sync": "text/Copy-v0 is a vector environment without single ones; leave out --vectorization sync",
     "CartPole-v1 --config absent.toml": "cannot read settings from absent.toml",
     "CartPole-v1 --config .": "cannot read settings from .",
 }

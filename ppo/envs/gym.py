@@ -66,6 +66,10 @@ def make_envs(
         kwargs["group_size"] = group_size
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
+    if vectorization in ("sync", "async") and spec.entry_point is None:
+        raise UsageError(
+            f"{env_id} is a vector environment without single ones; leave out --vectorization {vectorization}"
+        )
     spec = with_wrappers(spec, wrappers, vectorization)
     if vectorization == "auto" and spec.vector_entry_point is not None and not spec.additional_wrappers:
         vectorization = "vector_entry_point"
