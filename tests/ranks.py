@@ -92,7 +92,7 @@ def train(name: str, folder: Path, reference: str, iterations: int = 2) -> dict[
         COMMON | settings | {"runs_dir": str(folder), "exp_name": name, "eval_episodes": 3}
     )
     config = config.replace({"total_timesteps": iterations * config.batch_size})
-    if name == "reference":
+    if name in ("reference", "grpo"):  # in the rewards, and in the loss
         config = config.replace({"reference": reference, "init_from": reference})
     with Trainer(config, ending() if name == "next_step" else None) as trainer:
         rows = [progress.row for progress in trainer.iterations()]

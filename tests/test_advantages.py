@@ -168,20 +168,14 @@ def test_an_outcome_is_known_where_an_end_or_a_decision_follows_in_the_rollout()
 def test_group_weights_are_returns_in_deviations_from_the_mean_of_their_group():
     rewards, done = np.array([[0.0, 2.0, 5.0, 5.0], [1.0, 1.0, 0.0, 0.0]]), np.zeros((2, 4), bool)
     # first step: groups (1, 3) and (5, 5); second step: (1, 1) and (0, 0)
-    weights = group_relative(rewards, np.zeros((2, 4)), done, 2)
+    weights = group_relative(rewards, done, 2)
     np.testing.assert_allclose(weights.numpy(), [[-1 / 1.0001, 1 / 1.0001, 0, 0], [0, 0, 0, 0]])
 
 
 def test_group_weights_end_with_each_response():
     rewards, done = np.array([[1.0, 0.0], [4.0, 4.0]]), np.array([[True, False], [False, False]])
-    weights = group_relative(rewards, np.zeros((2, 2)), done, 2)  # returns (1, 4), then (4, 4)
+    weights = group_relative(rewards, done, 2)  # returns (1, 4), then (4, 4)
     np.testing.assert_allclose(weights.numpy(), [[-1.5 / 1.5001, 1.5 / 1.5001], [0, 0]])
-
-
-def test_penalties_count_from_the_mean_of_their_group_and_are_not_divided_by_the_rewards_deviation():
-    rewards, never = np.array([[1.0, 3.0, 5.0, 5.0]]), np.zeros((1, 4), bool)
-    weights = group_relative(rewards, np.array([[0.5, 0.1, 0.0, 0.25]]), never, 2)
-    np.testing.assert_allclose(weights.numpy(), [[-1 / 1.0001 - 0.2, 1 / 1.0001 + 0.2, 0.125, -0.125]])
 
 
 def test_a_group_is_complete_up_to_the_last_row_in_which_all_its_responses_have_ended():

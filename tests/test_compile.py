@@ -143,6 +143,20 @@ def test_compiled_training_is_eager_training(run, tmp_path):
 
 
 @needs_compiler
+@pytest.mark.slow
+def test_a_step_with_a_divergence_in_the_loss_is_compiled(tmp_path):
+    start = new("mlp update", tmp_path, compile="off", seed=2)
+    start.save(finished=True)
+    near = {"reference": str(start.run_dir), "kl_in": "loss", "kl_coef": 100.0}
+    compiled, eager = (new("mlp update", tmp_path, compile=way, **near) for way in ("on", "off"))
+    vectors = [train(trainer)[0] for trainer in (compiled, eager)]
+    assert is_compiled(compiled)
+    torch.testing.assert_close(*vectors, atol=1e-5, rtol=1e-4)
+    free = train(new("mlp update", tmp_path, compile="off"))[0]
+    assert (free[-1] - vectors[1][-1]).abs().max() > 1e-4
+
+
+@needs_compiler
 def test_a_damaged_file_in_the_cache_is_compiled_again(run):
     assert len(run.damaged) == (2 if run.case in SLOW else 1)
     assert all(path.stat().st_size > 10_000 for path in run.damaged)

@@ -7,7 +7,9 @@ from ppo import Config, UsageError
 from ppo.config.effects import check_actions, check_episodes, check_needs, check_network, check_together
 
 
-@pytest.mark.parametrize(("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5), ("kl_in", "loss")]
+)
 def test_a_setting_needs_the_setting_that_it_acts_with(name, value):
     check_needs(Config(**{name: value, "reference": "RUN"}))
     check_needs(Config())

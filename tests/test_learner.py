@@ -30,7 +30,7 @@ def rollout_of(next_valid: list[bool]) -> Rollout:
     no, last = torch.zeros(T, N, dtype=torch.bool), torch.arange((T - 1) * N, T * N)
     return Rollout(
         obs=torch.stack([x[0], x[1]], dim=-1), states=torch.zeros(T, N, 0), starts=no, valid=~no,
-        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], penalties=x[4] * 0, terminated=no.clone(), truncated=no, value_ends=no, values=x[5],
+        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], penalties=x[4] * 0, kl_coefs=x[4] * 0, ref_log_probs=x[4].new_zeros(*x[4].shape, 0), terminated=no.clone(), truncated=no, value_ends=no, values=x[5],
         next_values=x[6], next_valid=torch.tensor(next_valid),
         successors=Successors(last, torch.zeros(N, 2), torch.zeros(N, 0)),
     )  # fmt: skip
@@ -86,10 +86,11 @@ def test_the_penalty_of_a_group_is_proportional_to_its_coefficient_where_all_rew
     rollout, norms = rollout_of(next_valid=[True, True]), []
     rollout.terminated[-1] = True
     rollout.rewards.fill_(1.0)
-    kl = torch.randn(T, N, generator=torch.Generator().manual_seed(1))
+    near = torch.tensor([0.9, 0.1]).log().expand(T, N, 2)  # both choices, of the reference
     one = {"num_minibatches": 1, "update_epochs": 1, "vf_coef": 0.0, "max_grad_norm": 0.0}
     for coef in (0.001, 0.01, 0.1, 1.0):
-        stats = update(replace(rollout, penalties=coef * kl), **ALGORITHMS["groups"], **one)[1]
+        penalized = replace(rollout, ref_log_probs=near, kl_coefs=torch.full((T, N), coef))
+        stats = update(penalized, **ALGORITHMS["groups"], **one)[1]
         norms.append(stats["grad_norm"] / coef)
     assert norms[0] > 0.01
     assert norms == pytest.approx([norms[0]] * 4, rel=1e-4)

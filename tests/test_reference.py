@@ -9,10 +9,9 @@ from gymnasium.spaces import Discrete
 from torch import nn
 
 from ppo.loop.collector import Collector
-from ppo.loop.reference import Reference, divergence
+from ppo.loop.reference import Reference
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import Policy, build_policy
-from ppo.policies.distributions import Categorical
 from ppo.policies.heads import Head
 from ppo.text import Task, TokenEnv, Vocabulary
 from ppo.text.tasks.frontier import LETTERS, frontier, log_probs, optimum, rewards, sequences
@@ -115,10 +114,20 @@ def test_a_long_rollout_does_not_overshoot_the_bound():
     assert float(reference.coef) == pytest.approx(0.4)
 
 
-def test_divergence_is_the_sum_over_all_actions():
-    p, q = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.25, 0.5, 0.25])
-    found = divergence(Categorical(p.log()), Categorical(q.log()))
-    assert float(found) == pytest.approx(0.5 * 0.6931472 - 0.25 * 0.6931472)
+def test_in_the_loss_the_penalty_leaves_the_rewards_alone_and_says_what_the_reference_thinks_of_every_token():
+    policy, other = policy_of(1), policy_of(2)
+    rollout = rollout_of(policy)
+    rewarded, expected = Reference(other, 0.5, 3.0, 100).penalize(rollout, policy)
+    reference = Reference(other, 0.5, 3.0, 100, in_loss=True)
+    penalized, stats = reference.penalize(rollout, policy)
+    assert stats == expected
+    assert float(reference.coef) != 0.5  # it adapts as in the rewards
+    assert rewarded.penalties.any()
+    assert not penalized.penalties.any()
+    with torch.no_grad():
+        dist = other(rollout.obs, torch.zeros(3, 8), rollout.starts)[0]
+    torch.testing.assert_close(penalized.ref_log_probs, dist.log_probs)
+    assert torch.equal(penalized.kl_coefs, torch.full((32, 3), 0.5))  # what was used
 
 
 def test_the_estimates_agree_in_the_mean():

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from ppo.config.effects import check_needs, check_together
 from ppo.config.lengths import sequence_length
 from ppo.config.memory import check_memory
+from ppo.config.penalty import check_penalty
 from ppo.config.schedule import Scheduled
 from ppo.config.setting import check_changeable, check_ranges, names, read_schedules, setting
 from ppo.config.values import convert, plain
@@ -131,8 +132,7 @@ class Config:
     """Bounded Box actions: clip the Gaussian's sample to the bounds, or squash it by tanh with the exact log-probability."""
 
     log_std_init: float | Literal["auto"] = setting("auto", "sampling", fixed=True, acts_on="gaussian", low=-10, high=2)
-    """Initial log standard deviation of Box actions, in units of half their range if they are bounded. auto: −½ log of the
-    number of action dimensions, so that the noise vector has norm about 1."""
+    """Initial log standard deviation of Box actions, in units of half a bounded range. auto: −½ log of their number."""
     temperature: float = setting(1.0, "sampling", acts_on="categorical", low=1e-6)
     """Divides the logits of discrete actions, in sampling and in the loss."""
     top_k: int = setting(0, "sampling", acts_on="categorical", low=0)
@@ -141,12 +141,14 @@ class Config:
     """Sample only from the most probable discrete actions that together have this probability. 1: from all."""
 
     init_from: Name = setting("", "reference", fixed=True)
-    """Run folder whose latest policy is the initial policy, for example of `ppo pretrain`. `ppo train` also takes its
-    network settings."""
+    """Run folder whose latest policy is the initial policy. `ppo train` also takes its network settings."""
     reference: Name = setting("", "reference")
     """Run folder of the reference policy for the KL penalty."""
     kl_coef: float = setting(0.1, "reference", needs="reference", low=0)
-    """β: log π − log π_ref of each action is subtracted from its reward with this weight."""
+    """β: weight of the KL penalty."""
+    kl_in: Literal["auto", "rewards", "loss"] = setting("auto", "reference", needs="reference")
+    """Subtract β (log π − log π_ref) of each action from its reward, or add β KL(π ‖ π_ref) of each state to the loss. auto:
+    loss with group_size, otherwise rewards."""
     kl_target: float = setting(0.0, "reference", needs="reference", low=0)
     """Adapt kl_coef to keep the KL divergence of an episode near this many nats (Ziegler et al. 2019). 0: fixed kl_coef."""
     kl_horizon: int = setting(10_000, "reference", needs="reference", low=1)
@@ -208,6 +210,7 @@ class Config:
         check_ranges(self)
         check_needs(self)
         check_together(self)
+        check_penalty(self)
         sequence_length(self, recurrent=False)
         check_memory(self)
 
@@ -235,10 +238,7 @@ class Config:
         return dataclasses.replace(self, **values)
 
     def change(self, settings: dict[str, Any]) -> "Config":
-        """Return a copy with some settings changed, as `replace` does, for a run that is resumed.
-
-        Args:
-            settings: values by name; `env_kwargs` holds the arguments that change, None removes one.
+        """Return a copy with some settings changed, as `replace` does, for a run that is resumed; None removes an argument.
 
         Raises:
             UsageError: see `replace`; or the setting is fixed when a run begins.

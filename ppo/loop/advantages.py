@@ -54,26 +54,20 @@ def _next_is_decision(valid: np.ndarray, next_valid: np.ndarray | bool) -> np.nd
     return np.concatenate([valid[1:], np.broadcast_to(next_valid, (1, valid.shape[1]))])
 
 
-def group_relative(
-    rewards: np.ndarray, penalties: np.ndarray, done: np.ndarray, group_size: int, gains: np.ndarray | None = None
-) -> Tensor:
-    """Return (R − mean R) / deviation of R − (P − mean P) among the responses to one prompt, (T, N).
+def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int, gains: np.ndarray | None = None) -> Tensor:
+    """Return (R − mean R) / deviation of R among the responses to one prompt, (T, N) (Shao et al. 2024, section 4.1.2).
 
-    R is the sum of the rewards from a row on, P that of the penalties. Only the rewards are divided by their deviation (Shao
-    et al. 2024, section 4.1.2): so a penalty β KL keeps its weight β however much or little the rewards differ.
+    R is the sum of the rewards from a row on.
 
     Args:
         rewards: (T, N).
-        penalties: (T, N).
         done: (T, N) bool.
         group_size: G, neighbouring environments that share a prompt.
         gains: (T, N) in place of R − mean R.
     """
-    sums = (torch.from_numpy(rewards_to_go(x, done)) for x in (rewards, penalties))
-    returns, costs = (x.unflatten(1, (-1, group_size)) for x in sums)  # (T, N / G, G)
+    returns = torch.from_numpy(rewards_to_go(rewards, done)).unflatten(1, (-1, group_size))  # (T, N / G, G)
     above = returns - returns.mean(2, keepdim=True) if gains is None else torch.from_numpy(gains).view_as(returns)
-    relative = above / (returns.std(2, correction=0, keepdim=True) + 1e-4)
-    return (relative - (costs - costs.mean(2, keepdim=True))).flatten(1)
+    return (above / (returns.std(2, correction=0, keepdim=True) + 1e-4)).flatten(1)
 
 
 def group_complete(done: np.ndarray, group_size: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from ppo.config import Config, read_wrappers
 from ppo.config.effects import check_actions, check_episodes, check_network
 from ppo.config.lengths import sequence_length, share, work
 from ppo.config.memory import check_memory
+from ppo.config.penalty import kl_in_loss
 from ppo.config.words import override
 from ppo.envs import check_envs, check_vector_env, make_envs, time_limit
 from ppo.envs.critic_key import mark_critic
@@ -225,4 +226,4 @@ def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.d
         return None
     saved = load_for("reference", run, spaces, temperature=config.temperature, top_k=0, top_p=1.0)
     coefficients = config.kl_coef, config.kl_target, config.kl_horizon
-    return Reference(saved.policy.to(device), *coefficients, saved.meta["sha256"])
+    return Reference(saved.policy.to(device), *coefficients, saved.meta["sha256"], kl_in_loss(config))

@@ -193,7 +193,8 @@ class Collector:
         successors = Successors(self._tensor(np.concatenate(rows)), torch.cat(obs), torch.cat(states))
         next_values = successors.next_values(columns["values"], self.policy.forward)
         next_valid = self._tensor(self.now.valid)
-        columns["penalties"] = torch.zeros_like(next_values)
+        columns |= {name: torch.zeros_like(next_values) for name in ("penalties", "kl_coefs")}
+        columns["ref_log_probs"] = next_values.new_zeros(steps, envs, 0)
         return Rollout(**columns, next_values=next_values, next_valid=next_valid, successors=successors)
 
     def _step(self, actions: Tensor) -> tuple[Outcome, Now, Cut | None]:

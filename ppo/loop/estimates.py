@@ -43,8 +43,12 @@ class Estimator:
 
     def rewards(self, rollout: Rollout) -> np.ndarray:
         """Return the rewards to learn from (T, N): clipped, less the penalties, scaled, which updates the statistics."""
-        rewards = self.clipped(rollout.rewards.cpu().numpy()) - rollout.penalties.cpu().numpy()
+        rewards = self.earned(rollout)
         return rewards if self.scaler is None else self.scaler.scale(rewards, *_on_host(rollout.starts, rollout.valid))
+
+    def earned(self, rollout: Rollout) -> np.ndarray:
+        """Return the environment's clipped rewards (T, N) less the penalties."""
+        return self.clipped(rollout.rewards.cpu().numpy()) - rollout.penalties.cpu().numpy()
 
     def clipped(self, rewards: np.ndarray) -> np.ndarray:
         """Return the environment's rewards, clipped if the settings say so."""
@@ -57,9 +61,7 @@ class Estimator:
         groups = self.config.group_size
         known = group_complete(settled, groups) if groups > 1 else outcome_known(valid, settled, next_valid)
         if self.config.risk_quantile:
-            known &= self.risk(
-                rollout, self.clipped(rollout.rewards.cpu().numpy()) - rollout.penalties.cpu().numpy() * (groups == 1)
-            )[1]
+            known &= self.risk(rollout, self.earned(rollout))[1]
         return rollout.valid & torch.from_numpy(known).to(rollout.valid.device)
 
     def risk(self, rollout: Rollout, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +73,7 @@ class Estimator:
 
         Args:
             rollout: (T, N).
-            rewards: (T, N) to learn from; with groups, without the penalties.
+            rewards: (T, N) to learn from.
         """
         starts, done = _on_host(rollout.starts, rollout.done)
         returns, whole = whole_returns(rewards, starts, done)
@@ -94,11 +96,11 @@ class Estimator:
         advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
-        own = self.clipped(rollout.rewards.cpu().numpy()) if config.group_size > 1 else rewards
+        own = self.earned(rollout) if config.group_size > 1 else rewards
         above = self.risk(rollout, own)[0] if config.risk_quantile else None
         if config.group_size > 1:
-            penalties, settled = _on_host(rollout.penalties, rollout.settled)
-            weights = group_relative(own, penalties, settled, config.group_size, above).to(weights)
+            settled = rollout.settled.cpu().numpy()
+            weights = group_relative(own, settled, config.group_size, above).to(weights)
         elif above is not None:
             weights = torch.from_numpy(above).to(weights)
         return Estimates(rollout.values, weights, returns)

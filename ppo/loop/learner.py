@@ -14,7 +14,7 @@ from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.batch import Batch, Minibatch
 from ppo.loop.coefficients import Coefficients
 from ppo.loop.estimates import Estimator, explained_variance
-from ppo.loop.losses import STATS, Coefs, ppo_loss
+from ppo.loop.losses import STATS, Coefs, divergence, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
 from ppo.loop.warmup import Warmup
@@ -167,10 +167,11 @@ class Learner:
         minibatch, count, coefs = Batch(*tensors[:ROWS]), tensors[ROWS], Coefs(*tensors[ROWS + 1 :])
         with torch.enable_grad():
             dist, values, _ = policy.forward(minibatch.obs, minibatch.states, minibatch.starts)
+            log_probs, near = dist.log_prob(minibatch.actions), minibatch.ref_log_probs
+            penalty = minibatch.kl_coefs * divergence(dist, log_probs, near) if near.shape[-1] else None
             loss, stats = ppo_loss(
-                dist.log_prob(minibatch.actions), dist.entropy(), values, minibatch.log_probs, minibatch.values,
-                minibatch.advantages, minibatch.returns, minibatch.valid, coefs,
-                self.config.clip_vloss, count,
+                log_probs, dist.entropy(), values, minibatch.log_probs, minibatch.values, minibatch.advantages,
+                minibatch.returns, minibatch.valid, coefs, self.config.clip_vloss, count, penalty,
             )  # fmt: skip
             gradient = policy.gradient(loss)
         return torch.cat([gradient, stats[:-1]]), stats[-1:]

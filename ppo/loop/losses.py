@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ppo.policies.distributions import Categorical, Distribution
+
 STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
 
 
@@ -35,6 +37,28 @@ def normalized(advantages: Tensor, valid: Tensor) -> Tensor:
     return centred / (variance.sqrt() + 1e-8)
 
 
+def divergence(dist: Distribution, log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    """Return KL(π ‖ π_ref) at each state, (…): exact if an action is one choice, else the estimate k3 from the action taken.
+
+    Exact is Σₐ π(a) (log π(a) − log π_ref(a)). k3 is r − 1 − log r with r = π_ref(a) / π(a), never negative (Schulman 2020;
+    Shao et al. 2024, equation 4).
+
+    Args:
+        dist: π.
+        log_probs: (…) log π(a) of the action taken.
+        ref_log_probs: (…, K) log π_ref, as `reference_log_probs` returns.
+    """
+    if isinstance(dist, Categorical):
+        return (dist.log_probs.exp() * (dist.log_probs - ref_log_probs)).sum(-1)
+    log_ratio = ref_log_probs.squeeze(-1) - log_probs
+    return log_ratio.expm1() - log_ratio
+
+
+def reference_log_probs(ref: Distribution, actions: Tensor) -> Tensor:
+    """Return log π_ref of all choices (…, A) if an action is one choice, else of the actions taken, (…, 1)."""
+    return ref.log_probs if isinstance(ref, Categorical) else ref.log_prob(actions).unsqueeze(-1)
+
+
 def ppo_loss(
     log_probs: Tensor,  # (L, B) of the actions under the current policy
     entropy: Tensor,  # (L, B)
@@ -47,11 +71,12 @@ def ppo_loss(
     coefs: Coefs,
     clip_vloss: bool = False,  # clip the change of the value to ± ε
     count: Tensor | None = None,  # () valid rows of the minibatch, of which these are a part
+    penalty: Tensor | None = None,  # (L, B) β KL(π ‖ π_ref)
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its detached statistics: STATS, then the flat index of the first non-finite row, or −1.
 
-    L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] with r = π(a|s) / π_old(a|s) (Schulman et al.
-    2017, equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
+    L = −E[min(r Â, clip(r, 1 ± ε) Â)] + c_v ½ E[(V − R)²] − c_e E[H] + E[penalty] with r = π(a|s) / π_old(a|s) (Schulman
+    et al. 2017, equations 7 and 9). approx_kl is E[(r − 1) − log r], which is unbiased and never negative (Schulman 2020, k3).
     """
     # A dead row's ratio could overflow, and inf · 0 is NaN.
     log_ratio = torch.where(valid, log_probs - old_log_probs, 0.0)
@@ -67,12 +92,15 @@ def ppo_loss(
 
     mean_entropy = valid_mean(entropy, valid, count)
     loss = policy_loss + coefs.vf_coef * value_loss - coefs.ent_coef * mean_entropy
+    finite = ratio * advantages + errors + entropy
+    if penalty is not None:
+        loss, finite = loss + valid_mean(penalty, valid, count), finite + penalty
     with torch.no_grad():
         approx_kl = valid_mean(
             log_ratio.expm1() - log_ratio, valid, count
         )  # expm1, since r − 1 cancels for small log r
         clipfrac = valid_mean(((ratio - 1).abs() > coefs.clip_coef).float(), valid, count)
-        broken = (~torch.isfinite(ratio * advantages + errors + entropy) & valid).flatten().float()
+        broken = (~torch.isfinite(finite) & valid).flatten().float()
         offender = torch.where(broken.any(), broken.argmax().float(), -1.0)
         means = (policy_loss, value_loss, mean_entropy, approx_kl, clipfrac)
     return loss, torch.stack([*(x.detach() for x in means), offender])

@@ -1,4 +1,4 @@
-"""The reference policy: frozen; the trained policy pays a KL penalty for moving away from it."""
+"""The reference policy: frozen; the trained policy pays a KL penalty for moving away from it, in its rewards or its loss."""
 
 import math
 import time
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppo.errors import UsageError
-from ppo.loop.losses import valid_mean
+from ppo.loop.losses import divergence, reference_log_probs, valid_mean
 from ppo.loop.rollout import Rollout
 from ppo.policies import Policy
 from ppo.policies.distributions import Categorical
@@ -22,8 +22,9 @@ MAX_ERROR = 0.2  # clip of the relative error KL / target − 1 (Ziegler et al. 
 class Reference:
     """Subtract β (log π(a) − log π_ref(a)) from the reward of each decision, and adapt β if there is a target.
 
-    In expectation this is β KL(π ‖ π_ref), and so is its gradient. Lower-variance estimators are logged but not used as a
-    reward, since their gradient differs: the exact divergence at a state does not depend on the action taken there.
+    In expectation this is β KL(π ‖ π_ref) of whole episodes, and so is its gradient. Lower-variance estimators are logged but
+    not used as a reward, since their gradient differs: the exact divergence at a state does not depend on the action taken there.
+    In the loss it is another penalty, that of each state by itself (`ppo.loop.losses.divergence`).
 
     Args:
         policy: the reference, on the device of the trained policy, with the same temperature and no top-k or top-p.
@@ -31,13 +32,16 @@ class Reference:
         target: nats per episode; 0 keeps β fixed.
         horizon: episodes over which β is adapted: β ← β (1 + clip(KL / target − 1, ±0.2) · episodes / horizon).
         sha256: of the reference's checkpoint.
+        in_loss: leave the rewards as they are, and tell the loss what the reference thinks.
     """
 
-    def __init__(self, policy: Policy, coef: float, target: float, horizon: int, sha256: str = "") -> None:
+    def __init__(
+        self, policy: Policy, coef: float, target: float, horizon: int, sha256: str = "", in_loss: bool = False
+    ) -> None:
         self.policy = policy.requires_grad_(False)
         self.coef = torch.tensor(coef, dtype=torch.float64)
         self.sha256 = torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
-        self.target, self.horizon = target, horizon
+        self.target, self.horizon, self.in_loss = target, horizon, in_loss
         self.seconds = 0.0  # of the last `penalize`
         self.state = policy.initial_state(1)  # (N, H); an episode's first row ignores it
         self.under_way = self.state.new_zeros(1)  # (N,) log-ratios of the episodes under way, summed
@@ -58,10 +62,15 @@ class Reference:
         dist = policy(rollout.obs, rollout.states[0], rollout.starts)[0]
         ref, _, self.state = self.policy(rollout.obs, self.state, rollout.starts)
         kl = torch.where(rollout.valid, dist.log_prob(rollout.actions) - ref.log_prob(rollout.actions), 0.0)  # (T, N)
-        penalized = replace(rollout, penalties=self.coef.to(kl) * kl)
+        coef = self.coef.to(kl)
+        if self.in_loss:
+            near = reference_log_probs(ref, rollout.actions)
+            penalized = replace(rollout, ref_log_probs=near, kl_coefs=coef.expand_as(kl))
+        else:
+            penalized = replace(rollout, penalties=coef * kl)
         estimators = {"kl": kl, "k3": torch.expm1(-kl) + kl}  # k3 is unbiased and never negative (Schulman 2020)
         if isinstance(dist, Categorical):
-            estimators["exact"] = divergence(dist, ref)
+            estimators["exact"] = divergence(dist, kl, reference_log_probs(ref, rollout.actions))
         stats = {f"reference/{name}": float(valid_mean(x, rollout.valid)) for name, x in estimators.items()}
         sums = self._sums(kl, rollout)
         per_episode = float(sums.mean()) if len(sums) else math.nan
@@ -108,8 +117,3 @@ class Reference:
         if not fits(tensors.get("reference.coef", self.sha256), self.coef):
             raise UsageError("the checkpoint is damaged: it has no reference.coef; use another one")
         self.coef.copy_(tensors["reference.coef"])
-
-
-def divergence(dist: Categorical, ref: Categorical) -> Tensor:
-    """Return KL(π ‖ π_ref) = Σ π (log π − log π_ref), without the action dimension."""
-    return (dist.log_probs.exp() * (dist.log_probs - ref.log_probs)).sum(-1)
