@@ -67,10 +67,10 @@ def main(tokens: int = 60_000, comparisons: int = 1000) -> tuple[float, float]:
     config = config.replace({"env_kwargs": write, "runs_dir": str(FOLDER), "total_timesteps": tokens, "state_size": 64})
 
     language = pretrain(Trainer(config.replace({"exp_name": "language", "learning_rate": 5e-3}))).run_dir
-    rating = config.replace({"exp_name": "reward", "num_envs": 32, "num_minibatches": 1})
+    rating = config.replace({"exp_name": "reward", "num_envs": 32, "num_minibatches": 1, "reference": str(language)})
     reward = train_reward_model(Trainer(rating), str(preferences))
     print(f"the reward model agrees with the judge on {reward.quality.accuracy:.0%} of held-out pairs")
-    near = {"init_from": str(language), "reference": str(language), "kl_coef": 0.1}
+    near = {"init_from": str(language), "reference": str(language), "kl_coef": 0.03}
     tuning = config.replace(near | {"env_kwargs": write | {"reward": str(reward.run_dir)}})
     tuned = Trainer(tuning).train()
     return show("before", language), show("after", tuned)

@@ -8,23 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.config.effects import check_actions
 from ppo.config.memory import check_memory
 from ppo.config.setting import check_ranges
-from ppo.envs.spaces import Packer
 from ppo.errors import UsageError, one_line
 from ppo.loop.best import FILE, as_text
-from ppo.loop.collector import act
-from ppo.loop.play import MAX_STEPS
-from ppo.machine.flat import FlatPolicy
-from ppo.policies import Policy
 from ppo.run.checkpoint import checkpoint_path
 from ppo.run.load import Saved, envs_for, load
 from ppo.text import Completion, TokenEnv
+from ppo.text.writing import write
 
 
 def sample(
@@ -61,10 +56,10 @@ def sample(
     with contextlib.closing(envs_for(saved, number)) as envs:
         env = _token_env(saved, envs)
         if prompt is None:
-            return _write(saved.policy, envs, env, seed, deterministic)
+            return _write(saved, envs, seed, deterministic)
         example = _set_prompt(env, prompt, saved.config.env_id)
         try:
-            return _write(saved.policy, envs, env, seed, deterministic)
+            return _write(saved, envs, seed, deterministic)
         except UsageError as error:
             if error.__cause__ is None:  # not from a function of the task
                 raise
@@ -169,7 +164,7 @@ def chat(
             env.task, reward=None, metrics={}, prompt=lambda rng: prompt,
             reply=lambda completions: [valid_reply(completions[0].turns[-1])],
         )  # fmt: skip
-        return _write(saved.policy, envs, env, seed, False)[0][0]
+        return _write(saved, envs, seed, False)[0][0]
 
 
 def _token_env(saved: Saved, envs: VectorEnv) -> TokenEnv:
@@ -184,23 +179,6 @@ def _token_env(saved: Saved, envs: VectorEnv) -> TokenEnv:
     return env
 
 
-@torch.no_grad()
-def _write(
-    policy: Policy, envs: VectorEnv, env: TokenEnv, seed: int, deterministic: bool
-) -> list[tuple[Completion, float]]:
-    """Return the first sequence of each of the N environments; the first N to finish would be too short on average."""
-    torch.manual_seed(seed)
-    env.set_training(False)
-    flat, packer = FlatPolicy(policy), Packer(envs.single_observation_space)
-    obs, _ = envs.reset(seed=seed)
-    state, starts = policy.initial_state(envs.num_envs), torch.ones(envs.num_envs, dtype=torch.bool)
-    samples: dict[int, tuple[Completion, float]] = {}
-    for _ in range(MAX_STEPS):
-        noise = policy.head.noise(envs.num_envs, deterministic=deterministic)
-        actions, _, _, state = act(flat, packer(obs), state, starts, noise)
-        obs, _, terminated, truncated, _ = envs.step(policy.head.to_env(actions))
-        starts = torch.from_numpy(np.logical_or(terminated, truncated))
-        samples = env.samples | samples
-        if len(samples) == envs.num_envs:
-            break
-    return [samples[n] for n in sorted(samples)]
+def _write(saved: Saved, envs: VectorEnv, seed: int, deterministic: bool) -> list[tuple[Completion, float]]:
+    policy = saved.policy
+    return write(policy, policy.head, policy.initial_state(envs.num_envs), envs, seed, deterministic)

@@ -60,6 +60,18 @@ def test_texts_that_are_equal_or_were_compared_directly_or_through_others_stay_t
     assert 2 <= len(held_out) <= 8
 
 
+def test_a_prompt_is_on_one_side_only():
+    ratings = pairs_of(*((f"a{n}", f"b{n}") for n in range(60)))
+    ratings.prompts.update({n: f"prompt {n // 2 % 20}" for n in range(120)})
+    training, held_out = ({ratings.prompts[n] for item in side for n in item} for side in split(ratings, "f"))
+    assert len(training) == 18
+    assert len(held_out) == 2
+    assert training.isdisjoint(held_out)
+    ratings.prompts.update(dict.fromkeys(range(120), "the same"))
+    with pytest.raises(UsageError, match="or have the same prompt stay together"):
+        split(ratings, "f")
+
+
 def test_a_large_group_of_connected_texts_is_trained_on_and_small_ones_are_held_out():
     ratings = pairs_of(*((f"{n}", f"{n + 1}") for n in range(90)), *((f"a{n}", f"b{n}") for n in range(20)))
     assert {text[0] for text in sides(ratings)[1]} == {"a", "b"}
@@ -68,6 +80,9 @@ def test_a_large_group_of_connected_texts_is_trained_on_and_small_ones_are_held_
 def test_an_item_repeats_another_if_it_has_the_same_texts_in_either_order():
     assert repeats(pairs_of(("a", "b"), ("b", "a"), ("a", "c"), ("a", "b"))) == 2
     assert repeats(rated(["a", "b", "a"])) == 1
+    prompted = pairs_of(("a", "b"), ("b", "a"), ("a", "b"))
+    prompted.prompts.update({0: "x", 1: "x", 2: "x", 3: "x", 4: "y", 5: "y"})
+    assert repeats(prompted) == 1
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ WRONG: dict[str, list[Any]] = {
     "iteration": [None, -1, 1.5, "3", True, 2**63, []],
     "global_step": [None, -1, math.inf, "3", 2**63, {}],
     "best_return": ["high", [], math.nan, -math.inf, True],
+    "scores": [3, [], {}, {"mean": 1.0}, {"mean": "0", "deviation": 1.0}, {"mean": 0.0, "deviation": 0.0}],
 }  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch, capsys):
         ('{"text": " ", "ratings": [1]}', "line 1: text = ' ' is empty; remove the line"),
         ('{"chosen": "a", "rejected": ""}', "line 1: rejected = '' is empty; remove the line"),
         ('{"chosen": "a", "rejected": "a"}', "line 1: chosen and rejected are the same text, 'a'; remove the line"),
-        ('{"prompt": "a", "chosen": "b", "rejected": "c"}', "line 1 has a prompt of its own, which would be ignored"),
+        ('{"prompt": "a", "text": "b", "ratings": [1]}', "line 1 has a prompt, but only preferences .* have prompts"),
+        ('{"prompt": 3, "chosen": "b", "rejected": "c"}', "line 1: prompt = 3 is not a text"),
         ('{"text": "a", "ratings": []}', "are not a list of numbers"),
         ('{"text": "a", "ratings": [1]}\n{"text": "b"}', "ratings for only some of its texts"),
         ('{"text": 3}', "3 is not a text"),
@@ -102,6 +103,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read_and_other_separators_a
     rows = [json.dumps({"text": text, "ratings": [1]}, ensure_ascii=False), '{"text": "b", "ratings": [2]}']
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode() + b"\r\n")
     assert read(str(path)) == Ratings([text, "b"], [[1], [2]], [])
+
+
+def test_the_texts_of_a_preference_share_its_prompt(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"chosen": "a", "rejected": "b"}\n{"prompt": "x y", "chosen": "c", "rejected": "d"}\n')
+    assert read(str(path)) == Ratings([*"abcd"], [], [(0, 1), (2, 3)], {2: "x y", 3: "x y"})
+    assert read_lines(str(path)) == ["a", "b", "x y c", "x y d"]
 
 
 def test_a_file_of_the_user_is_summarised(tmp_path, capsys):

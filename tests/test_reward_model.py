@@ -7,10 +7,11 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 
+import ppo
 from ppo import Trainer, preset
 from ppo.errors import UsageError
 from ppo.policies import build_policy
-from ppo.supervised.reward_model import bradley_terry, train_reward_model
+from ppo.supervised.reward_model import RewardModelTraining, bradley_terry, train_reward_model
 from ppo.text import Completion, Vocabulary
 from ppo.text.reward_model import RewardModel, pad, score
 
@@ -54,8 +55,36 @@ def test_a_reward_model_of_ratings_or_preferences_scores_completions(tmp_path, k
     good, bad = model([Completion(vocabulary, (n,), (n,), True) for n in (0, 1)])
     assert good > bad
     assert model.score_texts([[0, 0], [1, 1]]) == [good, bad]
+    texts = [vocabulary.encode(row["text"]) for n, row in enumerate(rated) if n % 10]  # for training
+    texts = texts if kind == "ratings" else [[letter] * n for n in range(2, 21) if n != 11 for letter in (0, 1)]
+    scores = np.array(model.score_texts(texts))
+    assert (scores.mean(), scores.std()) == (pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4))
+    assert f"of {len(texts)} texts for training of {path}; as rewards they have 0 and 1" in str(result.scale)
     with pytest.raises(UsageError, match="has another vocabulary; use the same corpus"):
         RewardModel(str(result.run_dir), Vocabulary("abc"))
+
+
+def test_scores_are_standardised_on_samples_of_the_reference_and_a_prompt_is_read_first(tmp_path, monkeypatch):
+    pairs = [
+        {"prompt": "ab"[n % 2] * (n // 2 + 1), "chosen": "a" * (n + 1), "rejected": "b" * (n + 1)} for n in range(20)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, pairs)))
+    small = {"policy": "gru", "num_envs": 8, "num_steps": 16, "state_size": 8, "threads": 1, "total_timesteps": 200}
+    settings = {"runs_dir": str(tmp_path), "env_kwargs": {"letters": 2}} | small
+    with Trainer(preset("text/Copy-v0")[1].replace(settings)) as trainer:
+        trainer.save(finished=True)
+        reference = str(trainer.run_dir)
+    monkeypatch.setattr("ppo.supervised.reward_model.SAMPLES", 64)
+    with Trainer(preset("text/Copy-v0")[1].replace(settings | {"reference": reference})) as trainer:
+        training = RewardModelTraining(trainer, str(path))
+        assert training.texts[:2] == [[0, 0], [0, 1]]  # "a" and "a", "a" and "b"
+        result = training.run()
+    assert f"of 64 samples of {reference}" in str(result.scale)
+    model = RewardModel(str(result.run_dir), Vocabulary("ab>"))
+    scores = np.array(model([completion for completion, _ in ppo.sample(reference, 400, seed=5)]))
+    assert abs(scores.mean()) < 0.4
+    assert 0.7 < scores.std() < 1.4
 
 
 def test_texts_without_ratings_are_refused(tmp_path):

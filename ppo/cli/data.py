@@ -25,7 +25,7 @@ class Data:
     name: Annotated[Positional[str], arg(metavar="[NAME]", help_behavior_hint=default_hint)] = ""
     """hutto-movies, hutto-amazon, hutto-nyt or hutto-tweets: about 15 ratings from -4 to +4 per text."""
     file: Annotated[Path | None, optional("FILE", "none")] = None
-    """JSON lines of your own, with the keys text and (optional) ratings, or chosen and rejected."""
+    """JSON lines of your own, with the keys text and (optional) ratings, or chosen, rejected and (optional) prompt."""
 
     def run(self) -> None:
         """Print a summary of the texts."""
@@ -52,7 +52,8 @@ def summarise(name: str, file: Path | None, console: Console) -> None:
         if not math.isnan(alike := agreement(rated)):
             lines.append(("agreement", f"two raters order a pair of texts the same way in {alike:.3f} of comparisons"))
     if rated.pairs:
-        lines.append(("preferences", f"{len(rated.pairs):,}"))
+        prompts = f", {len(rated.prompts) // 2:,} of them with a prompt" if rated.prompts else ""
+        lines.append(("preferences", f"{len(rated.pairs):,}{prompts}"))
     if same := repeats(rated):
         lines.append(("repeated", f"{same:,} lines have the texts of an earlier line"))
     print_lines(console, [*lines, ("first text", rated.texts[0])])

@@ -158,7 +158,7 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
     use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
     if result.finished:
         use = f"{_command('ppo')} train {_environment(trainer, reward=str(run_dir))} --init-from … --reference …"
-    print_lines(console, [*result.quality.describe()])
+    print_lines(console, [*result.quality.describe(), ("scores", str(result.scale))])
     print_lines(console, [("run folder", str(run_dir)), ("train with it", use)], wrap=False)
 
 

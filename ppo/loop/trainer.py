@@ -170,13 +170,14 @@ class Trainer:
         trainer.parts.restart(settings or {})
         return trainer
 
-    def save(self, finished: bool, evaluated: float = math.nan, made_by: str = "train") -> None:
+    def save(self, finished: bool, evaluated: float = math.nan, made_by: str = "train", scores: Any = None) -> None:
         """Write the latest checkpoint, and the best if its evaluation is the best so far; rank 0 does, for all.
 
         Args:
             finished: the run has ended; if not, it can be resumed.
             evaluated: mean return of an evaluation; NaN without one.
             made_by: the command: train, pretrain or reward.
+            scores: scale of a reward model's scores, JSON values.
 
         Raises:
             NonFiniteError: a weight, moment or statistic is not finite; the checkpoints stay as they are.
@@ -188,7 +189,7 @@ class Trainer:
             return
         folder.mkdir(exist_ok=True)
         meta = self.parts.describe() | {"made_by": made_by, "finished": finished, "reached": self.reached}
-        meta |= {"iteration": self.iteration, "global_step": self.global_step}
+        meta |= {"iteration": self.iteration, "global_step": self.global_step, "scores": scores}
         meta["best_return"] = None if math.isinf(self.best_return) else self.best_return
         names = ["best"] * best + [f"iteration_{self.iteration:06d}"] * self.config.keep_checkpoints
         if self.best is not None:

@@ -21,6 +21,14 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
+def _is_scale(value: Any) -> bool:
+    """Return whether this is the scale of a reward model's scores, or null for a run that has none."""
+    is_table = isinstance(value, dict) and value.keys() >= {"mean", "deviation"}
+    return value is None or (
+        is_table and all(_is_number(value[name]) for name in ("mean", "deviation")) and value["deviation"] > 0
+    )
+
+
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config": (lambda value: isinstance(value, dict), "a table of settings"),
     "own_envs": (lambda value: isinstance(value, bool), "true or false"),
@@ -32,6 +40,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "iteration": (_is_count, "a whole number from 0"),
     "global_step": (_is_count, "a whole number from 0"),
     "best_return": (lambda value: value is None or _is_number(value), "a number or null"),
+    "scores": (_is_scale, "a mean and a positive deviation, or null"),
 }
 
 

@@ -51,35 +51,42 @@ def items_of(ratings: Ratings) -> list[tuple[int, ...]]:
 
 
 def repeats(ratings: Ratings) -> int:
-    """Return how many items have the same text, or the same two texts, as an earlier item."""
+    """Return how many items have the same text, or the same prompt and the same two texts, as an earlier item."""
     items = items_of(ratings)
-    return len(items) - len({frozenset(ratings.texts[n] for n in item) for item in items})
+    return len(items) - len({frozenset(_contents(ratings, item)) for item in items})
+
+
+def _contents(ratings: Ratings, item: tuple[int, ...]) -> list[tuple[str, str]]:
+    """Return the texts of an item and its prompt, if it has one, each with its kind."""
+    prompt = ratings.prompts.get(item[0], "")
+    return [*(("text", ratings.texts[n]) for n in item), *([("prompt", prompt)] if prompt else [])]
 
 
 def connected(ratings: Ratings) -> list[list[tuple[int, ...]]]:
-    """Return the items in groups, ordered by their first items: two items that share a text are in one group."""
-    above: dict[str, str] = {}  # each text's parent in its group's tree, whose root is its own parent
+    """Return the items in groups, ordered by their first items: two items that share a text or a prompt are in one group."""
+    above: dict[tuple[str, str], tuple[str, str]] = {}  # the parent in the group's tree, whose root is its own parent
 
-    def root(text: str) -> str:
-        while (parent := above.setdefault(text, text)) != text:
-            above[text], text = above[parent], parent
-        return text
+    def root(content: tuple[str, str]) -> tuple[str, str]:
+        while (parent := above.setdefault(content, content)) != content:
+            above[content], content = above[parent], parent
+        return content
 
     items = items_of(ratings)
     for item in items:
-        first, *others = (ratings.texts[n] for n in item)
+        first, *others = _contents(ratings, item)
         for other in others:
             above[root(other)] = root(first)
-    groups: dict[str, list[tuple[int, ...]]] = {}
+    groups: dict[tuple[str, str], list[tuple[int, ...]]] = {}
     for item in items:
-        groups.setdefault(root(ratings.texts[item[0]]), []).append(item)
+        groups.setdefault(root(("text", ratings.texts[item[0]])), []).append(item)
     return list(groups.values())
 
 
 def split(ratings: Ratings, where: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return the items for training and about a tenth to hold out, each as the indices of its texts.
 
-    No text is on both sides, nor is one that was compared with a text of the other side: connected items stay together.
+    No text and no prompt is on both sides, nor is a text that was compared with a text of the other side: connected items stay
+    together.
 
     Raises:
         UsageError: there are too few items, or too many of them are connected; `where` names their file.
@@ -95,7 +102,7 @@ def split(ratings: Ratings, where: str) -> tuple[list[np.ndarray], list[np.ndarr
         (held_out if due and fits else training).extend(group)
     if len({ratings.texts[n] for item in held_out for n in item}) < 2:
         raise UsageError(
-            f"{where} leaves fewer than two texts to hold out: a tenth of the lines is held out, and texts that are equal or "
-            "were compared stay together; add lines with other texts"
+            f"{where} leaves fewer than two texts to hold out: a tenth of the lines is held out, and texts that are equal, were "
+            "compared or have the same prompt stay together; add lines with other texts and prompts"
         )
     return [np.array(item) for item in training], [np.array(item) for item in held_out]

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ppo.errors import UsageError
 from ppo.loop.trainer import Trainer
@@ -27,7 +27,8 @@ class FitResult(NamedTuple):
 
 def fit(
     trainer: Trainer, command: str, metric: str, patience: int, train_step: Callable[[float], tuple[dict[str, float], int]],
-    evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None, notes: Sequence[str] = ()
+    evaluate: Callable[[], float], report: Callable[[Progress], None] | None = None, notes: Sequence[str] = (),
+    scores: Callable[[], dict[str, Any] | None] = lambda: None,
 ) -> FitResult:  # fmt: skip
     """Train a trainer's policy for its budget of tokens, and write its run folder.
 
@@ -41,6 +42,7 @@ def fit(
         evaluate: returns the metric.
         report: called after each step.
         notes: sentences for the report; more may be added while training.
+        scores: called at the end; returns the scale of a reward model's scores.
     """
     config, vector = trainer.config, trainer.learner.policy.vector
     run_dir, begin = trainer.open_run(), time.perf_counter()
@@ -71,7 +73,7 @@ def fit(
             if report is not None:
                 report(Progress(row, trainer.iteration, trainer.global_step, config.total_timesteps, tuple(notes)))
         vector.copy_(best_vector)
-        trainer.save(not stopped, made_by=command)
+        trainer.save(not stopped, made_by=command, scores=scores())
     return FitResult(run_dir, best, finished=not stopped)
 
 

@@ -1,7 +1,8 @@
 """Reward models: a policy learns from human ratings or preferences which of two texts people prefer.
 
 P(a is preferred to b) = σ(s(a) − s(b)) (Bradley and Terry 1952; Ziegler et al. 2019), where the score s is the policy's
-value after the text. The result is an ordinary run; `text/Write-v0` accepts it as its reward.
+value after the text. The result is an ordinary run; `text/Write-v0` accepts it as its reward, (s − mean) / deviation: the mean and
+the deviation over texts of the reference policy are 0 and 1, so that a KL coefficient means the same with each reward model.
 """
 
 import json
@@ -26,6 +27,22 @@ from ppo.supervised.fit import check_trainer, fit
 from ppo.supervised.quality import Quality, quality
 from ppo.text.ratings import Ratings, read
 from ppo.text.reward_model import score
+from ppo.text.writing import write
+
+SAMPLES = 1024  # of the reference policy, whose scores then have a standard error of 3 % of their deviation
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and deviation of the scores over texts, which then are 0 and 1."""
+
+    mean: float
+    deviation: float
+    texts: str  # which texts, in words
+
+    def __str__(self) -> str:
+        """Return the scale in words."""
+        return f"mean {self.mean:.3g} and deviation {self.deviation:.3g} of {self.texts}; as rewards they have 0 and 1"
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class RewardModelResult:
 
     run_dir: Path
     quality: Quality
+    scale: Scale
     tokens: int
     finished: bool  # False: stopped by a signal, so that text/Write-v0 does not accept it
 
@@ -54,39 +72,84 @@ class RewardModelTraining:
         self.held_out = np.concatenate(held_out)
         self.repeats = repeats(self.ratings)  # items that repeat an earlier one
         self.comparisons, self.end = Comparisons(self.ratings, raters), env.vocabulary.end
-        self.texts = [env.vocabulary.encode(text, f"a text of {source}") for text in self.ratings.texts]
+        prompts = [self.ratings.prompts.get(n, "") for n in range(len(self.ratings.texts))]
+        self.texts = [
+            [
+                *env.vocabulary.encode(prompt, f"a prompt of {source}"),
+                *env.vocabulary.encode(text, f"a text of {source}"),
+            ]
+            for prompt, text in zip(prompts, self.ratings.texts, strict=True)
+        ]
+        self.training, self.source = np.concatenate(training), source
         self.batches = _batches(training, trainer.config.num_envs, np.random.default_rng(trainer.config.seed))
 
     def run(self, report: Callable[[Progress], None] | None = None) -> RewardModelResult:
         """Train the policy, and write its run folder; `report` is called after each minibatch."""
-        trainer, held_out = self.trainer, self.held_out
-        result = fit(trainer, "reward", "eval/loss", self.patience, self._train_step, self._evaluate, report)
+        trainer, held_out, scales = self.trainer, self.held_out, list[Scale]()
+
+        def scores() -> dict[str, Any]:
+            scales.append(self.scale())
+            return asdict(scales[0])
+
+        steps = self._train_step, self._evaluate, report
+        result = fit(trainer, "reward", "eval/loss", self.patience, *steps, scores=scores)
         lengths = np.array([len(self.texts[n]) for n in held_out])
-        figures = quality(self._scores(held_out).numpy(), self.ratings, held_out, lengths)
+        figures = quality(self._scores(self._own(held_out)).numpy(), self.ratings, held_out, lengths)
         values = json.loads(json.dumps(asdict(figures)), parse_constant=lambda nan: None)  # JSON has no NaN
         write_atomically(result.run_dir / "quality.json", json.dumps(values, indent=2).encode())
-        return RewardModelResult(result.run_dir, figures, trainer.global_step, result.finished)
+        return RewardModelResult(result.run_dir, figures, scales[0], trainer.global_step, result.finished)
+
+    def scale(self) -> Scale:
+        """Return the scale of the scores now: over samples of the reference policy, or without one over the texts for training.
+
+        Raises:
+            UsageError: all texts have the same score.
+        """
+        config, texts = self.trainer.config, self._own(self.training)
+        if config.reference:
+            texts = self._samples()
+        scores = self._scores(texts).double()
+        deviation = float(scores.std(correction=0))
+        if not deviation:
+            raise UsageError(
+                f"the reward model gives each of {len(texts):,} texts the same score; raise learning_rate or total_timesteps"
+            )
+        kind = f"samples of {config.reference}" if config.reference else f"texts for training of {self.source}"
+        return Scale(float(scores.mean()), deviation, f"{len(texts):,} {kind}")
+
+    def _samples(self) -> list[list[int]]:
+        """Return sequences that the reference policy writes, as token ids."""
+        envs, reference = self.trainer.envs, self.trainer.reference
+        assert reference is not None
+        state, rounds = reference.policy.initial_state(envs.num_envs), math.ceil(SAMPLES / envs.num_envs)
+        written = [
+            write(reference.policy, reference.policy.head, state, envs, self.trainer.config.seed + n * envs.num_envs)
+            for n in range(rounds)
+        ]
+        return [[*c.prompt_ids, *c.response_ids] for several in written for c, _ in several]
+
+    def _own(self, indices: np.ndarray) -> list[list[int]]:
+        return [self.texts[n] for n in indices]
 
     def _train_step(self, learning_rate: float) -> tuple[dict[str, float], int]:
         indices, learner = next(self.batches), self.trainer.learner
-        values, tokens = self._values(learner.policy.forward, indices)
+        values, tokens = self._values(learner.policy.forward, self._own(indices))
         loss = learner.descend(bradley_terry(values, self.comparisons(indices).to(values)), learning_rate)
         return {"loss": loss}, tokens
 
     def _evaluate(self) -> float:
-        return float(bradley_terry(self._scores(self.held_out), self.comparisons(self.held_out)))
+        return float(bradley_terry(self._scores(self._own(self.held_out)), self.comparisons(self.held_out)))
 
     @torch.no_grad()
-    def _scores(self, indices: np.ndarray) -> Tensor:
-        """Return the scores of the texts with these indices, on the CPU."""
-        chunks = np.array_split(indices, math.ceil(len(indices) / 256))
-        return torch.cat([self._values(self.trainer.policy, chunk)[0] for chunk in chunks]).cpu()
+    def _scores(self, texts: list[list[int]]) -> Tensor:
+        """Return the scores of texts, on the CPU."""
+        chunks = np.array_split(np.arange(len(texts)), math.ceil(len(texts) / 256))
+        return torch.cat([self._values(self.trainer.policy, [texts[n] for n in chunk])[0] for chunk in chunks]).cpu()
 
-    def _values(self, policy: Callable[..., Any], indices: np.ndarray) -> tuple[Tensor, int]:
-        """Return a policy's values of the texts with these indices, and the number of their tokens."""
-        batch, space = [self.texts[n] for n in indices], self.trainer.envs.single_observation_space
-        state = self.trainer.policy.initial_state(len(batch))
-        return score(policy, state, batch, self.end, space), sum(map(len, batch))
+    def _values(self, policy: Callable[..., Any], texts: list[list[int]]) -> tuple[Tensor, int]:
+        """Return a policy's values of texts, and the number of their tokens."""
+        state = self.trainer.policy.initial_state(len(texts))
+        return score(policy, state, texts, self.end, self.trainer.envs.single_observation_space), sum(map(len, texts))
 
 
 def train_reward_model(

@@ -40,7 +40,8 @@ def read_lines(path: str) -> list[str]:
     """Return the non-empty lines of a text file; an empty `path` means the built-in text.
 
     Args:
-        path: a text file; or rated texts (*.jsonl or a fetched data set, see `ppo.text.ratings`), a text to a line.
+        path: a text file; or rated texts (*.jsonl or a fetched data set, see `ppo.text.ratings`), a text to a line, after its
+            prompt and a space if it has one.
 
     Raises:
         UsageError: the file does not exist, is not text, or has no lines.
@@ -48,7 +49,9 @@ def read_lines(path: str) -> list[str]:
     if not path:
         return ALICE.splitlines()
     if find(path).suffix == ".jsonl":
-        return [" ".join(text.split()) for text in read(path).texts if text.strip()]
+        rated = read(path)
+        texts = (f"{rated.prompts.get(n, '')} {text}" for n, text in enumerate(rated.texts))
+        return [" ".join(text.split()) for text in texts if text.strip()]
     return [line for line in text_lines(path) if line.strip()]
 
 

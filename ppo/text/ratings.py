@@ -1,7 +1,7 @@
 """Rated texts: the data sets of Hutto and Gilbert (2014), downloaded once, or a file of the user's.
 
 A file has one JSON object per line: `{"text": …}`, with ratings `{"text": …, "ratings": [2, 3, -1]}`, one number per rater;
-or a preference, `{"chosen": …, "rejected": …}`.
+or a preference, `{"chosen": …, "rejected": …}`, which may have a prompt: `{"prompt": …, "chosen": …, "rejected": …}`.
 """
 
 import ast
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ SETS = {
     "hutto-movies": "movieReviewSnippets", "hutto-amazon": "amazonReviewSnippets", "hutto-nyt": "nytEditorialSnippets",
     "hutto-tweets": "tweets",
 }  # fmt: skip
-FORM = '{"text": …, "ratings": […]} or {"chosen": …, "rejected": …}'
+FORM = '{"text": …, "ratings": […]} or {"chosen": …, "rejected": …}, of which the second may have a "prompt"'
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Ratings:
         texts: the texts.
         ratings: a list of ratings for each text; empty if there are none.
         pairs: indices of a preferred text and of the rejected one; empty if there are none.
+        prompts: the prompt of each text that has one, by its index.
     """
 
     texts: list[str]
     ratings: list[list[float]]
     pairs: list[tuple[int, int]]
+    prompts: dict[int, str] = field(default_factory=dict)
 
 
 def find(source: str) -> Path:
@@ -162,21 +164,24 @@ def read(source: str) -> Ratings:
 def _add(ratings: Ratings, row: dict[str, object], where: str) -> None:
     names = ("chosen", "rejected") if "chosen" in row else ("text",)
     texts = [row[name] for name in names]
-    for name, text in zip(names, texts, strict=True):
+    prompt = row.get("prompt", "")
+    for name, text in zip((*names, "prompt"), (*texts, prompt), strict=True):
         if not isinstance(text, str):
             raise UsageError(f"{where}: {name} = {text!r:.40} is not a text")
-        if not text.strip() and (len(names) == 2 or "ratings" in row):
+        if name != "prompt" and not text.strip() and (len(names) == 2 or "ratings" in row):
             raise UsageError(f"{where}: {name} = {text!r:.40} is empty; remove the line")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise UsageError(f"{where}: {name} = {text!r:.40} has half of a character (a lone surrogate); remove it")
-    if "prompt" in row:
+    if prompt and "chosen" not in row:
         raise UsageError(
-            f"{where} has a prompt of its own, which would be ignored; put it at the beginning of each text"
+            f"{where} has a prompt, but only preferences (chosen and rejected) have prompts; put it at the beginning of the text"
         )
     if "chosen" in row:
         if texts[0] == texts[1]:
             raise UsageError(f"{where}: chosen and rejected are the same text, {texts[0]!r:.40}; remove the line")
-        ratings.pairs.append((len(ratings.texts), len(ratings.texts) + 1))
+        pair = len(ratings.texts), len(ratings.texts) + 1
+        ratings.pairs.append(pair)
+        ratings.prompts.update(dict.fromkeys(pair, str(prompt)) if prompt else {})
     elif "ratings" in row:
         numbers = np.asarray(row["ratings"], np.float64)
         if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():

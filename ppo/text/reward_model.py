@@ -16,7 +16,7 @@ from ppo.text.vocabulary import Vocabulary
 
 
 class RewardModel:
-    """Score completions with a run of `ppo reward`.
+    """Score completions with a run of `ppo reward`, on the scale of the texts that it was standardised on.
 
     Args:
         run: the run's folder.
@@ -37,6 +37,8 @@ class RewardModel:
         if saved.meta["spaces"].get("symbols") != list(vocabulary.symbols):
             raise UsageError(f"the reward model {run} has another vocabulary; use the same corpus, tokens and size")
         self.policy, self.space, self.end = saved.policy, saved.obs_space, vocabulary.end
+        scale = saved.meta.get("scores") or {"mean": 0.0, "deviation": 1.0}  # older files have none
+        self.mean, self.deviation = scale["mean"], scale["deviation"]
 
     def __call__(self, completions: list[Completion]) -> list[float]:
         """Return the reward of each completion, prompt and response read as one text."""
@@ -44,9 +46,10 @@ class RewardModel:
 
     @torch.no_grad()
     def score_texts(self, texts: list[list[int]]) -> list[float]:
-        """Return the reward of each text, given as token ids."""
+        """Return the reward of each text, given as token ids: (s − mean) / deviation."""
         state = self.policy.initial_state(len(texts))
-        scores: list[float] = score(self.policy, state, texts, self.end, self.space).tolist()
+        values = score(self.policy, state, texts, self.end, self.space)
+        scores: list[float] = ((values - self.mean) / self.deviation).tolist()
         return scores
 
 
