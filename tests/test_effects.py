@@ -8,7 +8,7 @@ from ppo.config.effects import check_actions, check_episodes, check_needs, check
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5), ("kl_in", "loss")]
+    ("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5), ("kl_in", "loss"), ("reward", "none")]
 )
 def test_a_setting_needs_the_setting_that_it_acts_with(name, value):
     check_needs(Config(**{name: value, "reference": "RUN"}))

@@ -1,5 +1,6 @@
 """Text: one step is one token, prompt tokens are rows without a decision, and runs start from and near other runs."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ppo.loop.collector import Collector
 from ppo.machine.flat import FlatPolicy
 from ppo.policies import build_policy
 from ppo.run.checkpoint import read_checkpoint
+from ppo.run.load import load
 from ppo.text import Task, TokenEnv, Vocabulary
 from ppo.text.env import pack_tokens
 
@@ -324,6 +326,21 @@ def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, cap
     assert trainer.reference.coef == adapted != 0.1
     assert Trainer.resume(run, {"reference": "moved", "kl_coef": 0.7}).reference.coef == 0.7
     cli.main(["resume", run, "--total-timesteps", "500", "--reference", "moved"])
+
+
+def test_a_smaller_student_learns_what_its_teacher_writes_without_a_reward(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.txt").write_text("".join(f"{'ab' * n}{'cd' * (7 - n)}\n" for n in range(1, 6)) * 4)
+    small = "text/Write-v0 --env-kwargs corpus lines.txt max_tokens 20 tokens characters --num-envs 32 --num-steps 32 --num-minibatches 4 --compile off"
+    cli.main(f"pretrain {small} --state-size 64 --learning-rate 1e-2 --total-timesteps 8000".split())
+    teacher = "runs/text_Write-v0__pretrain__s1"
+    student = f"--state-size 24 --hidden-sizes 16 --learning-rate 1e-2 --total-timesteps 6000 --reference {teacher}"
+    cli.main(f"train {small} --algorithm distill {student} --eval-episodes 0".split())
+    with open("runs/text_Write-v0__distill__s1/progress.csv") as file:
+        rows = [float(row["reference/exact"]) for row in csv.DictReader(file)]
+    assert rows[0] > 0.5
+    assert rows[-1] < rows[0] / 3
+    assert load("runs/text_Write-v0__distill__s1").policy.state_size == 24
 
 
 @pytest.mark.parametrize("algorithm", ["ppo --kl-target 1", "grpo --group-size 4"])

@@ -96,6 +96,22 @@ def test_the_penalty_of_a_group_is_proportional_to_its_coefficient_where_all_rew
     assert norms == pytest.approx([norms[0]] * 4, rel=1e-4)
 
 
+def test_without_a_reward_the_gradient_is_that_of_the_divergence_whatever_is_rewarded():
+    rollout = rollout_of(next_valid=[True, True])
+    near = torch.tensor([0.9, 0.1]).log().expand(T, N, 2)
+    rollout = replace(rollout, ref_log_probs=near, kl_coefs=torch.full((T, N), 0.5))
+    other = replace(rollout, rewards=rollout.rewards + 3, values=rollout.values * 5)
+    settings = {"reward": "none", "reference": "RUN", "vf_coef": 0.0, "max_grad_norm": 0.0}
+    assert torch.equal(updated(rollout, **settings), updated(other, **settings))
+    torch.manual_seed(0)
+    policy = build_policy("mlp", Box(-1, 1, (2,)), Discrete(2), {"hidden_sizes": (4,)})
+    logits = policy(rollout.obs, rollout.states[0], rollout.starts)[0].log_probs
+    (0.5 * torch.nn.functional.kl_div(near, logits, log_target=True, reduction="sum") / (T * N)).backward()
+    norm = sum(float(p.grad.square().sum()) for p in policy.parameters() if p.grad is not None) ** 0.5
+    found = update(rollout, **settings, num_minibatches=1, update_epochs=1)[1]["grad_norm"]
+    assert found == pytest.approx(norm, rel=1e-5)
+
+
 def broken(row: tuple[int, int]) -> Rollout:
     """Return a rollout whose old log-probability at (t, n) makes an infinite ratio."""
     rollout = rollout_of([True, True])

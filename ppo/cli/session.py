@@ -58,7 +58,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         origin: where its settings come from.
         console: printed to.
     """
-    check_rewarded(trainer.envs, trainer.config.env_id)
+    check_rewarded(trainer.envs, trainer.config.env_id, trainer.config.reward)
     folder = trainer.open_run()  # a refusal comes before the first line
     if agent.noted(agent.notes(), agent.FOLDER):
         print_lines(console, [("restart", f"at step {trainer.global_step:,}, because a process was killed")])

@@ -19,7 +19,7 @@ from ppo.config.values import convert, plain
 from ppo.config.words import EnvKwargs, Name, Wraps, default_hint, override
 from ppo.envs.critic_key import CRITIC_KEY
 
-Algorithm = Literal["ppo", "a2c", "reinforce", "grpo"]
+Algorithm = Literal["ppo", "a2c", "reinforce", "grpo", "distill"]
 EnvId = Annotated[Positional[str], arg(metavar="[ENV_ID]")]
 
 
@@ -33,8 +33,8 @@ class Config:
     env_id: EnvId = setting("CartPole-v1", "problem", main=True, fixed=True)
     """Gymnasium id, or `package.module:EnvId-v0` for an environment of your own."""
     algorithm: Algorithm = setting("ppo", "update", main=True, fixed=True)
-    """Preset of the training loop. a2c: one epoch over one minibatch. reinforce: returns instead of advantages. grpo:
-    returns relative to those of other responses to the same prompt (text)."""
+    """Preset of the training loop. a2c: one epoch over one minibatch. reinforce: returns instead of advantages. grpo: returns
+    relative to those of other responses to the same prompt (text). distill: no reward, the reference policy is the teacher."""
     policy: str = setting("auto", "network", main=True)
     """auto, mlp, cnn, impala, gru, transformer, or `package.module:Class`. auto: the preset's policy if it has one,
     otherwise cnn for images, gru for text, mlp for everything else."""
@@ -60,6 +60,8 @@ class Config:
     """Steps of the environment, inside its wrappers, after which Gymnasium truncates an episode. 0: the registered limit."""
     gamma: float = setting(0.99, "problem", low=0, high=1)
     """Discount factor γ."""
+    reward: Literal["env", "none"] = setting("env", "update", needs="reference")
+    """none: learn nothing from the environment's rewards, only the divergence from the reference policy. They are still logged."""
     clip_rewards: float = setting(0.0, "problem", low=0)
     """Clip rewards to ± this number in training, as Atari's ± 1. 0: no clipping. Logged returns stay raw."""
     scale_rewards: bool = setting(False, "problem", fixed=True)
@@ -148,7 +150,7 @@ class Config:
     """β: weight of the KL penalty."""
     kl_in: Literal["auto", "rewards", "loss"] = setting("auto", "reference", needs="reference")
     """Subtract β (log π − log π_ref) of each action from its reward, or add β KL(π ‖ π_ref) of each state to the loss. auto:
-    loss with group_size, otherwise rewards."""
+    loss with group_size or without a reward, otherwise rewards."""
     kl_target: float = setting(0.0, "reference", needs="reference", low=0)
     """Adapt kl_coef to keep the KL divergence of an episode near this many nats (Ziegler et al. 2019). 0: fixed kl_coef."""
     kl_horizon: int = setting(10_000, "reference", needs="reference", low=1)

@@ -4,12 +4,24 @@ from typing import Any
 
 from ppo.errors import UsageError
 
+NEUTRAL: dict[
+    str, dict[str, Any]
+] = {  # settings that act on rewards, or on returns, and their values that change nothing
+    "rewards": {"clip_rewards": 0.0, "group_size": 1},
+    "returns": {"scale_rewards": False, "risk_quantile": 0.0, "critic_warmup": 0},
+}
+
 
 def kl_in_loss(settings: Any) -> bool:
     """Return whether the divergence from the reference policy is a term of the loss."""
     if settings.kl_in == "auto":
-        return bool(settings.reference) and settings.group_size > 1
+        return bool(settings.reference) and (settings.group_size > 1 or settings.reward == "none")
     return bool(settings.reference) and settings.kl_in == "loss"
+
+
+def distils(settings: Any) -> bool:
+    """Return whether the divergence in the loss is all that the actor learns from."""
+    return settings.reward == "none" and kl_in_loss(settings)
 
 
 def check_penalty(settings: Any) -> None:
@@ -24,3 +36,11 @@ def check_penalty(settings: Any) -> None:
             "and with them the weight of the penalty; leave out kl_in, so that it is in the loss",
             page="text#without-a-critic",
         )
+    if settings.reward == "none":
+        of_rewards, of_returns = NEUTRAL["rewards"], NEUTRAL["returns"] if distils(settings) else {}
+        for name, neutral in (of_rewards | of_returns).items():
+            if getattr(settings, name) != neutral:
+                raise UsageError(
+                    f"{name} = {getattr(settings, name)} has no effect with reward = none; set it to {neutral}",
+                    page="text#distillation",
+                )

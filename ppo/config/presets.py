@@ -29,6 +29,12 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
         "num_envs": 64, "num_steps": 64, "update_epochs": 4, "num_minibatches": 8, "learning_rate": 1e-3,
         "gae_lambda": 1.0, "baseline": False, "norm_adv": False, "ent_coef": 0.01, "group_size": 8, "gamma": 1.0,
     },
+    # Agarwal et al. (2024), on-policy distillation with the reverse divergence: the student learns at the states that it visits
+    # itself. Nothing is left to a critic, and an entropy bonus would draw the student away from its teacher.
+    "distill": {
+        "num_envs": 64, "num_steps": 64, "update_epochs": 4, "num_minibatches": 8, "learning_rate": 1e-3, "reward": "none",
+        "kl_coef": 1.0, "vf_coef": 0.0, "ent_coef": 0.0, "norm_adv": False, "clip_rewards": 0.0, "scale_rewards": False,
+    },
 }  # fmt: skip
 
 FAMILIES: dict[str, dict[str, Any]] = {

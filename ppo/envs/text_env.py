@@ -87,26 +87,26 @@ def text_env(envs: VectorEnv) -> TextEnv | None:
     return env if isinstance(env, TextEnv) else None
 
 
-def check_rewarded(envs: VectorEnv, env_id: str) -> None:
-    """Refuse a text environment without a reward to train on.
+def check_rewarded(envs: VectorEnv, env_id: str, reward: str) -> None:
+    """Refuse to learn from the reward of a text environment without one.
+
+    Args:
+        envs: the environments.
+        env_id: names them in the error.
+        reward: the setting; "none" needs no reward.
 
     Raises:
         UsageError: it has none.
     """
     text = text_env(envs)
-    if text is not None and not text.rewarded:
+    if reward != "none" and text is not None and not text.rewarded:
         raise UsageError(
             f"{env_id} has no reward to learn from; set one with --env-kwargs reward …", page="text#the-reward-model"
         )
 
 
-def begin_training(envs: VectorEnv, env_id: str) -> None:
-    """Tell a text environment that training begins.
-
-    Raises:
-        UsageError: it has no reward.
-    """
-    check_rewarded(envs, env_id)
+def begin_training(envs: VectorEnv) -> None:
+    """Tell a text environment that training begins."""
     text = text_env(envs)
     if text is not None:
         text.set_training(True)

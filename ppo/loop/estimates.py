@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ppo.config import Config
+from ppo.config.penalty import distils
 from ppo.loop.advantages import (
     above_quantile,
     gae,
@@ -51,7 +52,9 @@ class Estimator:
         return self.clipped(rollout.rewards.cpu().numpy()) - rollout.penalties.cpu().numpy()
 
     def clipped(self, rewards: np.ndarray) -> np.ndarray:
-        """Return the environment's rewards, clipped if the settings say so."""
+        """Return the environment's rewards, clipped if the settings say so, or zeros if nothing is learnt from them."""
+        if self.config.reward == "none":
+            return np.zeros_like(rewards)
         bound = self.config.clip_rewards
         return np.clip(rewards, -bound, bound) if bound else rewards
 
@@ -103,6 +106,8 @@ class Estimator:
             weights = group_relative(own, settled, config.group_size, above).to(weights)
         elif above is not None:
             weights = torch.from_numpy(above).to(weights)
+        if distils(config):  # the critic's errors are not a reason to act otherwise
+            weights = torch.zeros_like(weights)
         return Estimates(rollout.values, weights, returns)
 
     def state_dict(self) -> dict[str, Tensor]:

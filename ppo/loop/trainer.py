@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
 from ppo.envs import lines_of, time_limit
-from ppo.envs.text_env import begin_training
+from ppo.envs.text_env import begin_training, check_rewarded
 from ppo.errors import UsageError
 from ppo.loop.assemble import assemble
 from ppo.loop.checks import check_alike, check_decisions
@@ -94,7 +94,8 @@ class Trainer:
 
         `stop()` ends the run there with a checkpoint, as Ctrl-C does; `break` leaves it at its last checkpoint. See `train`.
         """
-        begin_training(self.envs, self.config.env_id)
+        check_rewarded(self.envs, self.config.env_id, self.config.reward)
+        begin_training(self.envs)
         run_dir = self.open_run()
         logger = open_logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         due = self.finished
