@@ -203,3 +203,33 @@ def test_the_file_name_must_have_the_suffix_of_the_format(tmp_path):
 def test_sampling_options_do_not_change_the_mode(tmp_path):
     run = trained(tmp_path, "CartPole-v1", top_p=0.9, top_k=1, temperature=0.5)
     assert [export(run, fmt).difference for fmt in ("torch-export", "onnx")] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("fmt", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_an_int8_file_is_smaller_and_acts_almost_as_the_run(tmp_path, fmt):
+    run = trained(tmp_path, "CartPole-v1", hidden_sizes=[128, 128])
+    whole, small = (export(run, fmt, quantize=quantize) for quantize in ("none", "int8"))
+    assert small.path.name.startswith("policy_int8.")
+    assert small.size == small.path.stat().st_size
+    # 17,024 weights are in the actor's matrices, and as many in those of the critic, which ONNX leaves out; each loses three bytes
+    assert whole.size - small.size > 0.8 * 3 * 17_024 * (1 + (fmt == "torch-export"))
+    assert (whole.agreement, whole.difference) == (1, 0)
+    assert small.agreement > 0.9
+    if fmt == "torch-export":
+        file = torch.export.load(small.path)
+        assert sum(x.dtype == torch.int8 for x in file.state_dict.values()) == 6  # three matrices of actor and critic
+
+
+@pytest.mark.slow
+def test_an_int8_text_policy_goes_through_the_command(tmp_path, capsys):
+    run = trained(tmp_path, "text/Copy-v0", "gru")
+    cli.main(["export", str(run), "--quantize", "int8"])
+    out = capsys.readouterr().out
+    assert "policy_int8.pt2" in out
+    assert "bytes" in out
+    file, policy = torch.export.load(run / "policy_int8.pt2").module(), load_policy(run).policy
+    obs, begin = torch.arange(5), torch.ones(5, dtype=torch.bool)
+    action, state = file(obs, policy.initial_state(5), begin)
+    expected = policy(obs.unsqueeze(0), policy.initial_state(5), begin.unsqueeze(0))[2]
+    torch.testing.assert_close(state, expected, atol=0.02, rtol=0)
+    assert action.shape == (5,)

@@ -110,6 +110,8 @@ class Export:
     """Run folder."""
     format: Literal["torch-export", "onnx"] = "torch-export"
     """torch-export: for torch.export.load. onnx: for onnxruntime and others (needs the onnx extra)."""
+    quantize: Literal["none", "int8"] = "none"
+    """int8: hold matrices as int8 with a scale for each row. The file is smaller, not faster, and its actions may differ."""
     out: Annotated[Path | None, optional("FILE", "policy.pt2 or policy.onnx in the run folder")] = None
     """File to write."""
     checkpoint: str = "latest"
@@ -122,10 +124,11 @@ class Export:
         """Write the file and print its inputs, its outputs and the result of the check."""
         from ppo.export import export
 
-        exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs)
-        observations = f"{exported.observations} observations ({exported.where})"
+        exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs, quantize=self.quantize)
+        share = "" if exported.agreement == 1 else f"{100 * exported.agreement:.1f} % of "
+        observations = f"{share}{exported.observations} observations ({exported.where})"
         lines = [
-            ("file", str(shown(exported.path))),
+            ("file", f"{shown(exported.path)}, {exported.size:,} bytes"),
             ("inputs", "; ".join(exported.inputs)),
             ("outputs", "; ".join(exported.outputs)),
             ("acts", f"as the run's policy on {observations}, largest difference {exported.difference:.1g}"),
