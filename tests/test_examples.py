@@ -2,14 +2,18 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import gymnasium
 import pytest
+import torch
+from gymnasium.spaces import Discrete
 
-import ppo.text  # noqa: F401  registers the tasks of the package, which must outlive a test
+import ppo.text
+from ppo.export import export
 from ppo.machine import process
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -24,6 +28,7 @@ BRIEF = {  # arguments of main, and whether its result shows that it worked as f
     "curriculum": ({"total_timesteps": 4096}, lambda digits: digits >= 1),
     "told_critic": ({"total_timesteps": 1920}, lambda returns: all(len(own) == 1 for own in returns.values())),
     "compare_libraries": ({"total_timesteps": 2048}, lambda verdicts: len(verdicts) == 2),
+    "huggingface_policy": ({"total_timesteps": 4096}, lambda solved: solved > 0),
 }  # fmt: skip
 FULL = {  # what the docstring claims of the whole run
     "own_environment": lambda earned: earned > 28,
@@ -37,7 +42,9 @@ FULL = {  # what the docstring claims of the whole run
     "curriculum": lambda digits: digits == 8,
     "told_critic": lambda returns: returns[True][0] > returns[False][0],
     "compare_libraries": lambda verdicts: all("no verdict" in text for text in verdicts),
+    "huggingface_policy": lambda solved: solved > 0.95,
 }
+NEEDS = {"huggingface_policy": "transformers"}  # a package that no extra of ppo has
 
 
 @pytest.fixture
@@ -71,6 +78,7 @@ def test_a_program_has_at_most_eighty_lines(name):
 
 @pytest.mark.parametrize("name", BRIEF)
 def test_an_example_runs(name, folder, capsys):
+    pytest.importorskip(NEEDS.get(name, "ppo"))
     arguments, holds = BRIEF[name]
     result = importlib.import_module(name).main(**arguments)
     assert holds(result), result
@@ -80,6 +88,39 @@ def test_an_example_runs(name, folder, capsys):
 def test_an_exported_policy_plays(folder):
     module = importlib.import_module("export_and_play")
     assert min(module.play(module.train_and_export(total_timesteps=2048), episodes=2)) > 5
+
+
+def test_a_model_of_hugging_face_gives_its_own_log_probabilities_and_its_tied_weights_stay_tied(folder):
+    pytest.importorskip("transformers")
+    make = importlib.import_module("huggingface_policy").HuggingFace
+    torch.manual_seed(0)
+    policy = make(Discrete(7), Discrete(6), hidden_sizes=(32,), num_layers=2, context=8)
+    obs, starts = torch.randint(7, (12, 2)), torch.zeros(12, 2, dtype=torch.bool)
+    starts[[0, 5], [0, 1]] = True
+    found = policy(obs, policy.initial_state(2), starts)[0].log_probs
+    for tokens, rows in ((obs[:8, 0], found[:8, 0]), (obs[5:, 1], found[5:, 1]), (obs[4:, 0], found[11:, 0])):
+        expected = policy.model(input_ids=tokens.unsqueeze(0)).logits[0, -len(rows) :, :6].log_softmax(-1)
+        torch.testing.assert_close(rows, expected, atol=1e-6, rtol=0)
+    small = {
+        "hidden_sizes": (16,),
+        "context": 6,
+        "num_envs": 8,
+        "num_steps": 8,
+        "num_minibatches": 2,
+        "total_timesteps": 256,
+    }
+    _, config = ppo.preset("text/Copy-v0", policy="huggingface_policy:HuggingFace")
+    with ppo.Trainer(config.replace(small | {"checkpoint_every": 1, "compile": "off", "eval_episodes": 0})) as whole:
+        for progress in whole.iterations():
+            if progress.iteration == 2:
+                shutil.copytree(whole.run_dir, "cut/run")
+    resumed = ppo.Trainer.resume("cut/run")
+    resumed.train()
+    for trainer in (whole, resumed):
+        assert trainer.policy.model.lm_head.weight is trainer.policy.model.transformer.wte.weight
+    assert torch.equal(whole.learner.policy.vector, resumed.learner.policy.vector)
+    assert export(whole.run_dir).difference == 0  # it compares the actions
+    assert 0.9 < export(whole.run_dir, quantize="int8").agreement <= 1
 
 
 def test_the_cells_of_the_notebook_run(folder):
@@ -96,6 +137,7 @@ def test_the_cells_of_the_notebook_run(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
 def test_an_example_reaches_what_its_docstring_claims(name, folder):
+    pytest.importorskip(NEEDS.get(name, "ppo"))
     result = importlib.import_module(name).main()
     assert FULL[name](result), result
 
