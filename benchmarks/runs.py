@@ -27,7 +27,8 @@ def digest(config: Config, **more: str) -> str:
 def settings(env_id: str, runs: Path, name: str, seed: int, **more: Any) -> Config:
     """Return an environment's preset with the settings of a program's run, on one thread; `more` are further settings."""
     fixed = {"runs_dir": str(runs), "exp_name": name, "seed": seed, "threads": 1}
-    return preset(env_id, policy=more.get("policy", "auto"))[1].replace(fixed | more)
+    named = more.get("algorithm", "ppo"), more.get("policy", "auto")
+    return preset(env_id, *named)[1].replace(fixed | more)
 
 
 def today() -> str:

@@ -80,6 +80,8 @@ def test_every_alarm_has_a_sign_here():
         ({"losses/entropy": lambda n: 0.7 if n < 3 else 0.02, "charts/clipped_actions": None}, {"action_bound": "tanh"}),
         (FLAT | {"losses/explained_variance": lambda n: -9}, {"risk_quantile": 0.1}),
         ({"losses/explained_variance": lambda n: 0.9 if n < 20 else -0.3}, {}),  # solved: returns do not vary
+        (FLAT | {"losses/explained_variance": lambda n: -9, "losses/clipfrac": lambda n: 0.6, "charts/clipped_actions": None,
+                 "losses/entropy": lambda n: 0.7 if n < 3 else 0.0}, {"reward": "none"}),  # the teacher is certain
         ({"charts/episodic_return": lambda n: 1e6 * n}, {}),
         ({"charts/episodic_return": lambda n: (-1) ** n * 100}, {}),  # noise
     ],

@@ -13,7 +13,7 @@ NAMES = pages.names()
 # The figures of a result that its page shows.
 SHOWN = {name: ["sampled", "deterministic"] for name in SUITES if name in NAMES} | {
     "frontier": ["reward", "kl", "total_variation"], "next_token": ["training", "held_out"], "normalization": ["return"],
-    "q_learning": ["q_values", "values", "actions"], "rlhf": ["reward", "others", "vader", "kl", "distinct", "perplexity"],
+    "distillation": ["teacher", "student", "likelihood", "parameters"], "q_learning": ["q_values", "values", "actions"], "rlhf": ["reward", "others", "vader", "kl", "distinct", "perplexity"],
 }  # fmt: skip
 
 

@@ -181,5 +181,9 @@ def alarms(history: History, settings: Settings) -> list[Alarm]:
     """
     if history.spent < EARLIEST or history.rows < ROWS:
         return []
-    quiet = MEANS if thrives(history) else ()
-    return [alarm for alarm in ALARMS if (alarm.always or alarm.tag not in quiet) and alarm.holds(history, settings)]
+    imitates = (
+        settings.get("reward") == "none"
+    )  # a teacher, who may be certain; nothing weighs ratios, nobody asks the critic
+    quiet = MEANS if imitates or thrives(history) else ()
+    loud = [alarm for alarm in ALARMS if alarm.tag not in quiet or (alarm.always and not imitates)]
+    return [alarm for alarm in loud if alarm.holds(history, settings)]
