@@ -52,7 +52,11 @@ def test_pronunciations_have_no_stress_and_words_only_letters(tmp_path):
     ],
 )
 def test_edits_are_the_levenshtein_distance(a, b, expected):
-    assert edits(list(a), list(b)) == edits(list(b), list(a)) == expected
+    assert edits(list(a), list(b))[-1] == edits(list(b), list(a))[-1] == expected
+
+
+def test_edits_are_known_for_every_beginning():
+    assert edits(list("ab"), list("xaby")) == [2, 2, 2, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -66,27 +70,36 @@ def test_the_closest_pronunciation_counts(response, references, expected):
     assert error(response, references) == expected
 
 
-def test_the_reward_is_minus_the_phoneme_error(tmp_path):
-    (tmp_path / "words.dict").write_text(ENTRIES)
-    part = "held-out" if is_held_out("read") else "training"
-    task = pronounce(part, str(tmp_path / "words.dict"))
+@pytest.mark.parametrize(
+    ("text", "rewards"),
+    [
+        ("R EH D", [0, 0, 0, 0]), ("R EH D D", [0, 0, 0, -1 / 3, 0]), ("R D", [0, -1 / 3, 0]), ("D", [-1 / 3, -1 / 3]),
+        ("", [-1]), ("AH AH AH AH", [-1 / 3, -1 / 3, -1 / 3, -1 / 3, 0]),
+    ],
+)  # fmt: skip
+def test_each_token_is_charged_at_once_and_the_return_is_minus_the_error(text, rewards, tmp_path):
+    (tmp_path / "words.dict").write_text(ENTRIES.replace("hello", "x" * 9))
+    task = pronounce("held-out" if is_held_out("read") else "training", str(tmp_path / "words.dict"))
     env = TokenEnv(dataclasses.replace(task, prompt=lambda rng: "read="), 1)
-    for text, expected in {"R EH D": (0, 0, 1), "R EH D D": (-1 / 3, 1 / 3, 0)}.items():
-        env.reset(seed=0)
-        tokens = [0] * len("read=") + [*task.vocabulary.encode(text), task.vocabulary.end]
-        *_, (_, reward, terminated, _, infos) = [env.step(np.array([token])) for token in tokens]
-        assert terminated[0]
-        assert (reward[0], infos["phoneme_error"][0], infos["solved"][0]) == expected
+    env.reset(seed=0)
+    tokens = [0] * len("read=") + [*task.vocabulary.encode(text), task.vocabulary.end]
+    steps = [env.step(np.array([token])) for token in tokens]
+    assert [reward[0] for _, reward, *_ in steps] == pytest.approx([0] * len("read=") + rewards)
+    assert steps[-1][2][0]
+    assert steps[-1][-1]["phoneme_error"][0] == pytest.approx(-sum(rewards))
+    assert steps[-1][-1]["solved"][0] == (sum(rewards) == 0)
 
 
 def test_a_response_without_an_end_token_does_not_solve(tmp_path):
     (tmp_path / "words.dict").write_text(ENTRIES)
-    task = pronounce("held-out" if is_held_out("read") else "training", str(tmp_path / "words.dict"), max_tokens=5)
-    env = TokenEnv(dataclasses.replace(task, prompt=lambda rng: "read=", max_tokens=3), 1)
-    env.reset(seed=0)
-    tokens = [0] * len("read=") + task.vocabulary.encode("R EH D")
-    *_, last = [env.step(np.array([token])) for token in tokens]
-    assert [last[-1][name][0] for name in ("phoneme_error", "solved", "ended")] == [0, 0, 0]
+    task = pronounce("held-out" if is_held_out("read") else "training", str(tmp_path / "words.dict"), max_tokens=4)
+    env = TokenEnv(dataclasses.replace(task, prompt=lambda rng: "read="), 1)
+    for text, wrong in {"R EH D D": 1 / 3, "R R R R": 1}.items():
+        env.reset(seed=0)
+        tokens = [0] * len("read=") + task.vocabulary.encode(text)
+        *_, last = [env.step(np.array([token])) for token in tokens]
+        assert [last[-1][name][0] for name in ("phoneme_error", "solved", "ended")] == [wrong, 0, 0]
+        assert env.samples[0][1] == pytest.approx(-wrong)
 
 
 def test_a_word_is_in_one_part_for_ever(dictionary):

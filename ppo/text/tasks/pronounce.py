@@ -23,8 +23,9 @@ Pronunciations = dict[str, tuple[str, ...]]  # of each word: its phonemes, with 
 def pronounce(part: str = "training", dictionary: str = "", max_tokens: int = 24) -> Task:
     """Write the phonemes of a word: `hello=` → `HH AH L OW`.
 
-    The reward is minus the phoneme error: the fewest phonemes to insert, delete or replace that make a pronunciation of the word
-    from the response, by that pronunciation's length. Of several pronunciations the closest counts.
+    The return is minus the phoneme error: the fewest phonemes to insert, delete or replace that make a pronunciation of the word
+    from the response, by that pronunciation's length. Of several pronunciations the closest counts. Each token is charged at once
+    with what it adds to the least error that the response can still have.
 
     Args:
         part: which words: training, or held-out, a tenth chosen by a hash of the word.
@@ -51,6 +52,9 @@ def pronounce(part: str = "training", dictionary: str = "", max_tokens: int = 24
     def references(completion: Completion) -> tuple[str, ...]:
         return pronunciations.get(word_of(completion.prompt), ())
 
+    def reward(completions: list[Completion]) -> list[float]:
+        return [last_charge(c, references(c), len(c.response_ids) == max_tokens) for c in completions]
+
     def phoneme_error(completions: list[Completion]) -> list[float]:
         return [error(c.response, references(c)) for c in completions]
 
@@ -58,7 +62,7 @@ def pronounce(part: str = "training", dictionary: str = "", max_tokens: int = 24
         return [c.ended and c.response in references(c) for c in completions]
 
     return Task(
-        vocabulary_of(pronunciations), lambda cs: [-x for x in phoneme_error(cs)], max_tokens, prompt,
+        vocabulary_of(pronunciations), reward, max_tokens, prompt, per_token=True,
         metrics={"phoneme_error": phoneme_error, "solved": solved}, demonstrate=pairs,
     )  # fmt: skip
 
@@ -107,6 +111,15 @@ def word_of(prompt: str) -> str:
     return prompt.replace(" ", "").removesuffix(MARK)
 
 
+def last_charge(completion: Completion, references: tuple[str, ...], full: bool) -> float:
+    """Return minus what the last token adds to the least error; an end token, or a full response, makes it the error."""
+    response = completion.response
+    if completion.ended:
+        return least_error(response, references) - error(response, references)
+    before = least_error(response.rpartition(" ")[0], references)
+    return before - (error(response, references) if full else least_error(response, references))
+
+
 def error(response: str, references: tuple[str, ...]) -> float:
     """Return the phoneme error to the closest reference; 0 is perfect, and 1 also that of a word without a reference."""
     if response in references or not references:
@@ -115,17 +128,29 @@ def error(response: str, references: tuple[str, ...]) -> float:
     return wrong / length
 
 
+def least_error(response: str, references: tuple[str, ...]) -> float:
+    """Return the least phoneme error that a response may have in the end if it begins so; 0 without a reference."""
+    if not references or any(f"{reference} ".startswith(f"{response} ") for reference in references) or not response:
+        return 0.0
+    own, others = response.split(), [reference.split() for reference in references]
+    return min(min(edits(own, other)) / len(other) for other in others)
+
+
 def distance(response: str, references: tuple[str, ...]) -> tuple[int, int]:
     """Return the edits to the closest reference, by its length, and that length."""
     own, others = response.split(), [reference.split() for reference in references]
-    return min(((edits(own, other), len(other)) for other in others), key=lambda pair: pair[0] / pair[1])
+    return min(((edits(own, other)[-1], len(other)) for other in others), key=lambda pair: pair[0] / pair[1])
 
 
-def edits(a: list[str], b: list[str]) -> int:
-    """Return the fewest symbols to insert, delete or replace that make `b` from `a` (Levenshtein 1966)."""
+def edits(a: list[str], b: list[str]) -> list[int]:
+    """Return the fewest symbols to insert, delete or replace that make each beginning of `b` from `a` (Levenshtein 1966).
+
+    Returns:
+        1 + len(b) numbers, for the beginnings of 0 to len(b) symbols.
+    """
     row = list(range(len(b) + 1))
     for n, symbol in enumerate(a, 1):
         diagonal, row[0] = row[0], n
         for k, other in enumerate(b, 1):
             diagonal, row[k] = row[k], min(diagonal + (symbol != other), row[k] + 1, row[k - 1] + 1)
-    return row[-1]
+    return row
