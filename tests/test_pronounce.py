@@ -1,13 +1,16 @@
 """Pronounce: the split of the words, the phoneme error, and learning from a small dictionary."""
 
 import dataclasses
+import json
 from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
 
-from ppo import UsageError, sample
-from ppo.cli import main as cli
+from benchmarks import pronounce as benchmark
+from benchmarks.pages import render
+from benchmarks.runs import settings
+from ppo import UsageError
 from ppo.text import TokenEnv
 from ppo.text.tasks.pronounce import MARK, edits, error, is_held_out, pronounce, read
 
@@ -36,8 +39,8 @@ def test_pronunciations_have_no_stress_and_words_only_letters(tmp_path):
     path = tmp_path / "words.dict"
     path.write_text(ENTRIES)
     expected = {"hello": ("HH AH L OW", "HH EH L OW"), "read": ("R IY D", "R EH D"), "it's": ("IH T S",)}
-    assert read(path, 10) == expected
-    assert read(path, 4) == {word: expected[word] for word in ("read", "it's")}  # three phonemes and the end token
+    assert read(str(path), 10) == expected
+    assert read(str(path), 4) == {word: expected[word] for word in ("read", "it's")}  # three phonemes and the end token
 
 
 @pytest.mark.parametrize(
@@ -139,18 +142,39 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.slow
-def test_likelihood_and_then_the_reward_lower_the_error(dictionary, tmp_path, monkeypatch):
+def test_the_benchmark_in_small_ends_in_a_page_on_which_the_reward_lowers_the_error(dictionary, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = f"--num-envs 32 --num-steps 32 --num-minibatches 4 --state-size 32 --threads 1 --env-kwargs dictionary {dictionary}"
-    cli.main(f"pretrain text/Pronounce-v0 {small} --learning-rate 1e-2 --total-timesteps 40000".split())
-    run = "runs/text_Pronounce-v0__pretrain__s1"
-    near = f"--init-from {run} --reference {run} --kl-coef 0.01 --critic-warmup 2 --total-timesteps 20000"
-    cli.main(f"train text/Pronounce-v0 {small} {near}".split())
-    words = [word + MARK for word in read(dictionary, 24)]
-    before, after = (
-        np.mean([value for _, value in sample(path, prompt=words)]) for path in (run, "runs/text_Pronounce-v0__ppo__s1")
+    (tmp_path / "results").mkdir()
+    small = {
+        "num_envs": 32,
+        "num_steps": 32,
+        "num_minibatches": 4,
+        "state_size": 32,
+        "hidden_sizes": (16,),
+        "compile": "off",
+    }
+    sizes = {
+        "WORDS": {"dictionary": dictionary}, "NETWORKS": {"GRU": {"policy": "gru"}}, "RESULTS": tmp_path / "results",
+        "LIKELIHOOD": {"GRU": {"learning_rate": 1e-2, "total_timesteps": 30_000}}, "peer": lambda: {"phonemes": 5.0, "words": 20.0},
+        "PPO": {"kl_coef": 0.01, "critic_warmup": 2, "total_timesteps": 20_000, "eval_episodes": 0, "learning_rate": 1e-3},
+    }  # fmt: skip
+    for name, value in sizes.items():
+        monkeypatch.setattr(benchmark, name, value)
+    monkeypatch.setattr(benchmark, "settings", lambda *args, **more: settings(*args, **small | more))
+    monkeypatch.setattr(benchmark.pages, "write", lambda: None)
+    benchmark.held_out.cache_clear()
+    for seeds in (1, 2):  # the second time takes the first seed from the file
+        benchmark.main(seeds, 1)
+    rows = json.loads((tmp_path / "results" / "pronounce.json").read_text())["results"]
+    assert sorted(row["seed"] for row in rows) == [1] * 4 + [2] * 4
+    clone, tuned = (
+        sum(row["phonemes"] for row in rows if (row["method"], row["choice"]) == (method, "sampled")) / 2
+        for method in benchmark.METHODS
     )
-    assert -1 < before < after
+    assert tuned < clone < 80
+    page = render("pronounce", tmp_path / "results")
+    assert "| GRU | PPO from it |" in page
+    assert "| g2p-en's GRU, for comparison | 5.0 |" in page
 
 
 @pytest.mark.slow

