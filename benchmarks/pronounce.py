@@ -7,12 +7,9 @@ held-out word is scored once with sampled and once with the most probable phonem
 greedy; its authors split the dictionary in another way, so it has probably learnt some of these words.
 """
 
-import json
 import statistics
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +18,7 @@ import torch
 import tyro
 
 from benchmarks import pages
-from benchmarks.runs import RESULTS, finish, save, settings
+from benchmarks.runs import RESULTS, fill, finish, settings
 from ppo.sampling import sample
 from ppo.supervised.pretrain import pretrain
 from ppo.text.tasks import pronounce
@@ -103,29 +100,16 @@ def peer() -> dict[str, float]:
     return scores([(" ".join(phoneme.rstrip(STRESS) for phoneme in predict(word)), True) for word in held_out()])
 
 
-def known(name: str, made: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows in NAME.json if the same settings made them."""
-    path = RESULTS / f"{name}.json"
-    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"results": []}
-    return old["results"] if json.loads(json.dumps(made)).items() <= old.items() else []
-
-
 def main(seeds: int = 3, jobs: int = 2) -> None:
-    """Train the missing runs, and write figures and page after each.
+    """Train the missing runs, and write figures after each, and the page.
 
     Args:
         seeds: number of seeds; they count from 1.
         jobs: number of runs at the same time.
     """
-    made = {"networks": NETWORKS, "likelihood": LIKELIHOOD, "ppo": PPO, "held_out": len(held_out())}
-    rows, others = known("pronounce", made), {"peer": peer()}
-    done = {(row["network"], row["seed"]) for row in rows}
-    todo = [(network, seed) for seed in range(1, seeds + 1) for network in NETWORKS if (network, seed) not in done]
-    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
-        for job in as_completed([pool.submit(measure, *arguments) for arguments in todo]):
-            rows += job.result()
-            rows.sort(key=lambda row: (row["network"], METHODS.index(row["method"]), row["choice"], row["seed"]))
-            save(RESULTS / "pronounce.json", f"python -m benchmarks.pronounce --seeds {seeds}", rows, **made, **others)
+    made = {"networks": NETWORKS, "likelihood": LIKELIHOOD, "ppo": PPO, "held_out": len(held_out()), "peer": peer()}
+    cells = [{"network": network, "seed": seed} for seed in range(1, seeds + 1) for network in NETWORKS]
+    fill(RESULTS / "pronounce.json", f"python -m benchmarks.pronounce --seeds {seeds}", cells, measure, jobs, **made)
     pages.write()
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from ppo import UsageError
 from ppo.text.tasks import chemistry
-from ppo.text.tasks.chemistry import DRUGS, judge
+from ppo.text.tasks.chemistry import DRUGS, diversity, judge
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
@@ -37,3 +37,10 @@ def test_similarity_is_1_for_the_drug_and_less_for_the_next():
     assert judge("similarity", "CCO")("OCC")[1] == 1
     with pytest.raises(UsageError, match="target = 'aspirin' is not a molecule; give a SMILES or one of celecoxib"):
         judge("similarity", "aspirin")
+
+
+def test_diversity_is_1_minus_the_mean_similarity_of_all_pairs():
+    pytest.importorskip("rdkit")
+    assert diversity([]) == diversity(["CCO"]) == diversity(["CCO", "OCC"]) == 0
+    assert diversity(["C", "N"]) == 0.5  # nothing in common, but each with itself
+    assert 0.5 < diversity(["CCO", "c1ccccc1", "NC(=O)F"]) < 2 / 3

@@ -1,9 +1,13 @@
 """Molecules: tokens, the memory of what was written, and learning from a small file."""
 
+import json
 from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from benchmarks import molecules as benchmark
+from benchmarks.pages import render
+from benchmarks.runs import settings
 from ppo import Trainer, UsageError, preset
 from ppo.text import Completion
 from ppo.text.state import restore, state_of
@@ -55,7 +59,7 @@ def test_a_repeated_molecule_earns_less_in_training_only(stand_in):
     assert task.score([written("CO")]).tolist() == [0.5 / 3]
     task.reward.__self__.set_training(False)
     assert task.score([written("CO")]).tolist() == [0.5]
-    assert molecules(smiles=stand_in, dock_repeats=False).score([written("N"), written("N")]).tolist() == [1, 1]
+    assert molecules(smiles=stand_in, divide_repeats=False).score([written("N"), written("N")]).tolist() == [1, 1]
 
 
 def test_a_molecule_of_the_training_set_is_not_novel():
@@ -128,6 +132,49 @@ def test_without_the_data_the_error_says_what_to_install(stand_in, monkeypatch):
         UsageError, match=r"needs the data of the package molsets; pip install --no-deps molsets==0\.3\.1$"
     ):
         molecules()
+
+
+@pytest.mark.slow
+def test_the_benchmark_in_small_ends_in_a_page(tmp_path, monkeypatch):
+    pytest.importorskip("rdkit")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "lines.smi").write_text("\n".join(LINES) + "\n")
+    small = {
+        "num_envs": 16,
+        "num_steps": 32,
+        "num_minibatches": 4,
+        "state_size": 32,
+        "hidden_sizes": (16,),
+        "compile": "off",
+    }
+    sizes = {
+        "DATA": {"smiles": str(tmp_path / "lines.smi"), "max_tokens": 16}, "RESULTS": tmp_path / "results",
+        "AIMS": {"QED": {"reward": "qed", "divide_repeats": False}, "similarity to celecoxib": {"reward": "similarity"}}, "SAMPLES": 100, "BATCH": 50,
+        "LIKELIHOOD": {"learning_rate": 1e-2, "total_timesteps": 20_000},
+        "PPO": {"kl_coef": 0.01, "critic_warmup": 1, "total_timesteps": 6000, "eval_episodes": 0, "learning_rate": 1e-3},
+    }  # fmt: skip
+    for name, value in sizes.items():
+        monkeypatch.setattr(benchmark, name, value)
+    monkeypatch.setattr(benchmark, "settings", lambda *args, **more: settings(*args, **small | more))
+    monkeypatch.setattr(benchmark.pages, "write", lambda: None)
+    benchmark.main(1, 1)
+    rows = json.loads((tmp_path / "results" / "molecules.json").read_text())["results"]
+    assert [(row["aim"], row["method"]) for row in rows] == [
+        (aim, method) for aim in sizes["AIMS"] for method in ("language model", "PPO")
+    ]
+    clone, tuned = rows[:2]
+    assert clone["validity"] > 0.5
+    assert tuned["score"] > clone["score"]
+    assert "| QED | PPO |" in render("molecules", tmp_path / "results")
+
+
+def test_the_figures_of_samples():
+    judge = {"CCO": ("CCO", 0.4), "OCC": ("CCO", 0.4), "CCN": ("CCN", 0.6)}
+    pytest.importorskip("rdkit")
+    found = benchmark.figures(["CCO", "OCC", "CCN", "C("], lambda text: judge.get(text, ("", 0.0)), frozenset(["CCO"]))
+    assert found.pop("diversity") == pytest.approx(1 - (5 + 4 * 1 / 6) / 9, abs=0.2)
+    assert found == pytest.approx({"validity": 3 / 4, "uniqueness": 2 / 3, "novelty": 1 / 2, "score": 1.4 / 4})
 
 
 @pytest.mark.slow

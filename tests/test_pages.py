@@ -18,7 +18,8 @@ SHOWN = {name: ["sampled", "deterministic"] for name in SUITES if name in NAMES}
     "q_learning": ["q_values", "values", "actions"],
     "rlhf": ["reward", "others", "vader", "kl", "distinct", "perplexity"],
 }
-SHOWN |= {"pronounce": ["phonemes", "words"]} if "pronounce" in NAMES else {}  # fmt: skip
+SHOWN |= {"pronounce": ["phonemes", "words"]} if "pronounce" in NAMES else {}
+SHOWN |= {"molecules": ["validity", "uniqueness", "novelty", "diversity", "score"]} if "molecules" in NAMES else {}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*NAMES, "index"])

@@ -10,6 +10,7 @@ INSTALL = 'pip install -e ".[molecules]"'
 DRUGS = {"celecoxib": "CC1=CC=C(C=C1)C1=CC(=NN1C1=CC=C(C=C1)S(N)(=O)=O)C(F)(F)F"}
 REWARDS = ("qed", "similarity")
 RADIUS = 2  # in bonds: ECFP4 looks at neighbourhoods with a diameter of 4
+BITS = 1024  # of a fingerprint, for the internal diversity
 
 Judge = Callable[[str], tuple[str, float]]  # of a text: the canonical SMILES and the score, or "" and 0
 
@@ -52,3 +53,18 @@ def _similarity(target: str) -> Callable[[Any], float]:
     fingerprint = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS).GetSparseCountFingerprint
     own = fingerprint(molecule)
     return lambda other: DataStructs.TanimotoSimilarity(own, fingerprint(other))
+
+
+def diversity(smiles: list[str]) -> float:
+    """Return the internal diversity of molecules: 1 minus the mean Tanimoto similarity of two, also of one and itself, as in MOSES.
+
+    Args:
+        smiles: of valid molecules; 0 if there are none.
+    """
+    from rdkit import Chem, DataStructs
+    from rdkit.Chem import rdFingerprintGenerator
+
+    fingerprint = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS).GetFingerprint
+    bits = [fingerprint(Chem.MolFromSmiles(text)) for text in smiles]
+    similarities = [sum(DataStructs.BulkTanimotoSimilarity(own, bits)) for own in bits]
+    return 1 - sum(similarities) / len(bits) ** 2 if bits else 0.0

@@ -25,14 +25,14 @@ INSTALL = "pip install --no-deps molsets==0.3.1"
 
 
 def molecules(
-    reward: str = "qed", target: str = "celecoxib", dock_repeats: bool = True, smiles: str = "", max_tokens: int = 60
+    reward: str = "qed", target: str = "celecoxib", divide_repeats: bool = True, smiles: str = "", max_tokens: int = 60
 ) -> Task:
     """Write a molecule as SMILES. A text that is not a molecule earns 0.
 
     Args:
         reward: qed or similarity; see `ppo.text.tasks.chemistry.judge`.
         target: of the similarity: celecoxib, or a SMILES.
-        dock_repeats: in training, a molecule that the run writes for the n-th time earns 1/n of its score.
+        divide_repeats: in training, a molecule that the run writes for the n-th time earns 1/n of its score.
         smiles: a text file with a SMILES a line, for `ppo pretrain`; empty: the training set of MOSES, from the package molsets.
         max_tokens: most tokens of a molecule, the end token included; longer ones are left out.
 
@@ -44,7 +44,7 @@ def molecules(
     fitting = [line for line in lines if len(TOKEN.findall(line)) < max_tokens]
     if not fitting:
         raise UsageError(f"no molecule of {smiles or 'MOSES'} has fewer than max_tokens = {max_tokens} tokens")
-    laboratory = Laboratory(judge_text, fitting, dock_repeats)
+    laboratory = Laboratory(judge_text, fitting, divide_repeats)
     metrics = {name: getattr(laboratory, name) for name in ("score", "validity", "uniqueness", "novelty")}
     return Task(
         vocabulary_of(fitting),
@@ -78,12 +78,12 @@ class Laboratory:
     Args:
         judge: returns the canonical SMILES and the score of a text.
         known: the SMILES of the training set.
-        dock_repeats: whether a repeated molecule earns less in training.
+        divide_repeats: whether a repeated molecule earns less in training.
     """
 
-    def __init__(self, judge: Judge, known: Iterable[str], dock_repeats: bool) -> None:
+    def __init__(self, judge: Judge, known: Iterable[str], divide_repeats: bool) -> None:
         self.judge = lru_cache(8192)(judge)  # reward and metrics ask for the same texts, one after another
-        self.known, self.dock_repeats, self.training = frozenset(known), dock_repeats, True
+        self.known, self.divide_repeats, self.training = frozenset(known), divide_repeats, True
         self.times: dict[int, int] = {}  # how often each molecule was written, by the hash of its canonical SMILES
 
     def reward(self, completions: list[Completion]) -> list[float]:
@@ -94,7 +94,7 @@ class Laboratory:
             times = self.times.get(name, 0) + 1
             if canonical:
                 self.times[name] = times
-            rewards.append(score / times if self.dock_repeats and self.training else score)
+            rewards.append(score / times if self.divide_repeats and self.training else score)
         return rewards
 
     def score(self, completions: list[Completion]) -> list[float]:
