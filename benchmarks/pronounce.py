@@ -28,12 +28,12 @@ ENV = "text/Pronounce-v0"
 WORDS: dict[str, Any] = {}  # arguments of the environment
 NETWORKS: dict[str, dict[str, Any]] = {
     "GRU": {"policy": "gru"},
-    "transformer": {"policy": "transformer", "context": 48, "num_layers": 2, "hidden_sizes": (64,)},
+    "transformer": {"policy": "transformer", "context": 32, "num_layers": 2, "hidden_sizes": (64,)},
 }
 LIKELIHOOD: dict[str, dict[str, Any]] = {
     "GRU": {"learning_rate": 2e-3, "total_timesteps": 8_000_000}, "transformer": {"learning_rate": 2e-3, "total_timesteps": 2_000_000},
 }  # fmt: skip
-PPO = {"kl_coef": 0.01, "critic_warmup": 8, "num_steps": 128, "eval_episodes": 0, "total_timesteps": 1_000_000}
+PPO = {"kl_coef": 0.01, "critic_warmup": 8, "eval_episodes": 0, "total_timesteps": 1_000_000}
 BATCH = 2000  # words at a time
 METHODS = ("maximum likelihood", "PPO from it")
 RUNS = Path("runs/pronounce")
