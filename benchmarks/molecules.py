@@ -25,7 +25,7 @@ from ppo.text.tasks import chemistry, molecules
 ENV = "text/Molecules-v0"
 DATA: dict[str, Any] = {}  # further arguments of the environment
 LIKELIHOOD = {"learning_rate": 2e-3, "total_timesteps": 6_000_000}
-PPO = {"kl_coef": 0.01, "critic_warmup": 5, "eval_episodes": 0, "total_timesteps": 1_000_000}
+PPO = {"kl_coef": 0.01, "critic_warmup": 2, "eval_episodes": 0, "total_timesteps": 1_000_000}
 AIMS: dict[str, dict[str, Any]] = {
     "QED": {"reward": "qed"},
     "QED, whole for repeats": {"reward": "qed", "divide_repeats": False},
