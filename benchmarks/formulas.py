@@ -8,7 +8,6 @@ A run ends when it has written the formula, or at its budget. The published figu
 
 import csv
 import json
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 import tyro
 
 from benchmarks import pages
-from benchmarks.runs import RESULTS, finish, save
+from benchmarks.runs import RESULTS, fill, finish
 from ppo import Config, preset
 from ppo.text import Completion
 from ppo.text.tasks.formulas import formulas
@@ -47,7 +46,7 @@ def configure(method: str, nguyen: int, seed: int) -> Config:
     return preset(ENV)[1].replace(fixed | goal | METHODS[method])
 
 
-def train(method: str, nguyen: int, seed: int) -> dict[str, Any]:
+def train(method: str, nguyen: int, seed: int) -> list[dict[str, Any]]:
     """Train one seed; return the best expression, whether it is the formula, and how many expressions were written until then."""
     run = finish(configure(method, nguyen, seed))
     best = json.loads((run / "best.jsonl").read_text().splitlines()[0])
@@ -56,23 +55,17 @@ def train(method: str, nguyen: int, seed: int) -> dict[str, Any]:
     solved = bool(task.score([Completion(task.vocabulary, (), ids, ended=True)], "solved")[0])
     with (run / "progress.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if int(row["global_step"]) <= best["step"] or not solved]
-    expressions = sum(float(row["charts/episodes"]) for row in rows)
-    return {
-        "method": method, "nguyen": nguyen, "seed": seed, "solved": solved, "expressions": round(expressions),
-        "best": best["response"], "return": best["return"],
-    }  # fmt: skip
+    expressions = round(sum(float(row["charts/episodes"]) for row in rows))
+    return [{"solved": solved, "expressions": expressions, "best": best["response"], "return": best["return"]}]
 
 
 def main(jobs: int = 2, seeds: int = 10) -> None:
-    """Train the missing runs, and write figures and page after each."""
+    """Train the missing runs, and write figures after each and the page at the end."""
     torch.set_num_threads(1)
-    grid = [(m, n, seed) for m in METHODS for seed in range(1, seeds + 1) for n in FORMULAS]
-    results: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(jobs) as pool:
-        for done in as_completed([pool.submit(train, *point) for point in grid]):
-            results.append(done.result())
-            order = sorted(results, key=lambda row: (list(METHODS).index(row["method"]), row["nguyen"], row["seed"]))
-            save(FILE, "python -m benchmarks.formulas", order, tokens=STEPS, published=PUBLISHED)
+    cells = [
+        {"method": m, "nguyen": n, "seed": seed} for m in METHODS for seed in range(1, seeds + 1) for n in FORMULAS
+    ]
+    fill(FILE, "python -m benchmarks.formulas", cells, train, jobs, tokens=STEPS, published=PUBLISHED)
     pages.write()
 
 

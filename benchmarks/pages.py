@@ -26,8 +26,8 @@ from ppo.compare.tables import Rows
 ROOT = Path(__file__).parents[1]
 PAGES, TEMPLATES = ROOT / "docs" / "results", Path(__file__).parent / "templates"
 FIRST = [
-    "mujoco", "classic", "memory", "algorithms", "text", "formulas", "frontier", "rlhf", "distillation", "next_token", "q_learning", "speed",
-    "speed_cuda", "scaling",
+    "mujoco", "classic", "memory", "algorithms", "text", "pronounce", "molecules", "formulas", "frontier", "rlhf",
+    "distillation", "next_token", "q_learning", "speed", "speed_cuda", "scaling",
 ]  # fmt: skip
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)  # of README.md, from readme_NAME.md
 
@@ -190,9 +190,9 @@ def render(name: str, folder: Path = RESULTS) -> str:
 
 
 def names() -> list[str]:
-    """Return the names of the pages, those of `FIRST` first."""
-    templates = {path.stem for path in TEMPLATES.glob("*.md") if not path.stem.startswith("readme_")} - {"index"}
-    return [*FIRST, *sorted(templates - {*FIRST})]
+    """Return the names of the pages that have figures, those of `FIRST` first."""
+    made = {path.stem for path in TEMPLATES.glob("*.md")} & {path.stem for path in RESULTS.glob("*.json")}
+    return [*(name for name in FIRST if name in made), *sorted(made - {*FIRST})]
 
 
 def titles(folder: Path) -> list[tuple[str, str, str]]:

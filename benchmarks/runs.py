@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,38 @@ def save(path: Path, command: str, results: list[dict[str, Any]], **more: Any) -
     path.parent.mkdir(exist_ok=True)
     text = json.dumps(header | more | {"results": results}, indent=1, ensure_ascii=False)
     write_atomically(path, f"{text}\n".encode())
+
+
+def fill(
+    path: Path,
+    command: str,
+    cells: list[dict[str, Any]],
+    measure: Callable[..., list[dict[str, Any]]],
+    jobs: int,
+    **made: Any,
+) -> None:
+    """Measure the cells of a grid that a JSON file lacks, and write the file after each.
+
+    Args:
+        path: the file.
+        command: the command.
+        cells: keyword arguments of `measure`, in the order of the rows.
+        measure: returns the rows of a cell, whose arguments become part of each.
+        jobs: cells at the same time.
+        made: further figures, settings above all: rows that others made are measured again.
+    """
+    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    rows = old["results"] if json.loads(json.dumps(made)).items() <= old.items() else []
+    todo = [cell for cell in cells if not any(cell.items() <= row.items() for row in rows)]
+
+    def place(row: dict[str, Any]) -> int:
+        return next((n for n, cell in enumerate(cells) if cell.items() <= row.items()), len(cells))
+
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
+        futures = {pool.submit(measure, **cell): cell for cell in todo}
+        for future in as_completed(futures):
+            rows += [futures[future] | row for row in future.result()]
+            save(path, command, sorted(rows, key=place), **made)
 
 
 def newest_run(folder: Path, name: str, seed: int) -> Path | None:

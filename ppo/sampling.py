@@ -1,8 +1,9 @@
 """Samples: sequences that a policy writes, with their returns; the best of a run; and a dialogue with a person."""
 
 import contextlib
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ppo.text.writing import write
 def sample(
     run: str | Path,
     number: int = 10,
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
     checkpoint: str = "latest",
     seed: int = 0,
     deterministic: bool = False,
@@ -36,8 +37,8 @@ def sample(
 
     Args:
         run: the run's folder.
-        number: how many sequences.
-        prompt: of every sequence; None: the task draws prompts.
+        number: how many sequences, if `prompt` is not a list.
+        prompt: of every sequence, or a list with one for each; None: the task draws prompts.
         checkpoint: as in `load_policy`.
         seed: of prompts and sampling.
         deterministic: take the most probable token instead of sampling.
@@ -47,6 +48,8 @@ def sample(
     Raises:
         UsageError: the policy of the run does not write text, or its task cannot use the prompt.
     """
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    number = number if prompts is None or isinstance(prompt, str) else len(prompts)
     _check_number(number)
     check_ranges(Config, {"seed": seed})
     saved = load(run, checkpoint, trust, **options)
@@ -55,16 +58,16 @@ def sample(
         check_actions(saved.config, saved.action_space)
     with contextlib.closing(envs_for(saved, number)) as envs:
         env = _token_env(saved, envs)
-        if prompt is None:
+        if prompts is None:
             return _write(saved, envs, seed, deterministic)
-        example = _set_prompt(env, prompt, saved.config.env_id)
+        example = _set_prompts(env, prompts, saved.config.env_id)
         try:
             return _write(saved, envs, seed, deterministic)
         except UsageError as error:
             if error.__cause__ is None:  # not from a function of the task
                 raise
             raise UsageError(
-                f"{saved.config.env_id} cannot use the prompt {prompt!r}: {error}; its own prompts are like {example!r}"
+                f"{saved.config.env_id} cannot use the prompt {prompt!r:.80}: {error}; its own prompts are like {example!r}"
             ) from error
 
 
@@ -102,22 +105,24 @@ def _check_number(number: int) -> None:
         raise UsageError(f"n = {number} is too few; choose at least 1")
 
 
-def _set_prompt(env: TokenEnv, prompt: str, env_id: str) -> str:
-    """Begin every sequence of an environment with this prompt; return a prompt of the task's own.
+def _set_prompts(env: TokenEnv, prompts: Sequence[str], env_id: str) -> str:
+    """Begin the sequences of an environment with the prompts in turn; return a prompt of the task's own.
 
     Raises:
-        UsageError: the prompt is not in the vocabulary, or the task needs more than a text.
+        UsageError: a prompt is not in the vocabulary, or the task needs more than a text.
     """
     vocabulary = env.vocabulary
-    own = vocabulary.encode(prompt, "the prompt")
-    if vocabulary.unknown and vocabulary.ids[vocabulary.unknown] in own:
-        raise UsageError(f"{prompt!r} is not in the vocabulary ({len(vocabulary) - 1} symbols)")
+    for prompt in dict.fromkeys(prompts):
+        own = vocabulary.encode(prompt, "the prompt")
+        if vocabulary.unknown and vocabulary.ids[vocabulary.unknown] in own:
+            raise UsageError(f"{prompt!r} is not in the vocabulary ({len(vocabulary) - 1} symbols)")
     tokens, info = env.task.draw(np.random.default_rng(0))
     if info is not None:
         raise UsageError(
             f"{env_id} draws each prompt together with an info that its functions need; leave out --prompt"
         )
-    env.task = replace(env.task, prompt=lambda rng: prompt)
+    turn = itertools.cycle(prompts)  # a reset begins the sequences in their order
+    env.task = replace(env.task, prompt=lambda rng: next(turn))
     return vocabulary.decode(tokens)
 
 

@@ -126,9 +126,9 @@ def test_bad_points_are_refused(tmp_path, text, message):
 def test_the_benchmark_in_small(tmp_path, monkeypatch, method):
     monkeypatch.setattr(benchmark, "RUNS", tmp_path)
     monkeypatch.setattr(benchmark, "STEPS", 8192)
-    row = benchmark.train(method, 1, 1)
+    (row,) = benchmark.train(method, 1, 1)
     assert not row["solved"]
     assert 200 < row["expressions"] < 2048
     assert 0.1 < row["return"] < 1
     assert row["return"] == pytest.approx(formulas(1).score([completion(formulas(1), row["best"])])[0])
-    assert benchmark.train(method, 1, 1) == row  # the finished run is taken
+    assert benchmark.train(method, 1, 1) == [row]  # the finished run is taken

@@ -12,9 +12,16 @@ from benchmarks.suites import SUITES, Task
 NAMES = pages.names()
 # The figures of a result that its page shows.
 SHOWN = {name: ["sampled", "deterministic"] for name in SUITES if name in NAMES} | {
-    "frontier": ["reward", "kl", "total_variation"], "next_token": ["training", "held_out"], "normalization": ["return"],
-    "distillation": ["teacher", "student", "likelihood", "parameters"], "q_learning": ["q_values", "values", "actions"], "rlhf": ["reward", "others", "vader", "kl", "distinct", "perplexity"],
-}  # fmt: skip
+    "frontier": ["reward", "kl", "total_variation"],
+    "next_token": ["training", "held_out"],
+    "normalization": ["return"],
+    "distillation": ["teacher", "student", "likelihood", "parameters"],
+    "q_learning": ["q_values", "values", "actions"],
+    "rlhf": ["reward", "others", "vader", "kl", "distinct", "perplexity"],
+}
+SHOWN |= {"formulas": ["solved", "expressions", "return"]} if "formulas" in NAMES else {}
+SHOWN |= {"pronounce": ["phonemes", "words"]} if "pronounce" in NAMES else {}
+SHOWN |= {"molecules": ["validity", "uniqueness", "novelty", "diversity", "score"]} if "molecules" in NAMES else {}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*NAMES, "index"])

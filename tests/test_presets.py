@@ -11,6 +11,7 @@ ONE_OF_EACH = [
     "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "FrozenLake-v1", "LunarLander-v3", "CarRacing-v3",
     "HalfCheetah-v5", "MountainCarContinuous-v0", "benchmarks.tasks:Recall-v0", "text/RandomWalks-v0", "text/Formulas-v0", "TrafficLight-v0",
     "text/Copy-v0", "text/Reverse-v0", "text/Dedup-v0", "text/Add-v0", "text/NextToken-v0", "text/Dialogue-v0", "Arcade-v0",
+    "text/Pronounce-v0", "text/Molecules-v0",
     "MinAtar/Breakout-v1", "MiniGrid-FourRooms-v0", "VizdoomBasic-v1", "pettingzoo:relay",
 ]  # fmt: skip
 gymnasium.register("Arcade-v0", entry_point="ppo.envs.atari:Game")  # as the games of ALE, which need not be installed

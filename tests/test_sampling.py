@@ -33,6 +33,15 @@ def test_the_most_probable_tokens_do_not_depend_on_the_seed(run):
     assert greedy[0].startswith("k → ")
 
 
+def test_each_prompt_of_a_list_begins_its_own_sequence(run):
+    prompts = ["k", "b", "k", "c"]
+    written = texts(sample(run, prompt=prompts, deterministic=True))
+    assert [text[0] for text in written] == prompts
+    assert written[0] == written[2] == texts(sample(run, 1, prompt="k", deterministic=True))[0]
+    with pytest.raises(UsageError, match=r"'!' in the prompt 'k!' is not in the vocabulary \(21 symbols\)"):
+        sample(run, prompt=["k", "k!"])
+
+
 def test_a_return_is_that_of_its_sequence(run):
     assert all(value == random_walks().score([completion])[0] for completion, value in sample(run, 20, seed=1))
 

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from benchmarks import runs, suite
-from benchmarks.runs import finish, newest_run
+from benchmarks.runs import fill, finish, newest_run
 from benchmarks.suites import SUITES, Task
 from ppo import Trainer, preset
 from ppo.cli import main as cli
@@ -207,3 +207,25 @@ def test_every_committed_result_has_its_curve(name):
     assert {(row["task"], str(row["seed"])) for row in rows} == curves
     assert {row["task"] for row in rows} <= {task.name for task in SUITES[name]}  # the page shows each
     assert len([suite.Result(**row) for row in rows]) == len(rows)
+
+
+def measured(log, name, seed):
+    with open(log, "a") as file:
+        file.write(f"{name}{seed} ")
+    return [{"half": half, "value": 10 * seed + half} for half in (0, 1)]
+
+
+def test_a_grid_is_measured_once_and_again_with_other_settings(tmp_path):
+    path, log = tmp_path / "grid.json", tmp_path / "log"
+    cells = [{"log": str(log), "name": name, "seed": seed} for seed in (1, 2) for name in "ab"]
+    fill(path, "make it", cells[:2], measured, 1, size=3)
+    fill(path, "make it", cells, measured, 1, size=3)
+    assert log.read_text() == "a1 b1 a2 b2 "
+    data = json.loads(path.read_text())
+    assert (data["command"], data["size"]) == ("make it", 3)
+    assert data["results"] == [
+        cell | {"half": half, "value": 10 * cell["seed"] + half} for cell in cells for half in (0, 1)
+    ]
+    fill(path, "make it", cells[:1], measured, 1, size=4)
+    assert log.read_text() == "a1 b1 a2 b2 a1 "
+    assert len(json.loads(path.read_text())["results"]) == 2

@@ -65,7 +65,7 @@ class Envs:
             if family != shown:
                 console.print(family, markup=False)
                 shown = family
-            console.print(f"  {text}", markup=False)
+            console.print(fold(text, width, initial_indent=INDENT[:2], subsequent_indent=INDENT), markup=False)
             if ids:
                 console.print(
                     fold(", ".join(ids), width, initial_indent=INDENT, subsequent_indent=INDENT), markup=False

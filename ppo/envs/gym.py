@@ -81,6 +81,20 @@ def make_envs(
         return _make(spec, num_envs, vectorization, kwargs, first)
 
 
+def _check_vectorization(spec: EnvSpec, vectorization: str) -> None:
+    """Refuse a way to make environments that this one does not have.
+
+    Raises:
+        UsageError: names it.
+    """
+    if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
+        raise UsageError(f"{spec.id} has no vector entry point of its own; use --vectorization sync or async")
+    if vectorization in ("sync", "async") and spec.entry_point is None:
+        raise UsageError(
+            f"{spec.id} is a vector environment without single ones; leave out --vectorization {vectorization}"
+        )
+
+
 def _takes(spec: EnvSpec, parameter: str) -> bool:
     """Return whether an environment's own vector entry point has a parameter."""
     point = spec.vector_entry_point

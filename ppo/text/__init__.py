@@ -8,6 +8,8 @@ from ppo.text.tasks import strings
 from ppo.text.tasks.dialogue import dialogue
 from ppo.text.tasks.formulas import formulas
 from ppo.text.tasks.frontier import frontier
+from ppo.text.tasks.molecules import molecules
+from ppo.text.tasks.pronounce import pronounce
 from ppo.text.tasks.walks import random_walks
 from ppo.text.tasks.write import write
 from ppo.text.vocabulary import Vocabulary
@@ -24,3 +26,5 @@ register("text/Formulas-v0", formulas)
 register("text/Write-v0", write)
 register("text/Dialogue-v0", dialogue)
 gymnasium.register("text/NextToken-v0", vector_entry_point="ppo.text.tasks.next_token:next_token")
+register("text/Pronounce-v0", pronounce)
+register("text/Molecules-v0", molecules)
