@@ -65,7 +65,7 @@ def main(jobs: int = 2, seeds: int = 10) -> None:
     cells = [
         {"method": m, "nguyen": n, "seed": seed} for m in METHODS for seed in range(1, seeds + 1) for n in FORMULAS
     ]
-    fill(FILE, "python -m benchmarks.formulas", cells, train, jobs, tokens=STEPS, published=PUBLISHED)
+    fill(FILE, "python -m benchmarks.formulas", cells, train, jobs, tokens=STEPS, paper=PUBLISHED)
     pages.write()
 
 
