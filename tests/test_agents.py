@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
 
+from benchmarks.runs import installed
 from ppo import Trainer, UsageError, evaluate, make_envs, preset
 from ppo.loop.collector import Collector
 
@@ -124,7 +125,8 @@ def test_a_missing_module_is_named(monkeypatch):
 
 
 def test_a_real_environment_of_pettingzoo():
-    pytest.importorskip("mpe2")
+    if not installed("mpe2"):  # a stand-in has no distribution
+        pytest.skip("mpe2 is not installed")
     envs = make_envs("pettingzoo:mpe2/simple_spread_v3", 6, env_kwargs={"max_cycles": 3})
     envs.reset(seed=0)
     rows = [envs.step(np.zeros(6, int)) for _ in range(3)]

@@ -93,13 +93,17 @@ def test_risk_seeking_trains_only_on_returns_above_the_quantile_by_their_distanc
     assert rollout.rewards.sum() == 8  # raw
 
 
-def test_risk_seeking_counts_an_episode_that_repeats_another_once():
+def test_risk_seeking_counts_a_text_that_repeats_another_once():
     # returns 0, 4, 4, 1, 2, of which the second and the third are the same episode; of 0, 4, 1, 2 the median is 1.5
     rollout = episodes_of_two([0.0, 4.0, 4.0, 1.0, 2.0], [0.0] * 5)
     rollout.obs[:, 2], rollout.actions[:, 2] = rollout.obs[:, 1], rollout.actions[:, 1]
-    estimator = Estimator(Config(risk_quantile=0.5, gamma=1.0, norm_adv=False))
+    estimator = Estimator(Config(risk_quantile=0.5, gamma=1.0, norm_adv=False), written=True)
     assert estimator.trained(rollout).tolist() == [[False, True, False, False, True]] * 2
     assert estimator.estimates(rollout, estimator.rewards(rollout)).advantages[0, 1] == 2.5
+    control = Estimator(
+        estimator.config
+    )  # chance gives the same actions other returns, and their quantile is what counts
+    assert control.trained(rollout).tolist() == [[False, True, True, False, True]] * 2
 
 
 def test_risk_seeking_with_groups_takes_the_quantile_of_each_group():

@@ -57,19 +57,8 @@ def make_envs(
     if env_kwargs and not takes_data(spec):
         check_trusted(module_of(spec), f"env_id = {env_id!r} with env_kwargs")
     kwargs = dict(env_kwargs or {}) | ({"render_mode": render_mode} if render_mode else {})
-    if group_size > 1:
-        if not _takes(spec, "group_size"):
-            raise UsageError(
-                f"group_size = {group_size} needs an environment that shares prompts; {env_id} does not",
-                "text#without-a-critic",
-            )
-        kwargs["group_size"] = group_size
-    if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
-        raise UsageError(f"{env_id} has no vector entry point of its own; use --vectorization sync or async")
-    if vectorization in ("sync", "async") and spec.entry_point is None:
-        raise UsageError(
-            f"{env_id} is a vector environment without single ones; leave out --vectorization {vectorization}"
-        )
+    kwargs |= {"group_size": group_size} if group_size > 1 else {}
+    _check_ways(spec, vectorization, group_size)
     spec = with_wrappers(spec, wrappers, vectorization)
     if vectorization == "auto" and spec.vector_entry_point is not None and not spec.additional_wrappers:
         vectorization = "vector_entry_point"
@@ -81,12 +70,17 @@ def make_envs(
         return _make(spec, num_envs, vectorization, kwargs, first)
 
 
-def _check_vectorization(spec: EnvSpec, vectorization: str) -> None:
+def _check_ways(spec: EnvSpec, vectorization: str, group_size: int) -> None:
     """Refuse a way to make environments that this one does not have.
 
     Raises:
         UsageError: names it.
     """
+    if group_size > 1 and not _takes(spec, "group_size"):
+        raise UsageError(
+            f"group_size = {group_size} needs an environment that shares prompts; {spec.id} does not",
+            "text#without-a-critic",
+        )
     if vectorization == "vector_entry_point" and spec.vector_entry_point is None:
         raise UsageError(f"{spec.id} has no vector entry point of its own; use --vectorization sync or async")
     if vectorization in ("sync", "async") and spec.entry_point is None:

@@ -208,7 +208,7 @@ def _assemble(
     if initial is not None:
         load_exactly(policy, initial.policy.state_dict(), "", Path(init_from))
     compiled = resolve_compile(config.compile, *work(config), length)
-    learner = Learner(flat, config, compiled.value)
+    learner = Learner(flat, config, compiled.value, text is not None and text.written)
     if initial is not None:
         learner.estimator.take_scale(initial.reward_scale)
     options = flat, compiled.value, length, share(config, rank(), size()).start

@@ -36,10 +36,11 @@ class Estimator:
 
     Args:
         config: discounts, groups, scaling of rewards.
+        written: episodes are texts that the policy writes, so that it can repeat one.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, written: bool = False) -> None:
+        self.config, self.written = config, written
         self.scaler = RewardScaler(config.gamma, config.num_envs) if config.scale_rewards else None
 
     def rewards(self, rollout: Rollout) -> np.ndarray:
@@ -70,9 +71,9 @@ class Estimator:
     def risk(self, rollout: Rollout, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how far the returns of the rows' episodes are above their quantile, (T, N), and which rows train, (T, N) bool.
 
-        Only episodes that lie inside the rollout count, and without groups each one once, however often it was repeated: the
-        quantile of a policy that repeats itself would be the return of what it repeats, and nothing above it would train. All
-        rows of an episode have its whole return.
+        Only episodes that lie inside the rollout count, and without groups each text once, however often the policy repeats it:
+        the quantile would else be the return of what it repeats, and nothing above it would train. All rows of an episode have
+        its whole return.
 
         Args:
             rollout: (T, N).
@@ -80,7 +81,7 @@ class Estimator:
         """
         starts, done = _on_host(rollout.starts, rollout.done)
         returns, whole = whole_returns(rewards, starts, done)
-        if self.config.group_size == 1:
+        if self.written and self.config.group_size == 1:
             parts = [
                 x.cpu().reshape(*whole.shape, -1).contiguous().view(torch.uint8) for x in (rollout.obs, rollout.actions)
             ]

@@ -47,9 +47,10 @@ class Learner:
         policy: trained in place.
         config: sizes, coefficients, optimizer.
         compiled: run the optimizer step as machine code.
+        written: see `Estimator`.
     """
 
-    def __init__(self, policy: FlatPolicy, config: Config, compiled: bool = False) -> None:
+    def __init__(self, policy: FlatPolicy, config: Config, compiled: bool = False, written: bool = False) -> None:
         self.policy, self.config = policy, config
         self.seq_len = sequence_length(config, recurrent=policy.module.state_size > 0)  # L
         self.coefs = Coefficients(config, policy.vector)
@@ -63,7 +64,7 @@ class Learner:
         self.gradient = Compiled(self._gradient, policy, compiled and self.shares, "gradient")
         self.move = Compiled(self._move, policy, compiled and self.shares, "optimizer step")
         self.seconds = self.compile_seconds = 0.0  # of the last update, without compiling; of compiling
-        self.estimator = Estimator(config)
+        self.estimator = Estimator(config, written)
 
     def update(self, rollout: Rollout, progress: float, stop: Stop = never) -> dict[str, float]:
         """Train on a rollout.
