@@ -204,7 +204,8 @@ def _read(data: str) -> tuple[Points, Points]:
         names = Path(data).read_text().partition("\n")[0].strip().split(",")
         table = np.loadtxt(data, delimiter=",", skiprows=1, ndmin=2)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read points from {data}: {one_line(error)}") from error
+        reason = error.strerror if isinstance(error, OSError) else one_line(error)
+        raise UsageError(f"cannot read points from {data}: {reason}") from error
     columns = {name.strip(): column for name, column in zip(names[:-1], table.T, strict=False)}
     bad = [name for name in columns if not name or " " in name or name in OPERATORS]
     if len(columns) + 1 != table.shape[1] or len(columns) == 0 or bad:
