@@ -166,7 +166,9 @@ class Study:
             KeyboardInterrupt: told to stop.
         """
         config = config.replace({"runs_dir": str(self.folder), "exp_name": name, "seed": seed})
-        runs = list(self.folder.glob(f"*__{name}__s{seed}/checkpoints/latest.safetensors"))
+        # A run that was killed before its first checkpoint leaves a folder without one, and the next has a number more.
+        ends = (f"*__{name}__s{seed}{more}/checkpoints/latest.safetensors" for more in ("", "__*"))
+        runs = [path for end in ends for path in self.folder.glob(end)]
         score, told = math.nan, 0
         with Trainer.resume(runs[0].parents[1]) if runs else Trainer(config) as trainer:
             if runs:
