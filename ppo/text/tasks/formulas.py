@@ -116,12 +116,20 @@ class Search:
         self.vocabulary = Vocabulary(self.words, " ")
         self.arities = np.array([arity(word) for word in self.words])
         self.trigonometric = np.isin(self.words, TRIGONOMETRIC)
-        self.places, self.errors = lru_cache(2**14)(self._places), lru_cache(2**16)(self._errors)
+        self.places, self.error = lru_cache(2**14)(self._places), lru_cache(2**16)(self._error)
 
     def reward(self, completions: list[Completion]) -> list[float]:
         """Return 1 / (1 + error) of each expression, 0 where it has no finite value."""
-        values = [self.errors(c.response_ids)[0] for c in completions]
+        values = [self.error(c.response_ids) for c in completions]
         return [1 / (1 + value) if np.isfinite(value) else 0.0 for value in values]
+
+    def solved(self, completions: list[Completion]) -> list[bool]:
+        """Return which expressions have no error, on the other points either."""
+        exact = [self.error(c.response_ids) < EXACT for c in completions]
+        return [
+            fits and self.test.error([self.words[n] for n in c.response_ids]) < EXACT
+            for fits, c in zip(exact, completions, strict=True)
+        ]
 
     def features(self, completions: list[Completion]) -> np.ndarray:
         """Return parent and sibling (B, 2) of the next token; the number of words stands for none."""
@@ -154,9 +162,8 @@ class Search:
     def _places(self, ids: tuple[int, ...]) -> tuple[Place, ...]:
         return fill(self.places(ids[:-1]), self.words[ids[-1]]) if ids else ROOT
 
-    def _errors(self, ids: tuple[int, ...]) -> tuple[float, float]:
-        expression = [self.words[n] for n in ids]
-        return self.training.error(expression), self.test.error(expression)
+    def _error(self, ids: tuple[int, ...]) -> float:
+        return self.training.error([self.words[n] for n in ids])
 
 
 def formulas(nguyen: int = 1, data: str = "") -> Task:
@@ -178,8 +185,8 @@ def formulas(nguyen: int = 1, data: str = "") -> Task:
     return Task(
         search.vocabulary, search.reward, max_tokens=LONGEST + 1, mask=search.mask, features=(space, search.features),
         metrics={
-            "solved": lambda cs: [search.errors(c.response_ids)[1] < EXACT for c in cs],
-            "defined": lambda cs: [bool(np.isfinite(search.errors(c.response_ids)[0])) for c in cs],
+            "solved": search.solved,
+            "defined": lambda cs: [bool(np.isfinite(search.error(c.response_ids))) for c in cs],
             "length": lambda cs: [len(c.response_ids) for c in cs],
         },
     )  # fmt: skip
