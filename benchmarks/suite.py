@@ -159,9 +159,7 @@ def draw(suite: str) -> None:
 
 
 def main(
-    suite: Positional[
-        Literal["classic", "mujoco", "algorithms", "memory", "text", "ablation", "atari", "minatar", "pixels"]
-    ],
+    suite: Positional[Literal[*SUITES]],  # type: ignore[valid-type]
     seeds: int = 5,
     jobs: int = 2,
     episodes: int = 100,

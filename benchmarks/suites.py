@@ -111,7 +111,7 @@ SUITES: dict[str, list[Task]] = {
              "text/Dialogue-v0 --learning-rate 1e-3 --total-timesteps 300000", "solved"),
     ],
     "atari": [
-        Task(f"{game}NoFrameskip-v4", f"{game}NoFrameskip-v4 --checkpoint-every 300 --eval-episodes 0", until=2_000_000,
+        Task(f"{game}NoFrameskip-v4", f"{game}NoFrameskip-v4 --checkpoint-every 300 --eval-episodes 0", until=1_000_000,
              sampled_only=True)
         for game in ("Pong", "Breakout", "SpaceInvaders")
     ],

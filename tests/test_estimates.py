@@ -34,6 +34,21 @@ def test_where_the_value_ends_nothing_later_counts_as_where_the_episode_ends(col
     assert found.advantages.flatten().tolist() == [-3.5, -18.0, -7.0]
 
 
+def test_a_discount_that_grows_has_the_value_of_the_share_of_the_budget_that_is_spent():
+    rollout, rewards = make_rollout(3, 2), np.array([[1.0, 4], [2, 5], [3, 6]], np.float32)
+    growing = Estimator(Config(gamma="0.2 -> 0.8 at 0.5"))
+    for spent, gamma in ((0.0, 0.2), (0.25, 0.5), (0.5, 0.8), (1.0, 0.8)):
+        constant = Estimator(Config(gamma=gamma)).estimates(rollout, rewards)
+        for grown, found in zip(growing.estimates(rollout, rewards, spent), constant, strict=True):
+            assert grown.flatten().tolist() == pytest.approx(found.flatten().tolist())
+
+
+def test_rewards_are_scaled_by_the_discount_that_the_run_ends_with():
+    rollout = make_rollout(4, 2)
+    growing, last = (Estimator(Config(gamma=gamma, scale_rewards=True, num_envs=2)) for gamma in ("0.2 -> 0.8", 0.8))
+    assert growing.rewards(rollout).tolist() == last.rewards(rollout).tolist()
+
+
 def test_the_outcome_is_known_where_the_value_ends():
     rollout = make_rollout(2, 2)
     rollout.valid, rollout.next_valid = torch.tensor([[True, True], [False, False]]), torch.tensor([False, False])

@@ -1,4 +1,4 @@
-"""Saved policies: a run's policy, its architecture, and the environments it was trained for."""
+"""Saved policies: a run's policy, its inherited, and the environments it was trained for."""
 
 import contextlib
 import shutil
@@ -13,7 +13,7 @@ from ppo import Config, Trainer, UsageError, evaluate, load_policy
 from ppo.envs.space_json import spaces_of
 from ppo.export import export
 from ppo.run.checkpoint import checkpoint_path, read_checkpoint, write_checkpoint
-from ppo.run.load import architecture, envs_for, load, load_for
+from ppo.run.load import envs_for, inherited, load, load_for
 from ppo.run.logger import Logger
 from ppo.sampling import chat, sample
 
@@ -47,10 +47,11 @@ def test_a_setting_can_be_overridden(trainer):
     assert load(trainer.run_dir, temperature=2.0).config.temperature == 2.0
 
 
-def test_the_architecture_is_the_settings_that_weights_depend_on(trainer):
-    network = architecture(str(trainer.run_dir))
+def test_what_a_run_inherits_is_the_settings_that_weights_and_values_depend_on(trainer):
+    network = inherited(str(trainer.run_dir))
     assert (network["policy"], network["state_size"]) == ("gru", 5)
     assert "temperature" not in network
+    assert network["gamma"] == 0.99
     assert Config().replace(network).policy_options().items() >= {"state_size": 5, "normalize_obs": False}.items()
 
 
@@ -128,7 +129,7 @@ READERS = {
     "chat": lambda run, **more: chat(run, lambda turn: None, **more),
     "init_from": lambda run, **more: Trainer(Config().replace(SMALL | {"init_from": str(run)}), **more),
     "reference": lambda run, **more: Trainer(Config().replace(SMALL | {"reference": str(run)}), **more),
-    "architecture": lambda run: architecture(str(run)),
+    "inherited": lambda run: inherited(str(run)),
 }  # fmt: skip
 
 
@@ -154,8 +155,8 @@ def test_a_foreign_run_imports_no_module_of_its_choosing(forge, tmp_path, kind, 
 def test_the_settings_of_a_foreign_run_bring_no_policy_of_its_own(forge):
     run = forge("plain", policy="evil_module:Net")
     with pytest.raises(UsageError, match="needs the module evil_module"):
-        architecture(str(run))
-    assert architecture(str(run), "evil_module:Net")["policy"] == "evil_module:Net"  # the user named it too
+        inherited(str(run))
+    assert inherited(str(run), "evil_module:Net")["policy"] == "evil_module:Net"  # the user named it too
 
 
 def test_a_foreign_run_that_names_no_module_needs_no_trust(forge):

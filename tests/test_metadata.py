@@ -9,7 +9,7 @@ import pytest
 
 from ppo import Config, Trainer, UsageError
 from ppo.run.checkpoint import checkpoint_path, read_checkpoint, write_checkpoint
-from ppo.run.load import architecture, load
+from ppo.run.load import inherited, load
 from ppo.run.metadata import FIELDS, Metadata
 
 WRONG: dict[str, list[Any]] = {
@@ -47,7 +47,7 @@ def fields(run: Path) -> list[Any]:
 def outcomes(run: Path) -> set[str]:
     """Return what each reader of a run says; "read" if it accepts the run."""
     said = set()
-    for read in (load, Trainer.resume, lambda run: architecture(str(run)), fields):
+    for read in (load, Trainer.resume, lambda run: inherited(str(run)), fields):
         try:
             read(run)
             said.add("read")

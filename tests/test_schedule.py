@@ -148,5 +148,5 @@ def test_schedules_at_the_edge_are_good(settings):
 
 
 def test_a_schedule_for_a_setting_of_toml_that_cannot_change_is_named():
-    with pytest.raises(UsageError, match=r"gamma = '1 -> 0' in FILE is not a number; this setting cannot change"):
-        Config().replace({"gamma": "1 -> 0"}, "FILE")
+    with pytest.raises(UsageError, match=r"gae_lambda = '1 -> 0' in FILE is not a number; this setting cannot change"):
+        Config().replace({"gae_lambda": "1 -> 0"}, "FILE")

@@ -28,7 +28,7 @@ TINY = {"num_envs": 2, "num_steps": 16, "update_epochs": 2, "num_minibatches": 2
 TASKS = {
     "mlp": {
         "env_id": "CartPole-v1", "policy": "mlp", "learning_rate": "1e-3 -> 0 cosine", "clip_coef": "0.2 -> 0.1",
-        "ent_coef": "0.01 -> 0 step at 0.5",
+        "ent_coef": "0.01 -> 0 step at 0.5", "gamma": "0.9 -> 0.99",
     },
     "gru": {
         "env_id": "CartPole-v1", "policy": "gru", "normalize_obs": True, "learning_rate": "adaptive from 1e-3",
@@ -130,10 +130,10 @@ def test_four_and_four_iterations_are_eight(halves):
 
 
 def test_what_changes_during_a_run_is_logged(halves):
-    names = ("charts/learning_rate", "charts/clip_coef", "charts/ent_coef", "charts/vf_coef")
+    names = ("charts/learning_rate", "charts/clip_coef", "charts/ent_coef", "charts/gamma", "charts/vf_coef")
     columns = [len({row[name] for row in rows(halves[2])}) if name in rows(halves[2])[0] else 0 for name in names]
     assert columns[0] > 1
-    assert columns[1:] in ([8, 2, 0], [0, 8, 0], [0, 0, 0])
+    assert columns[1:] in ([8, 2, 8, 0], [0, 8, 0, 0], [0, 0, 0, 0])
 
 
 def test_what_a_killed_run_wrote_after_its_checkpoint_is_dropped(halves):

@@ -32,7 +32,7 @@ from ppo.machine import agent
 from ppo.machine.distributed import LOST_CODE, RankLost, launched, rank
 from ppo.machine.imports import trusting
 from ppo.machine.process import heed_signals
-from ppo.run.load import architecture, config_of
+from ppo.run.load import config_of, inherited
 
 COMMANDS: dict[str, Any] = {  # in the order in which a newcomer needs them; text at the end
     "train": Train,
@@ -149,10 +149,10 @@ def parse(args: list[str]) -> Any:
             command = _parse(without_help, default.replace(toml, str(command.config)))
         settings = command.settings
         with trusting(command.trust):
-            network = architecture(settings.init_from, settings.policy) if settings.init_from else {}
-        policy = network.get("policy", settings.policy)
+            taken = inherited(settings.init_from, settings.policy) if settings.init_from else {}
+        policy = taken.get("policy", settings.policy)
         default = preset(settings.env_id, settings.algorithm, policy)[1].replace(
-            network | toml, str(command.config or settings.init_from)
+            taken | toml, str(command.config or settings.init_from)
         )
     return _parse(args, default)
 

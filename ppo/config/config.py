@@ -58,8 +58,8 @@ class Config:
     gymnasium.wrappers:FrameStackObservation stack_size 4`. Repeat the flag for more; the first one is innermost."""
     max_episode_steps: int = setting(0, "problem", low=0)
     """Steps of the environment, inside its wrappers, after which Gymnasium truncates an episode. 0: the registered limit."""
-    gamma: float = setting(0.99, "problem", low=0, high=1)
-    """Discount factor γ."""
+    gamma: Scheduled = setting(0.99, "problem", low=0, high=1)
+    """Discount factor γ. A schedule such as "0.95 -> 0.995 at 0.08" lets a policy learn what pays off soon before what lasts."""
     reward: Literal["env", "none"] = setting("env", "update", needs="reference")
     """none: learn nothing from the environment's rewards, only the divergence from the reference policy. They are still logged."""
     clip_rewards: float = setting(0.0, "problem", low=0)
@@ -143,7 +143,7 @@ class Config:
     """Sample only from the most probable discrete actions that together have this probability. 1: from all."""
 
     init_from: Name = setting("", "reference", fixed=True)
-    """Run folder whose latest policy is the initial policy. `ppo train` also takes its network settings."""
+    """Run folder whose latest policy is the initial policy. `ppo train` also takes its network settings and its last gamma."""
     reference: Name = setting("", "reference")
     """Run folder of the reference policy for the KL penalty."""
     kl_coef: float = setting(0.1, "reference", needs="reference", low=0)

@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
-from ppo.config.setting import names
+from ppo.config.setting import names, schedules
 from ppo.config.words import override, read_wrappers
 from ppo.envs import check_envs, make_envs
 from ppo.envs.critic_key import actor_space, hide_critic
@@ -41,8 +41,10 @@ class Saved:
     )  # statistics of rewards by name, if the run scales them
 
 
-def architecture(run: str, policy: str = "") -> dict[str, Any]:
-    """Return the network settings of a run; another run needs the same values to start from its weights.
+def inherited(run: str, policy: str = "") -> dict[str, Any]:
+    """Return the settings that a run takes over from the one whose weights it starts from.
+
+    They are those of the network, which the weights need, and the discount with which the other run ended, which its values need.
 
     Args:
         run: the run's folder.
@@ -57,7 +59,8 @@ def architecture(run: str, policy: str = "") -> dict[str, Any]:
         module, colon, _ = config["policy"].partition(":")
         if colon:
             check_trusted(module, f"policy = {config['policy']!r}")
-    return {name: config[name] for name in names(Config, "network") if name in meta["config"]}
+    network = {name: config[name] for name in names(Config, "network") if name in meta["config"]}
+    return network | {"gamma": schedules(meta.settings())["gamma"].at(1.0)}
 
 
 def config_of(run: str | Path) -> Config:

@@ -25,15 +25,15 @@ class Returns:
 
     def __init__(self, demonstrations: Demonstrations, estimator: Estimator, device: torch.device) -> None:
         assert demonstrations.rewards is not None
-        config, episodes = estimator.config, demonstrations.episodes
+        episodes, gamma = demonstrations.episodes, estimator.gamma.at(1.0)
         rewards = estimator.clipped(demonstrations.rewards)
         if estimator.scaler is not None:
             starts = np.zeros((len(rewards), 1), bool)
             starts[[rows.start for rows in episodes]] = True
-            scaler = RewardScaler(config.gamma, 1)
+            scaler = RewardScaler(gamma, 1)
             scaler.stats = estimator.scaler.stats
             rewards = scaler.scale(rewards[:, None], starts, demonstrations.valid[:, None])[:, 0]
-        discounts = np.where(demonstrations.valid, config.gamma, 1.0)
+        discounts = np.where(demonstrations.valid, gamma, 1.0)
         cut = demonstrations.truncations & ~demonstrations.terminations
         returns, weights = np.zeros(len(rewards)), cut.astype(np.float64)
         for rows in episodes:
