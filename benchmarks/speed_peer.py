@@ -25,8 +25,11 @@ def measure_peer(row: Row) -> dict[str, float]:
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
+    from ppo.config.setting import schedules
+
     torch.set_num_threads(row.threads)
     config = row.config
+    gamma = schedules(config)["gamma"].at(1.0)
     kind = {"PPO": stable_baselines3.PPO, "RecurrentPPO": sb3_contrib.RecurrentPPO}[row.peer]
     name = {"PPO": "MlpPolicy", "RecurrentPPO": "MlpLstmPolicy"}[row.peer]
     name = "CnnPolicy" if config.policy == "cnn" else name
@@ -36,10 +39,10 @@ def measure_peer(row: Row) -> dict[str, float]:
     if games:
         envs = VecFrameStack(envs, 4)
     if config.normalize_obs:
-        envs = VecNormalize(envs, gamma=config.gamma)
+        envs = VecNormalize(envs, gamma=gamma)
     size = config.batch_size // config.num_minibatches
     model = kind(
-        name, envs, config.learning_rate, config.num_steps, size, config.update_epochs, config.gamma,
+        name, envs, config.learning_rate, config.num_steps, size, config.update_epochs, gamma,
         config.gae_lambda, config.clip_coef, config.clip_coef if config.clip_vloss else None, ent_coef=config.ent_coef, vf_coef=config.vf_coef,
         max_grad_norm=config.max_grad_norm, normalize_advantage=config.norm_adv, policy_kwargs=row.policy,
         device=config.device if config.device != "auto" else "cpu",

@@ -80,7 +80,7 @@ def test_a_family_that_is_not_installed_comes_with_its_install_line(folder, caps
     ("text", "sentence"),
     [
         ("gama = 0.9", "unknown key gama in settings.toml"),
-        ('gamma = "x"', "gamma = 'x' in settings.toml is not a number"),
+        ('gae_lambda = "x"', "gae_lambda = 'x' in settings.toml is not a number"),
         ('algorithm = "trpo"', "algorithm = 'trpo' in settings.toml is not one of ppo, a2c, reinforce"),
         ("gamma = 2.0", "gamma = 2.0 in settings.toml is out of range"),
         ("num_minibatches = 7", "does not divide into num_minibatches = 7"),

@@ -59,7 +59,7 @@ class Config:
     max_episode_steps: int = setting(0, "problem", low=0)
     """Steps of the environment, inside its wrappers, after which Gymnasium truncates an episode. 0: the registered limit."""
     gamma: Scheduled = setting(0.99, "problem", low=0, high=1)
-    """Discount factor γ. A schedule such as "0.95 -> 0.995 at 0.08" lets a policy learn what pays off soon before what lasts."""
+    """Discount factor γ. A schedule such as "0.98 -> 0.995 at 0.08" lets a policy learn what pays off soon before what lasts."""
     reward: Literal["env", "none"] = setting("env", "update", needs="reference")
     """none: learn nothing from the environment's rewards, only the divergence from the reference policy. They are still logged."""
     clip_rewards: float = setting(0.0, "problem", low=0)

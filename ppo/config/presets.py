@@ -1,7 +1,7 @@
 """Presets: the settings that an algorithm and an environment family change, each with its reason.
 
 The algorithm's settings come first, then those of the environment or, if it has none, of its family. The latter are
-tuned for PPO: the other algorithms take only those with the role problem, network or run.
+tuned for PPO: the other algorithms take only those with the role problem, network or run, and the last value of the discount.
 """
 
 from typing import Any
@@ -51,10 +51,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     # As in Weng et al. (2022), advantages are not normalised, and are recomputed in each epoch. With several
     # environments a rollout is not one long episode. A gait pays off over seconds: with γ = 0.99 Swimmer stays below 50
-    # and HalfCheetah learns more slowly (docs/results/ablation.md).
+    # and HalfCheetah learns more slowly (docs/results/ablation.md). It begins lower, or half of the seeds of Hopper learn to
+    # stand before they learn to hop, and stay there (docs/results/mujoco.md).
     "gymnasium.envs.mujoco": {
         "num_envs": 8, "num_steps": 256, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
-        "gamma": 0.995, "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,
+        "gamma": "0.98 -> 0.995 at 0.08", "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,
         "scale_rewards": True,
     },
     # Schulman et al. (2017), Table 5, as CleanRL's ppo_atari.py: 10M decisions are 40M frames. Episodes are whole games; a greedy
@@ -180,6 +181,7 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     tuned = ENVIRONMENTS[base] if base in ENVIRONMENTS else FAMILIES[family]
     if algorithm != "ppo":
         tuned = {name: tuned[name] for name in names(Config, "problem", "network", "run") if name in tuned}
+        tuned["gamma"] = schedules(Config().replace(tuned))["gamma"].at(1.0)
     settings = {"policy": policy} | tuned | ALGORITHMS[algorithm]
     if policy != "auto":
         settings["policy"] = policy
