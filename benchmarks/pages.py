@@ -92,13 +92,15 @@ def count(value: float) -> str:
 
 
 def numbers(values: Iterable[float], places: int | None = None) -> str:
-    """Return rounded numbers, one for each seed."""
-    return ", ".join(number(value, places) for value in values)
+    """Return rounded numbers, one for each seed, or a dash without any."""
+    return ", ".join(number(value, places) for value in values) or "–"
 
 
 def spread(values: Iterable[float], places: int | None = None) -> str:
-    """Return the mean over seeds, and ± the sample standard deviation if there are at least two."""
+    """Return the mean over seeds, and ± the sample standard deviation if there are at least two; a dash without any."""
     values = list(values)
+    if not values:
+        return "–"
     mean = statistics.fmean(values)
     places = digits(mean) if places is None else places
     return (

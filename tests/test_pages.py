@@ -19,6 +19,7 @@ SHOWN = {name: ["sampled", "deterministic"] for name in SUITES if name in NAMES}
     "q_learning": ["q_values", "values", "actions"],
     "rlhf": ["reward", "others", "vader", "kl", "distinct", "perplexity"],
 }
+SHOWN |= {"atari": ["sampled"]}  # a deterministic policy may never end its game
 SHOWN |= {"formulas": ["solved", "expressions", "return"]} if "formulas" in NAMES else {}
 SHOWN |= {"pronounce": ["phonemes", "words"]} if "pronounce" in NAMES else {}
 SHOWN |= {"molecules": ["validity", "uniqueness", "novelty", "diversity", "score"]} if "molecules" in NAMES else {}  # fmt: skip
