@@ -123,5 +123,5 @@ def test_a_cue_is_recalled_with_memory_and_guessed_without(tmp_path, monkeypatch
 def test_a_policy_of_tokens_learns_to_answer_its_prompts(tmp_path, policy, rate):
     small = {"num_envs": 32, "num_minibatches": 4, "state_size": 32, "hidden_sizes": (32,)}
     task = {"env_kwargs": {"length": 2, "letters": 2}, "gamma": 1.0, "ent_coef": 0.01, "vectorization": "auto"}
-    trainer = train(tmp_path, "text/Reverse-v0", 10_000, learning_rate=rate, policy=policy, **task, **small)
+    trainer = train(tmp_path, "text/Reverse-v0", 15_000, learning_rate=rate, policy=policy, **task, **small)
     assert evaluate(trainer.run_dir, 64).metric("solved") > 0.95

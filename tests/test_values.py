@@ -64,7 +64,7 @@ def test_toml_sets_by_name_and_leaves_the_rest(tmp_path):
         ("gama = 0.9", "unknown key gama in FILE; did you mean gamma?"),
         ("zeta = 1\nalpha = 2", "unknown key alpha, zeta in FILE"),
         ("[ppo]\ngamma = 0.9", "unknown key ppo in FILE"),
-        ('gamma = "high"', "gamma = 'high' in FILE is not a number"),
+        ('gae_lambda = "high"', "gae_lambda = 'high' in FILE is not a number"),
         ("num_envs = 4.5", "num_envs = 4.5 in FILE is not a whole number"),
         ("num_envs = true", "num_envs = True in FILE is not a whole number"),
         ("anneal_lr = 1", "anneal_lr = 1 in FILE is not true or false"),
