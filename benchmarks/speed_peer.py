@@ -25,11 +25,11 @@ def measure_peer(row: Row) -> dict[str, float]:
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
-    from ppo.config.setting import schedules
+    from ppo.config.setting import ending
 
     torch.set_num_threads(row.threads)
     config = row.config
-    gamma = schedules(config)["gamma"].at(1.0)
+    gamma = ending(config, "gamma")
     kind = {"PPO": stable_baselines3.PPO, "RecurrentPPO": sb3_contrib.RecurrentPPO}[row.peer]
     name = {"PPO": "MlpPolicy", "RecurrentPPO": "MlpLstmPolicy"}[row.peer]
     name = "CnnPolicy" if config.policy == "cnn" else name

@@ -1,4 +1,4 @@
-"""Saved policies: a run's policy, its inherited, and the environments it was trained for."""
+"""Saved policies: a run's policy, the settings that another run takes over, and the environments it was trained for."""
 
 import contextlib
 import shutil

@@ -75,8 +75,8 @@ def test_a_speed_that_changes_changes_the_page(tmp_path):
             side["sps"] /= 1.5
 
 
-@pytest.mark.parametrize("kept", ["Swimmer-v5", "Hopper-v5"])
-def test_the_mujoco_page_and_the_readme_name_the_tasks_without_results(tmp_path, kept):
+@pytest.mark.parametrize(("kept", "seeds", "reached"), [("Swimmer-v5", 5, 0), ("Hopper-v5", 10, 1)])
+def test_the_mujoco_page_and_the_readme_name_the_tasks_without_results(tmp_path, kept, seeds, reached):
     for file in RESULTS.iterdir():
         (tmp_path / file.name).symlink_to(file)
     data = json.loads((RESULTS / "mujoco.json").read_text())
@@ -86,8 +86,8 @@ def test_the_mujoco_page_and_the_readme_name_the_tasks_without_results(tmp_path,
     waiting = [task.name for task in SUITES["mujoco"] if task.name != kept]
     page = pages.render("mujoco", tmp_path)
     assert f"Without results yet: {', '.join(waiting)}." in page
-    assert f"1M steps, {len(data['results'])} seeds." in page
-    assert re.search("[01] of 1 targets are reached", pages.render("readme_results", tmp_path))
+    assert f"1M steps, {seeds} seeds." in page
+    assert f"{reached} of 1 targets are reached" in pages.render("readme_results", tmp_path)
 
 
 def test_the_mujoco_page_has_the_verdicts_of_ppo_compare():

@@ -6,7 +6,7 @@ import pytest
 from ppo import preset
 from ppo.config.lengths import sequence_length
 from ppo.config.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
-from ppo.config.setting import schedules
+from ppo.config.setting import ending
 
 ONE_OF_EACH = [
     "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "FrozenLake-v1", "LunarLander-v3", "CarRacing-v3",
@@ -90,7 +90,7 @@ def test_other_algorithms_take_only_what_describes_the_problem():
     config = preset("CartPole-v1", "a2c")[1]
     assert (config.gamma, config.total_timesteps) == (0.98, 100_000)  # of CartPole
     assert (config.gae_lambda, config.optimizer) == (0.95, "rmsprop")  # of A2C, not of CartPole
-    assert preset("Hopper-v5", "a2c")[1].gamma == schedules(preset("Hopper-v5")[1])["gamma"].at(1.0) == 0.995
+    assert preset("Hopper-v5", "a2c")[1].gamma == ending(preset("Hopper-v5")[1], "gamma") == 0.995
     config = preset("CartPole-v1", "reinforce")[1]
     assert (config.baseline, config.gae_lambda, config.update_epochs, config.num_minibatches) == (False, 1.0, 1, 1)
 

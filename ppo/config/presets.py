@@ -7,7 +7,7 @@ tuned for PPO: the other algorithms take only those with the role problem, netwo
 from typing import Any
 
 from ppo.config.config import Config
-from ppo.config.setting import names, schedules
+from ppo.config.setting import ending, names, schedules
 from ppo.envs import find_spec, module_of
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
@@ -181,7 +181,7 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
     tuned = ENVIRONMENTS[base] if base in ENVIRONMENTS else FAMILIES[family]
     if algorithm != "ppo":
         tuned = {name: tuned[name] for name in names(Config, "problem", "network", "run") if name in tuned}
-        tuned["gamma"] = schedules(Config().replace(tuned))["gamma"].at(1.0)
+        tuned["gamma"] = ending(Config().replace(tuned), "gamma")
     settings = {"policy": policy} | tuned | ALGORITHMS[algorithm]
     if policy != "auto":
         settings["policy"] = policy

@@ -102,6 +102,11 @@ def schedules(settings: Any) -> dict[str, Schedule]:
     return {n: x if isinstance(x, Schedule) else Schedule((Point(x),)) for n, x in values.items()}
 
 
+def ending(settings: Any, name: str) -> float:
+    """Return the number with which a setting that may change ends a run."""
+    return schedules(settings)[name].at(1.0)
+
+
 def read_schedules(settings: Any) -> None:
     """Replace the texts of a new dataclass of settings, by which Python's callers name schedules, by the schedules.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppo.config import Config
 from ppo.config.penalty import distils
-from ppo.config.setting import schedules
+from ppo.config.setting import ending, schedules
 from ppo.loop.advantages import (
     above_quantile,
     gae,
@@ -43,7 +43,7 @@ class Estimator:
     def __init__(self, config: Config, written: bool = False) -> None:
         self.config, self.written = config, written
         self.gamma = schedules(config)["gamma"]
-        self.scaler = RewardScaler(self.gamma.at(1.0), config.num_envs) if config.scale_rewards else None
+        self.scaler = RewardScaler(ending(config, "gamma"), config.num_envs) if config.scale_rewards else None
 
     def rewards(self, rollout: Rollout) -> np.ndarray:
         """Return the rewards to learn from (T, N): clipped, less the penalties, scaled, which updates the statistics."""

@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
-from ppo.config.setting import names, schedules
+from ppo.config.setting import ending, names
 from ppo.config.words import override, read_wrappers
 from ppo.envs import check_envs, make_envs
 from ppo.envs.critic_key import actor_space, hide_critic
@@ -60,7 +60,7 @@ def inherited(run: str, policy: str = "") -> dict[str, Any]:
         if colon:
             check_trusted(module, f"policy = {config['policy']!r}")
     network = {name: config[name] for name in names(Config, "network") if name in meta["config"]}
-    return network | {"gamma": schedules(meta.settings())["gamma"].at(1.0)}
+    return network | {"gamma": ending(meta.settings(), "gamma")}
 
 
 def config_of(run: str | Path) -> Config:

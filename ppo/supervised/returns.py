@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppo.config.setting import ending
 from ppo.demonstrations import Demonstrations
 from ppo.loop.estimates import Estimator
 from ppo.loop.losses import valid_mean
@@ -25,7 +26,7 @@ class Returns:
 
     def __init__(self, demonstrations: Demonstrations, estimator: Estimator, device: torch.device) -> None:
         assert demonstrations.rewards is not None
-        episodes, gamma = demonstrations.episodes, estimator.gamma.at(1.0)
+        episodes, gamma = demonstrations.episodes, ending(estimator.config, "gamma")
         rewards = estimator.clipped(demonstrations.rewards)
         if estimator.scaler is not None:
             starts = np.zeros((len(rewards), 1), bool)
