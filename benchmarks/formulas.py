@@ -43,7 +43,7 @@ def configure(method: str, nguyen: int, seed: int) -> Config:
     """Return the settings of one run; it ends when an expression has no error."""
     fixed = {"runs_dir": str(RUNS), "exp_name": f"{nguyen}", "seed": seed, "threads": 1, "eval_episodes": 0}
     goal = {"stop_at": f"text/best_return >= {EXACT}", "total_timesteps": STEPS, "env_kwargs": {"nguyen": nguyen}}
-    return preset(ENV)[1].replace(fixed | goal | METHODS[method])
+    return preset(ENV).replace(fixed | goal | METHODS[method])
 
 
 def train(method: str, nguyen: int, seed: int) -> list[dict[str, Any]]:

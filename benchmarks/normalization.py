@@ -25,9 +25,7 @@ STEPS, SEEDS, LAST = 300_000, (1, 2, 3), 5
 def train(method: str, seed: int) -> float:
     """Train one seed and return the mean episode return (sampled actions) of the last iterations with episodes."""
     settings = {"total_timesteps": STEPS, "seed": seed, "exp_name": method.replace(" ", "_"), "eval_episodes": 0}
-    config = preset("HalfCheetah-v5")[1].replace(
-        settings | {"runs_dir": "runs/normalization", "checkpoint_every": 1000}
-    )
+    config = preset("HalfCheetah-v5").replace(settings | {"runs_dir": "runs/normalization", "checkpoint_every": 1000})
     mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # in this mode Gymnasium's wrapper normalises every observation
     envs = gymnasium.make_vec("HalfCheetah-v5", config.num_envs, "sync", mode)
     if method == "every step":

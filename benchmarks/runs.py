@@ -30,7 +30,7 @@ def settings(env_id: str, runs: Path, name: str, seed: int, **more: Any) -> Conf
     """Return an environment's preset with the settings of a program's run, on one thread; `more` are further settings."""
     fixed = {"runs_dir": str(runs), "exp_name": name, "seed": seed, "threads": 1}
     named = more.get("algorithm", "ppo"), more.get("policy", "auto")
-    return preset(env_id, *named)[1].replace(fixed | more)
+    return preset(env_id, *named).replace(fixed | more)
 
 
 def today() -> str:

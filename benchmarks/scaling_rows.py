@@ -43,7 +43,7 @@ class Row:
     def config(self) -> Config:
         """The settings, of a run without an end."""
         endless = {"total_timesteps": 10**12, "checkpoint_every": 10**9, "eval_episodes": 0, "anneal_lr": False}
-        return preset(self.env_id, policy=self.policy)[1].replace(
+        return preset(self.env_id, policy=self.policy).replace(
             {"compile": "on", "threads": 1} | endless | self.settings
         )
 

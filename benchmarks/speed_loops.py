@@ -30,7 +30,7 @@ class Row:
     @property
     def config(self) -> Config:
         """The settings of our run."""
-        base = preset(self.settings["env_id"])[1] if self.preset else Config()
+        base = preset(self.settings["env_id"]) if self.preset else Config()
         return base.replace(self.settings)
 
 

@@ -47,7 +47,7 @@ def random_search(seed: int, total_timesteps: int) -> None:
 
 def main(total_timesteps: int = 30_000) -> list[str]:
     """Make the runs, print the comparison, write its page, and return the verdicts."""
-    _, config = preset(ENV_ID)
+    config = preset(ENV_ID)
     config = config.replace({"total_timesteps": total_timesteps, "runs_dir": str(FOLDER)})
     runs = [Trainer(config.replace({"seed": seed})).train() for seed in SEEDS]
     for seed in SEEDS:

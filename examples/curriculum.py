@@ -43,7 +43,7 @@ gymnasium.register("Lock-v0", entry_point=Lock)
 
 def main(total_timesteps: int = 100_000, first: int = 1) -> int:
     """Train until the whole code is learnt or the budget is spent; return the number of digits that the policy masters."""
-    _, config = preset("curriculum:Lock-v0")
+    config = preset("curriculum:Lock-v0")
     settings = {"num_steps": 64, "num_minibatches": 1, "update_epochs": 4, "learning_rate": 1e-2, "anneal_lr": False}
     settings |= {"ent_coef": 0.1, "normalize_obs": False, "scale_rewards": False}  # a new digit needs exploration
     mastered = first - 1

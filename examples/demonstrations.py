@@ -35,7 +35,7 @@ def demonstrate(path: str, episodes: int = 10) -> float:
 def main(total_timesteps: int = 100_000, steps: int = 100_000) -> dict[str, float]:
     """Print and return what the rule, PPO alone, the clone of the rule, and PPO from the clone earn in an episode."""
     returns = {"the rule": demonstrate("hill.npz")}
-    _, config = preset(ENV)
+    config = preset(ENV)
     config = config.replace({"total_timesteps": total_timesteps, "max_episode_steps": STEPS, "seed": 101})
     returns["PPO alone"] = evaluate(Trainer(config).train()).mean
     clone = Trainer(config.replace({"total_timesteps": steps, "exp_name": "clone"}))

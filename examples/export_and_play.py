@@ -29,10 +29,9 @@ def play(path: str, episodes: int = 5) -> list[float]:
 
 def train_and_export(total_timesteps: int = 50_000) -> str:
     """Train a policy, export it, and return the path of the file."""
-    from ppo import Trainer, preset
-    from ppo.export import export
+    from ppo import Trainer, export, preset
 
-    _, config = preset("CartPole-v1")
+    config = preset("CartPole-v1")
     run = Trainer(config.replace({"total_timesteps": total_timesteps})).train()
     exported = export(run)  # compares the file's actions with the policy's
     print(f"{exported.path} takes {', '.join(exported.inputs)} and returns {', '.join(exported.outputs)}")

@@ -57,7 +57,7 @@ class HuggingFace(Policy):
 def main(total_timesteps: int = 60_000) -> float:
     """Train, and return the share of letters that the policy copies."""
     policy = "huggingface_policy:HuggingFace"
-    _, config = preset("text/Copy-v0", policy=policy)
+    config = preset("text/Copy-v0", policy=policy)
     sizes = {
         "hidden_sizes": (64,),
         "num_layers": 1,

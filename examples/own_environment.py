@@ -56,7 +56,7 @@ gymnasium.register("Battery-v0", entry_point=Battery, max_episode_steps=96)
 
 def main(total_timesteps: int = 40_000) -> float:
     """Train, play one episode with the trained policy, and return what it earned."""
-    _, config = preset("own_environment:Battery-v0")
+    config = preset("own_environment:Battery-v0")
     run = Trainer(config.replace({"total_timesteps": total_timesteps})).train()
     policy, env = load_policy(run), gymnasium.make("Battery-v0")
     obs, info = env.reset(seed=0)

@@ -62,7 +62,7 @@ def main(total_timesteps: int = 32_000) -> dict[str, float]:
     """Train both policies and return the mean return of each over ten episodes."""
     returns = {}
     for policy in ("mlp", "own_policy:Window"):
-        _, config = preset("own_policy:HiddenCartPole-v0", policy=policy)
+        config = preset("own_policy:HiddenCartPole-v0", policy=policy)
         settings = {"total_timesteps": total_timesteps, "learning_rate": 2e-3, "exp_name": policy.split(":")[-1]}
         run = Trainer(config.replace(settings)).train()
         returns[policy] = evaluate(run, episodes=10).mean

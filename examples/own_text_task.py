@@ -65,7 +65,7 @@ register("Sums-v0", sums)
 
 def main(total_timesteps: int = 100_000) -> float:
     """Train, print samples, and return the share of prompts that the policy solves."""
-    _, config = preset("own_text_task:Sums-v0")
+    config = preset("own_text_task:Sums-v0")
     settings = {"total_timesteps": total_timesteps, "num_envs": 128, "num_steps": 16, "learning_rate": 2e-3}
     run = Trainer(config.replace(settings)).train()
     for completion, score in sample(run, number=8):

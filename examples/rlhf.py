@@ -62,7 +62,7 @@ def show(name: str, run: Path) -> float:
 def main(tokens: int = 60_000, comparisons: int = 1000) -> tuple[float, float]:
     """Run the three steps; return the judge's mean score before and after PPO."""
     corpus, preferences = write_data(np.random.default_rng(0), 1000, comparisons)
-    _, config = preset("text/Write-v0")
+    config = preset("text/Write-v0")
     write = {"corpus": str(corpus), "max_tokens": 20}
     config = config.replace({"env_kwargs": write, "runs_dir": str(FOLDER), "total_timesteps": tokens, "state_size": 64})
 

@@ -66,7 +66,7 @@ class CartPoles(VectorEnv):
 
 def main(total_timesteps: int = 1_000_000, num_envs: int = 1024) -> float:
     """Train, print some iterations, and return the mean return of the last evaluation."""
-    _, config = preset("CartPole-v1")
+    config = preset("CartPole-v1")
     settings = {"num_steps": 16, "update_epochs": 2, "num_minibatches": 16, "gamma": 0.99, "gae_lambda": 0.95}
     config = config.replace(settings | {"total_timesteps": total_timesteps})
     rows = [progress.row for progress in Trainer(config, CartPoles(num_envs)).iterations()]

@@ -56,7 +56,7 @@ gymnasium.register("Boat-v0", Boat)
 
 def main(total_timesteps: int = 20_000, seeds: tuple[int, ...] = (101,)) -> dict[bool, list[float]]:
     """Train with and without the critic's key; return for each the mean return over 100 episodes of each seed's policy."""
-    _, config = preset("told_critic:Boat-v0")
+    config = preset("told_critic:Boat-v0")
     config = config.replace({
         "policy": "gru", "num_envs": 32, "num_steps": 30, "num_minibatches": 4, "update_epochs": 4, "learning_rate": 1e-3,
         "total_timesteps": total_timesteps, "eval_episodes": 0, "compile": "off",

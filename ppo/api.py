@@ -5,6 +5,7 @@ from ppo.config.presets import preset
 from ppo.envs import make_envs
 from ppo.errors import NonFiniteError, UsageError
 from ppo.evaluation import evaluate
+from ppo.exporting import export
 from ppo.loop.trainer import Trainer
 from ppo.player import Player, load_policy
 from ppo.policies import Features, Head, Policy
@@ -23,6 +24,7 @@ __all__ = [
     "Trainer",
     "UsageError",
     "evaluate",
+    "export",
     "load_policy",
     "make_envs",
     "preset",

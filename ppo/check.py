@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 
 from ppo.config import Config, read_wrappers
 from ppo.config.memory import check_memory
-from ppo.config.presets import preset
+from ppo.config.presets import preset, preset_name
 from ppo.config.setting import check_ranges
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, dropped_note, make_envs, module_of
 from ppo.envs.atari import refusal
@@ -61,15 +61,15 @@ def check(
         if value < 1:
             raise UsageError(f"{what} = {value} is too small; choose at least 1")
     check_ranges(Config, {"max_episode_steps": max_episode_steps})
-    name, config = preset(env_id, algorithm, policy)
+    config = preset(env_id, algorithm, policy)
     check_memory(config.replace({"num_envs": num_envs, "num_steps": steps}))
     torch.set_num_threads(1)
     options: dict[str, Any] = {"wrappers": read_wrappers(wrap), "max_episode_steps": max_episode_steps}
     with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs, **options))) as envs:
-        yield from _findings(env_id, mark_critic(envs, critic_key), steps, name, config)
+        yield from _findings(env_id, mark_critic(envs, critic_key), steps, config)
 
 
-def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Config) -> Iterator[tuple[str, str]]:
+def _findings(env_id: str, envs: VectorEnv, steps: int, config: Config) -> Iterator[tuple[str, str]]:
     obs_space, action_space = envs.single_observation_space, envs.single_action_space
     policy = _random_policy(envs, config)
     yield "environment", f"{env_id}: {envs.num_envs} x {type(envs.unwrapped).__name__}"
@@ -104,7 +104,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, name: str, config: Confi
     yield (
         "would train",
         (
-            f"{resolve_policy(config.policy, envs)} policy, preset {name}: {config.num_envs} environments x "
+            f"{resolve_policy(config.policy, envs)} policy, preset {preset_name(env_id, config.algorithm)}: {config.num_envs} environments x "
             f"{config.num_steps} steps, {count(config.update_epochs, 'epoch')} x {count(config.num_minibatches, 'minibatch', 'minibatches')}, "
             f"{config.total_timesteps:,} steps in total"
         ),
@@ -156,7 +156,7 @@ def list_families() -> Iterator[tuple[str, str, list[str]]]:
         ]
         presets: dict[str, tuple[Config, list[str]]] = {}
         for env_id in ids:
-            name, config = preset(env_id)
+            name, config = preset_name(env_id), preset(env_id)
             presets.setdefault(name, (config, []))[1].append(env_id)
         for name, (config, members) in presets.items():
             yield family.name, f"preset {name}: {_policy(config, members)}, {config.total_timesteps:,} steps", members

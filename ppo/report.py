@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from ppo.config import Config
 from ppo.config.memory import memory
-from ppo.config.presets import preset
+from ppo.config.presets import preset, preset_name
 from ppo.errors import UsageError
 from ppo.machine.imports import only_trusted
 from ppo.machine.process import compiler, cores
@@ -176,8 +176,9 @@ def _run(run: Path, config: dict[str, Any]) -> Iterator[str]:
     yield state
     try:
         with only_trusted(run, signed):
-            name, base = preset(config["env_id"], config.get("algorithm", "ppo"), config.get("policy", "auto"))
-        origin = f"preset {name}"
+            algorithm = config.get("algorithm", "ppo")
+            base = preset(config["env_id"], algorithm, config.get("policy", "auto"))
+            origin = f"preset {preset_name(config['env_id'], algorithm)}"
     except (UsageError, KeyError, TypeError):  # not installed here, or of another version
         base, origin = Config(), "defaults (there is no preset for it here)"
     defaults = base.to_json()

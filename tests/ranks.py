@@ -88,7 +88,7 @@ def train(name: str, folder: Path, reference: str, iterations: int = 2) -> dict[
     if name == "next_step":
         join()
     algorithm, policy = settings.get("algorithm", "ppo"), settings.get("policy", "auto")
-    config = preset(env_id or "CartPole-v1", algorithm, policy)[1].replace(
+    config = preset(env_id or "CartPole-v1", algorithm, policy).replace(
         COMMON | settings | {"runs_dir": str(folder), "exp_name": name, "eval_episodes": 3}
     )
     config = config.replace({"total_timesteps": iterations * config.batch_size})
@@ -120,7 +120,7 @@ def run_all(folder: Path, reference: str) -> dict[str, Any]:
             for name in RUNS:
                 results[f"{name} {way}"] = train(name, folder / way, reference)
     with shared(0):
-        text = preset("text/Copy-v0", "ppo", "gru")[1].replace(
+        text = preset("text/Copy-v0", "ppo", "gru").replace(
             COMMON | TEXT | {"total_timesteps": 512, "runs_dir": str(folder), "exp_name": "pretrain"}
         )
         with Trainer(text) as trainer:
@@ -131,7 +131,7 @@ def run_all(folder: Path, reference: str) -> dict[str, Any]:
 
 def drift(folder: Path) -> str:
     """Return the error of ranks that no longer hold the same weights."""
-    config = preset("CartPole-v1")[1].replace(COMMON | CONTROL | {"total_timesteps": 256, "runs_dir": str(folder)})
+    config = preset("CartPole-v1").replace(COMMON | CONTROL | {"total_timesteps": 256, "runs_dir": str(folder)})
     with Trainer(config) as trainer:
         trainer.policy.head  # noqa: B018
         trainer.learner.policy.vector[0] += rank() * 1e-7

@@ -69,7 +69,7 @@ def small(env_id, **more):
         "eval_episodes": 2,
         "compile": "off",
     }
-    return preset(env_id)[1].replace(settings | more)
+    return preset(env_id).replace(settings | more)
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"critic": "all"}, {"masked": True}, {"critic": "all", "masked": True}])

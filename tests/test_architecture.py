@@ -15,7 +15,7 @@ FLOORS = [
     ["policies", "config"],
     ["run", "compare"],
     ["loop", "text", "player", "demonstrations"],  # they do not know each other: text is an environment like any other
-    ["supervised", "evaluation", "sampling", "check", "export", "report"],
+    ["supervised", "evaluation", "sampling", "check", "exporting", "report"],
     ["recording", "tuning"],
     ["cli", "api"],
     ["__main__", "__init__"],

@@ -310,13 +310,13 @@ def test_rewards_are_raw_and_clipped_in_training_only(ale):
     rollout, episodes = collector_of(envs).collect(300)
     assert set(rollout.rewards.unique().tolist()) >= {0.0, 5.0, 10.0}
     assert len(episodes) >= 1
-    _, config = preset("SpaceInvadersNoFrameskip-v4")
+    config = preset("SpaceInvadersNoFrameskip-v4")
     assert (config.clip_rewards, config.total_timesteps, config.eval_sampled) == (1.0, 10_000_000, True)
 
 
 def test_a_run_trains_evaluates_and_is_filmed(ale, tmp_path):
     pytest.importorskip("imageio")
-    _, config = preset("BreakoutNoFrameskip-v4")
+    config = preset("BreakoutNoFrameskip-v4")
     with Trainer(config.replace(SMALL | {"runs_dir": str(tmp_path)})) as trainer:
         rows = [progress.row for progress in trainer.iterations()]
         assert trainer.parts.policy_name == "cnn"

@@ -36,7 +36,7 @@ def test_the_sequences_are_those_of_the_environment_also_across_rollouts(env_id,
     monkeypatch.setattr(TokenEnv, "_metrics", record)
     monkeypatch.setattr(best, "KEEP", 10**6)
     settings = SMALL | ({"group_size": 4} if algorithm == "grpo" else {})
-    parts = assemble(preset(env_id, algorithm, "gru")[1].replace(settings | {"total_timesteps": 10**6}))
+    parts = assemble(preset(env_id, algorithm, "gru").replace(settings | {"total_timesteps": 10**6}))
     parts.collector.reset(3)
     finished = 0
     for step in range(12):
@@ -91,8 +91,8 @@ def test_the_best_distinct_sequences_stay_with_their_highest_return_and_its_firs
 
 
 def test_a_task_in_which_the_policy_only_guesses_has_no_best():
-    assert assemble(preset("text/NextToken-v0", "ppo", "gru")[1].replace(SMALL)).best is None
-    assert assemble(preset("CartPole-v1")[1]).best is None
+    assert assemble(preset("text/NextToken-v0", "ppo", "gru").replace(SMALL)).best is None
+    assert assemble(preset("CartPole-v1")).best is None
 
 
 def test_distinct_hashes_are_counted_exactly_up_to_the_capacity_and_then_estimated():

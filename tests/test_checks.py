@@ -8,7 +8,7 @@ from ppo.loop.checks import check_alike, check_decisions
 
 
 def test_a_run_without_a_decision_is_refused_with_the_length_of_its_prompts():
-    parts = assemble(preset("text/Copy-v0", "ppo", "gru")[1].replace({"num_envs": 2, "num_steps": 8, "compile": "off"}))
+    parts = assemble(preset("text/Copy-v0", "ppo", "gru").replace({"num_envs": 2, "num_steps": 8, "compile": "off"}))
     parts.collector.reset(0)
     longest = parts.envs.unwrapped.prompt_length
     check_decisions(parts, 1, 1)

@@ -28,7 +28,7 @@ class Line(gymnasium.Env):
 def trainer(folder, masked=False, **settings):
     envs = SyncVectorEnv([lambda: Line(masked)] * 2)
     small = {"num_steps": 4, "num_minibatches": 1, "compile": "off", "runs_dir": str(folder), "state_size": 8}
-    return Trainer(preset("CartPole-v1")[1].replace(small | {"normalize_obs": True} | settings), envs)
+    return Trainer(preset("CartPole-v1").replace(small | {"normalize_obs": True} | settings), envs)
 
 
 def save(path, **more):

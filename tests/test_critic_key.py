@@ -11,13 +11,12 @@ from silent import Silent
 from space_samples import random_obs
 from torch import nn
 
-from ppo import Config, Features, Head, Policy, Trainer, UsageError, evaluate, load_policy
+from ppo import Config, Features, Head, Policy, Trainer, UsageError, evaluate, export, load_policy
 from ppo.check import check
 from ppo.cli.session import describe
 from ppo.envs.critic_key import Declared, WithCritic, actor_space, critic_leaves, critic_note, hide_critic, mark_critic
 from ppo.envs.space_json import from_json, to_json
 from ppo.envs.spaces import Packer, leaves
-from ppo.export import export
 from ppo.policies import build_policy
 from ppo.run.checkpoint import read_checkpoint
 

@@ -54,7 +54,7 @@ CASES = {"mlp": "CartPole-v1", "gru": "CartPole-v1", "cnn": "Frames-v0"}
 
 def trained(folder, policy, iterations=2, **settings):
     """Return a trainer after some iterations."""
-    config = preset(CASES[policy], "ppo", policy)[1].replace(SETTINGS | {"runs_dir": str(folder)} | settings)
+    config = preset(CASES[policy], "ppo", policy).replace(SETTINGS | {"runs_dir": str(folder)} | settings)
     trainer = Trainer(config.replace({"total_timesteps": iterations * config.batch_size}))
     with trainer:
         trainer.train()
@@ -110,7 +110,7 @@ def test_bfloat16_is_near_float32(tmp_path, policy):
 
 @pytest.mark.skipif(DEVICE == "cuda" and torch.cuda.device_count() < 2, reason="there are fewer than two CUDA devices")
 def test_two_ranks_with_a_device_each_are_one(tmp_path):
-    config = preset("text/Copy-v0", "ppo", "gru")[1].replace(
+    config = preset("text/Copy-v0", "ppo", "gru").replace(
         ranks.COMMON | ranks.TEXT | {"seed": 7, "runs_dir": str(tmp_path)}
     )
     with Trainer(config) as trainer:

@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(folder):
-    config = preset("text/Copy-v0", "ppo", "gru")[1].replace(
+    config = preset("text/Copy-v0", "ppo", "gru").replace(
         ranks.COMMON | ranks.TEXT | {"seed": 7, "runs_dir": str(folder)}
     )
     with Trainer(config) as trainer:

@@ -12,6 +12,7 @@ from gymnasium.spaces import Dict, Discrete, MultiBinary
 
 from ppo import Trainer, UsageError, preset
 from ppo.cli import main as cli
+from ppo.config.presets import preset_name
 from ppo.envs import make_envs
 from ppo.envs.spaces import Packer
 from ppo.loop.advantages import gae
@@ -178,7 +179,7 @@ def test_a_sequence_that_waits_for_its_group_is_rewarded_at_its_last_decision():
 
 @pytest.mark.parametrize("spread", [1.0, 0.0])
 def test_grpo_weighs_every_decision_by_its_returns_place_in_the_group(spread):
-    config = preset("text/Copy-v0", "grpo")[1].replace(
+    config = preset("text/Copy-v0", "grpo").replace(
         {"num_envs": 8, "num_steps": 48, "num_minibatches": 2, "group_size": 4, "compile": "off"}
     )
     trainer = Trainer(config)
@@ -303,7 +304,7 @@ def test_built_in_tasks_are_found_by_id_and_pass_gymnasiums_rules(env_id):
         assert envs.observation_space.contains(obs)
         assert reward.shape == terminated.shape == truncated.shape == (3,)
     assert isinstance(gymnasium.make_vec(f"text/{env_id}-v0", num_envs=2).single_action_space, Discrete)
-    assert preset(f"text/{env_id}-v0")[0].startswith("ppo + text")
+    assert preset_name(f"text/{env_id}-v0").startswith("ppo + text")
 
 
 def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, capsys):
@@ -411,7 +412,7 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, args, sentence
 
 
 def test_prompts_that_no_segment_comes_to_the_end_of_are_one_sentence(tmp_path):
-    config = preset("text/Copy-v0")[1].replace(
+    config = preset("text/Copy-v0").replace(
         {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "total_timesteps": 1000, "eval_episodes": 0}
     )
     env = TokenEnv(task(prompt=lambda rng: "a" * 200), 8)

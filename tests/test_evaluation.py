@@ -129,7 +129,7 @@ def test_an_episode_is_filmed(cartpole):
 
 
 def test_other_arguments_of_the_environment_are_said_and_must_leave_its_spaces(tmp_path):
-    config = preset("LunarLander-v3")[1].replace(
+    config = preset("LunarLander-v3").replace(
         {"total_timesteps": 32, "num_envs": 2, "num_steps": 16, "num_minibatches": 2, "eval_episodes": 0}
     )
     run = Trainer(config.replace({"runs_dir": str(tmp_path)})).train()

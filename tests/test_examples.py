@@ -13,7 +13,7 @@ import torch
 from gymnasium.spaces import Discrete
 
 import ppo.text
-from ppo.export import export
+from ppo import export
 from ppo.machine import process
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -109,7 +109,7 @@ def test_a_model_of_hugging_face_gives_its_own_log_probabilities_and_its_tied_we
         "num_minibatches": 2,
         "total_timesteps": 256,
     }
-    _, config = ppo.preset("text/Copy-v0", policy="huggingface_policy:HuggingFace")
+    config = ppo.preset("text/Copy-v0", policy="huggingface_policy:HuggingFace")
     with ppo.Trainer(config.replace(small | {"checkpoint_every": 1, "compile": "off", "eval_episodes": 0})) as whole:
         for progress in whole.iterations():
             if progress.iteration == 2:

@@ -12,7 +12,7 @@ from ppo.supervised.fit import check_trainer, fit
 
 def trainer(folder, env_id="text/Copy-v0", **settings):
     small = {"runs_dir": str(folder), "total_timesteps": 100, "learning_rate": 0.5, "state_size": 8, "compile": "off"}
-    return Trainer(preset(env_id)[1].replace(small | {"num_envs": 4, "num_steps": 8, "num_minibatches": 1} | settings))
+    return Trainer(preset(env_id).replace(small | {"num_envs": 4, "num_steps": 8, "num_minibatches": 1} | settings))
 
 
 def run(folder, values, patience, **settings):

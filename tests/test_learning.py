@@ -21,7 +21,7 @@ pytestmark = pytest.mark.learning
     ],
 )
 def test_a_preset_reaches_its_score(tmp_path, env_id, settings, score):
-    config = preset(env_id, settings.get("algorithm", "ppo"))[1]
+    config = preset(env_id, settings.get("algorithm", "ppo"))
     run = Trainer(config.replace(settings | {"runs_dir": str(tmp_path)})).train()
     assert evaluate(run, episodes=100).mean >= score
 

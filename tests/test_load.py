@@ -9,9 +9,8 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 
-from ppo import Config, Trainer, UsageError, evaluate, load_policy
+from ppo import Config, Trainer, UsageError, evaluate, export, load_policy
 from ppo.envs.space_json import spaces_of
-from ppo.export import export
 from ppo.run.checkpoint import checkpoint_path, read_checkpoint, write_checkpoint
 from ppo.run.load import envs_for, inherited, load, load_for
 from ppo.run.logger import Logger

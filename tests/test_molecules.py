@@ -95,9 +95,7 @@ def test_a_resumed_run_is_the_run_that_went_on(stand_in, tmp_path):
         "update_epochs": 1,
         "runs_dir": str(tmp_path),
     }
-    config = preset("text/Molecules-v0")[1].replace(
-        small | often | {"env_kwargs": {"smiles": stand_in, "max_tokens": 12}}
-    )
+    config = preset("text/Molecules-v0").replace(small | often | {"env_kwargs": {"smiles": stand_in, "max_tokens": 12}})
     whole, cut = (
         Trainer(config.replace({"exp_name": name, "total_timesteps": steps}))
         for name, steps in (("whole", 192), ("cut", 128))

@@ -55,7 +55,7 @@ def test_its_gradient_is_that_of_one_step_actor_critic(tmp_path, monkeypatch, ga
     (tmp_path / "corpus.txt").write_text("abab\nba\n")
     small = {"num_envs": places, "num_steps": steps, "state_size": 8, "hidden_sizes": [8], "compile": "off"}
     learnt = {"gamma": gamma, "gae_lambda": 0.0, "env_kwargs": {"corpus": str(tmp_path / "corpus.txt")}}
-    config = preset("text/NextToken-v0", "a2c")[1].replace(small | learnt)
+    config = preset("text/NextToken-v0", "a2c").replace(small | learnt)
     trainer = Trainer(config)
     trainer.collector.reset(0)
     rollout, _ = trainer.collector.collect(steps)

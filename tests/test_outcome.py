@@ -22,7 +22,7 @@ class Line(Study):
 @pytest.fixture
 def study(tmp_path):
     (tmp_path / "line").mkdir()
-    base = preset("CartPole-v1")[1].replace({"total_timesteps": 1000, "gamma": 0.9})
+    base = preset("CartPole-v1").replace({"total_timesteps": 1000, "gamma": 0.9})
     return Line(
         base,
         {"gamma": Range(0.8, 0.999, False, 0.9)},
@@ -66,7 +66,7 @@ def test_settings_survive_toml():
 
 
 def test_only_changes_from_the_preset_are_kept():
-    config = preset("CartPole-v1")[1].replace({"seed": 9, "exp_name": "x", "gamma": 0.5})
+    config = preset("CartPole-v1").replace({"seed": 9, "exp_name": "x", "gamma": 0.5})
     assert changes(config) == {"gamma": 0.5}
     assert Config().seed != 9
 

@@ -5,7 +5,7 @@ import pytest
 
 from ppo import preset
 from ppo.config.lengths import sequence_length
-from ppo.config.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES
+from ppo.config.presets import ALGORITHMS, ENVIRONMENTS, FAMILIES, preset_name
 from ppo.config.setting import ending
 
 ONE_OF_EACH = [
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("stand_ins")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("policy", ["auto", "mlp", "gru"])
 def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
-    config = preset(env_id, algorithm, policy)[1]
+    config = preset(env_id, algorithm, policy)
     config = config.replace({"reference": "RUN"}) if config.reward == "none" else config
     config.validate()
     memory = config.policy in ("gru", "transformer") or (policy == "auto" and env_id.startswith("text/"))
@@ -37,12 +37,12 @@ def test_every_preset_is_in_range_and_divides(env_id, algorithm, policy):
 
 
 def test_an_answer_is_found_by_attention_unless_another_policy_is_asked_for():
-    assert [preset("text/Copy-v0", policy=policy)[1].policy for policy in ("auto", "gru")] == ["transformer", "gru"]
-    assert preset("text/RandomWalks-v0")[1].policy == "auto"
+    assert [preset("text/Copy-v0", policy=policy).policy for policy in ("auto", "gru")] == ["transformer", "gru"]
+    assert preset("text/RandomWalks-v0").policy == "auto"
 
 
 def test_the_list_above_reaches_every_preset():
-    names = {preset(env_id)[0] for env_id in ONE_OF_EACH}
+    names = {preset_name(env_id) for env_id in ONE_OF_EACH}
     families = {family.rpartition(".")[2] or "general" for family in FAMILIES}
     assert names == {f"ppo + {name}" for name in families | set(ENVIRONMENTS)}
     assert set(ALGORITHMS) == {"ppo", "a2c", "reinforce", "grpo", "distill"}
@@ -61,12 +61,12 @@ def test_the_list_above_reaches_every_preset():
     ],
 )
 def test_the_preset_says_which_it_is(env_id, algorithm, name):
-    assert preset(env_id, algorithm)[0] == name
+    assert preset_name(env_id, algorithm) == name
 
 
 def test_an_environment_has_its_own_preset_over_its_familys():
     assert gymnasium.spec("CarRacing-v3").entry_point.startswith("gymnasium.envs.box2d")
-    assert preset("CarRacing-v3")[0] == "ppo + CarRacing"
+    assert preset_name("CarRacing-v3") == "ppo + CarRacing"
 
 
 def test_the_preset_of_atari_is_the_published_one():
@@ -76,22 +76,22 @@ def test_the_preset_of_atari_is_the_published_one():
         "norm_adv": True, "ent_coef": 0.01, "vf_coef": 0.5, "max_grad_norm": 0.5, "optimizer": "adam", "clip_rewards": 1.0,
         "scale_rewards": False, "normalize_obs": False, "target_kl": 0.0,
     }  # fmt: skip
-    config = preset("Arcade-v0")[1].to_json()
+    config = preset("Arcade-v0").to_json()
     assert {name: config[name] for name in published} == published
     between = 1_000_448  # decisions between two checkpoints: 977 iterations of 1,024
     assert config["eval_episodes"] * config["eval_max_steps"] <= between / 10, (
         "a policy that waits for ever costs that much"
     )
-    others = preset("Arcade-v0", "a2c")[1]
+    others = preset("Arcade-v0", "a2c")
     assert (others.clip_rewards, others.eval_sampled, others.update_epochs, others.clip_coef) == (1.0, True, 1, 0.2)
 
 
 def test_other_algorithms_take_only_what_describes_the_problem():
-    config = preset("CartPole-v1", "a2c")[1]
+    config = preset("CartPole-v1", "a2c")
     assert (config.gamma, config.total_timesteps) == (0.98, 100_000)  # of CartPole
     assert (config.gae_lambda, config.optimizer) == (0.95, "rmsprop")  # of A2C, not of CartPole
-    assert preset("Hopper-v5", "a2c")[1].gamma == ending(preset("Hopper-v5")[1], "gamma") == 0.995
-    config = preset("CartPole-v1", "reinforce")[1]
+    assert preset("Hopper-v5", "a2c").gamma == ending(preset("Hopper-v5"), "gamma") == 0.995
+    config = preset("CartPole-v1", "reinforce")
     assert (config.baseline, config.gae_lambda, config.update_epochs, config.num_minibatches) == (False, 1.0, 1, 1)
 
 
@@ -101,4 +101,4 @@ def test_a_module_is_imported_before_its_environment_is_looked_up(tmp_path, monk
         "gymnasium.register('Alias-v0', entry_point='gymnasium.envs.mujoco.half_cheetah_v5:HalfCheetahEnv')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert preset("alias:Alias-v0")[0] == "ppo + mujoco"
+    assert preset_name("alias:Alias-v0") == "ppo + mujoco"

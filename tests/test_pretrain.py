@@ -20,7 +20,7 @@ from ppo.text import Task, TokenEnv, Vocabulary
 
 def trainer(folder, env, **settings):
     small = {"runs_dir": str(folder), "num_envs": 2, "num_steps": 4, "num_minibatches": 1, "policy": "gru"}
-    return Trainer(preset("text/Copy-v0")[1].replace(small | {"compile": "off"} | settings), env)
+    return Trainer(preset("text/Copy-v0").replace(small | {"compile": "off"} | settings), env)
 
 
 def test_the_loss_is_that_of_the_valid_actions_over_all_windows():
@@ -72,7 +72,7 @@ def test_a_clone_earns_what_its_demonstrator_does_and_its_critic_knows_it(tmp_pa
     settings = {"learning_rate": 0.01, "total_timesteps": 2000, "gamma": 0.5, "num_steps": 8, "runs_dir": str(tmp_path)}
     settings |= {"num_minibatches": 2, "policy": policy, "state_size": 16, "separate_critic": policy == "gru"}
     settings |= {"scale_rewards": True, "normalize_obs": True, "compile": "off", "eval_episodes": 0}
-    config = preset("CartPole-v1")[1].replace(settings)
+    config = preset("CartPole-v1").replace(settings)
     trainer = Trainer(config, envs)
     result = pretrain(trainer, demonstrations=signs(tmp_path / "d.npz"), patience=0)
     assert result.finished
@@ -102,7 +102,7 @@ def test_a_clone_earns_what_its_demonstrator_does_and_its_critic_knows_it(tmp_pa
 )
 def test_sources_of_another_kind_of_environment_are_refused(tmp_path, env_id, sources, sentence):
     with (
-        Trainer(preset(env_id)[1].replace({"runs_dir": str(tmp_path), "compile": "off"})) as made,
+        Trainer(preset(env_id).replace({"runs_dir": str(tmp_path), "compile": "off"})) as made,
         pytest.raises(UsageError, match=sentence),
     ):
         pretrain(made, **sources)

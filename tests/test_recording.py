@@ -44,7 +44,7 @@ def test_an_episode_that_is_cut_ends_with_a_truncation():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    config = preset("CartPole-v1")[1].replace({"total_timesteps": 128, "compile": "off", "vectorization": "sync"})
+    config = preset("CartPole-v1").replace({"total_timesteps": 128, "compile": "off", "vectorization": "sync"})
     with Trainer(config.replace({"runs_dir": str(tmp_path_factory.mktemp("runs")), "eval_episodes": 0})) as trainer:
         return trainer.train()
 
@@ -55,7 +55,7 @@ def test_a_file_has_the_episodes_of_the_evaluation_and_says_where_they_are_from(
     report = evaluate(run, 3, deterministic=False)
     assert str(report) in lines
     assert f"ppo pretrain CartPole-v1 --demonstrations {tmp_path / 'd.npz'}" in lines
-    with Trainer(preset("CartPole-v1")[1].replace({"runs_dir": str(tmp_path), "vectorization": "sync"})) as trainer:
+    with Trainer(preset("CartPole-v1").replace({"runs_dir": str(tmp_path), "vectorization": "sync"})) as trainer:
         spaces = trainer.envs.single_observation_space, trainer.envs.single_action_space
     demonstrations = read(str(tmp_path / "d.npz"), *spaces)
     assert [len(rows) for rows in demonstrations.episodes] == [episode.length for episode in report.episodes]
@@ -78,7 +78,7 @@ def test_what_cannot_be_recorded_is_one_sentence(run, tmp_path, out, options, se
 
 def test_a_run_that_writes_text_is_refused(tmp_path):
     small = {"num_envs": 2, "num_steps": 4, "num_minibatches": 1, "policy": "gru", "compile": "off"}
-    with Trainer(preset("text/Copy-v0")[1].replace(small | {"runs_dir": str(tmp_path)})) as trainer:
+    with Trainer(preset("text/Copy-v0").replace(small | {"runs_dir": str(tmp_path)})) as trainer:
         trainer.save(True)
         with pytest.raises(UsageError, match="writes text, whose demonstrations are lines of a file"):
             record(trainer.run_dir, tmp_path / "d.npz")

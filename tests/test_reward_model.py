@@ -48,7 +48,7 @@ def test_a_reward_model_of_ratings_or_preferences_scores_completions(tmp_path, k
     path.write_text("\n".join(json.dumps(row) for row in {"ratings": rated, "pairs": pairs}[kind]))
     small = {"policy": "gru", "num_envs": 8, "num_steps": 16, "state_size": 8, "threads": 1, "total_timesteps": 1000}
     settings = {"runs_dir": str(tmp_path), "learning_rate": 0.02, "env_kwargs": {"letters": 2}} | small
-    result = train_reward_model(Trainer(preset("text/Copy-v0")[1].replace(settings)), str(path))
+    result = train_reward_model(Trainer(preset("text/Copy-v0").replace(settings)), str(path))
     assert (result.finished, result.quality.accuracy) == (True, 1.0)
     vocabulary = Vocabulary("ab>")
     model = RewardModel(str(result.run_dir), vocabulary)
@@ -72,11 +72,11 @@ def test_scores_are_standardised_on_samples_of_the_reference_and_a_prompt_is_rea
     path.write_text("\n".join(map(json.dumps, pairs)))
     small = {"policy": "gru", "num_envs": 8, "num_steps": 16, "state_size": 8, "threads": 1, "total_timesteps": 200}
     settings = {"runs_dir": str(tmp_path), "env_kwargs": {"letters": 2}} | small
-    with Trainer(preset("text/Copy-v0")[1].replace(settings)) as trainer:
+    with Trainer(preset("text/Copy-v0").replace(settings)) as trainer:
         trainer.save(finished=True)
         reference = str(trainer.run_dir)
     monkeypatch.setattr("ppo.supervised.reward_model.SAMPLES", 64)
-    with Trainer(preset("text/Copy-v0")[1].replace(settings | {"reference": reference})) as trainer:
+    with Trainer(preset("text/Copy-v0").replace(settings | {"reference": reference})) as trainer:
         training = RewardModelTraining(trainer, str(path))
         assert training.texts[:2] == [[0, 0], [0, 1]]  # "a" and "a", "a" and "b"
         result = training.run()
@@ -90,7 +90,7 @@ def test_scores_are_standardised_on_samples_of_the_reference_and_a_prompt_is_rea
 def test_texts_without_ratings_are_refused(tmp_path):
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "a"}\n' * 10)
-    trainer = Trainer(preset("text/Copy-v0")[1].replace({"runs_dir": str(tmp_path)}))
+    trainer = Trainer(preset("text/Copy-v0").replace({"runs_dir": str(tmp_path)}))
     with pytest.raises(UsageError, match="has texts without ratings; give lines"):
         train_reward_model(trainer, str(path))
 
@@ -102,7 +102,7 @@ def test_random_labels_are_predicted_by_chance_however_often_they_are_repeated(t
     path.write_text("\n".join(json.dumps(row) for row in pairs * 5))
     small = {"policy": "gru", "num_envs": 16, "num_steps": 16, "state_size": 32, "threads": 1, "total_timesteps": 8000}
     settings = {"runs_dir": str(tmp_path), "learning_rate": 0.03, "compile": "off"} | small
-    result = train_reward_model(Trainer(preset("text/Copy-v0")[1].replace(settings)), str(path), patience=0)
+    result = train_reward_model(Trainer(preset("text/Copy-v0").replace(settings)), str(path), patience=0)
     assert result.quality.comparisons == 25  # five comparisons, five times each
     assert result.quality.accuracy == pytest.approx(0.5, abs=0.2)  # 1.0 if they are also among the training texts
 
@@ -110,5 +110,5 @@ def test_random_labels_are_predicted_by_chance_however_often_they_are_repeated(t
 def test_an_environment_without_tokens_is_refused(tmp_path):
     small = {"runs_dir": str(tmp_path), "compile": "off", "vectorization": "sync"}
     sentence = "CartPole-v1 is not a text environment, so it has no tokens to learn"
-    with Trainer(preset("CartPole-v1")[1].replace(small)) as made, pytest.raises(UsageError, match=sentence):
+    with Trainer(preset("CartPole-v1").replace(small)) as made, pytest.raises(UsageError, match=sentence):
         train_reward_model(made, "hutto-movies")

@@ -16,7 +16,7 @@ def run(tmp_path_factory):
     """Return a run of text/RandomWalks-v0 that has hardly trained."""
     small = {"num_envs": 8, "num_steps": 16, "num_minibatches": 1, "state_size": 8, "hidden_sizes": [8]}
     folder = {"runs_dir": str(tmp_path_factory.mktemp("runs")), "total_timesteps": 128, "eval_episodes": 0}
-    return Trainer(preset("text/RandomWalks-v0")[1].replace(small | folder | {"compile": "off", "threads": 1})).train()
+    return Trainer(preset("text/RandomWalks-v0").replace(small | folder | {"compile": "off", "threads": 1})).train()
 
 
 def texts(samples):
@@ -90,7 +90,7 @@ def test_a_file_of_the_best_that_cannot_be_read_is_one_sentence(run, tmp_path, t
 
 def test_a_prompt_that_the_task_cannot_use_is_blamed_and_not_the_function_that_reads_it(tmp_path):
     small = {"num_envs": 2, "num_steps": 8, "num_minibatches": 1, "policy": "gru", "runs_dir": str(tmp_path)}
-    trainer = Trainer(preset("text/Add-v0")[1].replace(small))
+    trainer = Trainer(preset("text/Add-v0").replace(small))
     trainer.save(finished=True)
     sentence = r"^text/Add-v0 cannot use the prompt '5=': the reward .* raised ValueError.*; its own prompts are like '\d+\+\d+='$"
     with pytest.raises(UsageError, match=sentence):

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ppo import Trainer, UsageError, evaluate
+from ppo import Trainer, UsageError, evaluate, export
 from ppo.config.presets import preset
-from ppo.export import export
 from ppo.run.checkpoint import read_checkpoint
 from ppo.sampling import sample
 
@@ -44,7 +43,7 @@ def test_a_pretrained_policy_is_sampled_and_trained_from_and_not_resumed(runs):
     assert len(sample(runs / "walks", 2)) == 2
     near = {"init_from": str(runs / "walks"), "reference": str(runs / "walks"), "runs_dir": str(runs)}
     small = {"num_envs": 4, "num_steps": 16, "num_minibatches": 1, "total_timesteps": 64, "eval_episodes": 0}
-    config = preset("text/RandomWalks-v0")[1].replace(near | small | {"state_size": 8, "hidden_sizes": [8]})
+    config = preset("text/RandomWalks-v0").replace(near | small | {"state_size": 8, "hidden_sizes": [8]})
     assert Trainer(config).train().is_dir()
     with pytest.raises(UsageError, match="was made by `ppo pretrain`"):
         Trainer.resume(runs / "walks")

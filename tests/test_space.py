@@ -58,7 +58,7 @@ def test_what_describes_no_values_is_refused(tmp_path, text, message):
                          ("text/RandomWalks-v0", "text")],
 )  # fmt: skip
 def test_the_spaces_of_the_package_fit_the_presets(env_id, kind):
-    base = preset(env_id)[1]
+    base = preset(env_id)
     space = read_space(None, base, kind)
     assert len(space) >= 6
     assert all(

@@ -44,7 +44,7 @@ def run(folder, name, steps, reward):
     small = {"num_envs": 8, "num_steps": 16, "num_minibatches": 1, "policy": "gru", "state_size": 8, "compile": "off"}
     often = {"checkpoint_every": 1, "eval_episodes": 8, "anneal_lr": False, "threads": 1, "update_epochs": 1}
     changes = small | often | {"runs_dir": str(folder), "exp_name": name, "total_timesteps": steps}
-    return Trainer(preset("text/Copy-v0")[1].replace(changes), TokenEnv(task(reward), 8)).train()
+    return Trainer(preset("text/Copy-v0").replace(changes), TokenEnv(task(reward), 8)).train()
 
 
 def test_a_resumed_run_with_a_reward_that_remembers_is_the_run_that_went_on(tmp_path):

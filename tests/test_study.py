@@ -99,7 +99,7 @@ def test_a_study_goes_on_only_with_what_it_began_with(study):
 
 def test_a_run_goes_on_from_its_checkpoint_also_in_a_folder_with_a_number(tmp_path):
     small = {"num_envs": 2, "num_steps": 8, "total_timesteps": 32, "eval_episodes": 1, "compile": "off"}
-    tuned = Study(preset("CartPole-v1")[1].replace(small), {}, "eval/episodic_return", (101,), tmp_path, "sqlite://")
+    tuned = Study(preset("CartPole-v1").replace(small), {}, "eval/episodic_return", (101,), tmp_path, "sqlite://")
     (tmp_path / "CartPole-v1__trial0__s101").mkdir()  # killed before its first checkpoint
     score = tuned.train(tuned.base, "trial0", 101)
     assert tuned.train(tuned.base, "trial0", 101) == score

@@ -153,7 +153,7 @@ def test_every_argument_of_a_suite_can_be_parsed(name):
 
 
 def test_an_interrupted_run_is_finished_and_a_finished_one_is_taken(tmp_path, monkeypatch):
-    config = preset("text/RandomWalks-v0")[1].replace(
+    config = preset("text/RandomWalks-v0").replace(
         {"runs_dir": str(tmp_path), "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "exp_name": "walk", "seed": 2}
         | {"update_epochs": 1, "eval_episodes": 1, "threads": 1}
     )

@@ -29,7 +29,7 @@ def test_read_only_tokens_of_a_response_are_not_learnt():
 def test_streams_go_on_from_window_to_window(tmp_path):
     env = TokenEnv(Task(Vocabulary("abc"), None, 9, demonstrate=lambda rng: ("", "abcab")), 2)
     small = {"runs_dir": str(tmp_path), "num_envs": 2, "num_steps": 4, "num_minibatches": 1, "policy": "gru"}
-    examples = TextExamples(Trainer(preset("text/Copy-v0")[1].replace(small | {"compile": "off"}), env), env, "")
+    examples = TextExamples(Trainer(preset("text/Copy-v0").replace(small | {"compile": "off"}), env), env, "")
     pieces = _pieces(iter([([], [n % 3] * 5) for n in range(9)]), env.vocabulary.end)
     first, second = (examples.window(table) for table in itertools.islice(tables(pieces, 4, 2), 2))
     assert torch.cat([first.obs, second.obs])[:, 0].tolist() == [3, 0, 0, 0, 0, 0, 3, 2]

@@ -40,7 +40,7 @@ def test_q_learning_reaches_the_best_values():
 
 @pytest.mark.slow
 def test_ppo_finds_the_best_policy_and_its_value(tmp_path):
-    config = preset("TrafficLight-v0")[1].replace(
+    config = preset("TrafficLight-v0").replace(
         {"runs_dir": str(tmp_path), "threads": 1, "compile": "off", "eval_episodes": 0}
     )
     player = load_policy(Trainer(config).train())

@@ -448,7 +448,7 @@ def test_a2c_is_ppo_with_one_epoch_and_one_minibatch(tmp_path):
 
 
 def test_the_a2c_preset_is_that_configuration():
-    settings = preset("CartPole-v1", "a2c")[1]
+    settings = preset("CartPole-v1", "a2c")
     assert (settings.update_epochs, settings.num_minibatches, settings.norm_adv) == (1, 1, False)
 
 

@@ -151,7 +151,7 @@ def parse(args: list[str]) -> Any:
         with trusting(command.trust):
             taken = inherited(settings.init_from, settings.policy) if settings.init_from else {}
         policy = taken.get("policy", settings.policy)
-        default = preset(settings.env_id, settings.algorithm, policy)[1].replace(
+        default = preset(settings.env_id, settings.algorithm, policy).replace(
             taken | toml, str(command.config or settings.init_from)
         )
     return _parse(args, default)

@@ -122,7 +122,7 @@ class Export:
 
     def run(self) -> None:
         """Write the file and print its inputs, its outputs and the result of the check."""
-        from ppo.export import export
+        from ppo.exporting import export
 
         exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs, quantize=self.quantize)
         share = "" if exported.agreement == 1 else f"{100 * exported.agreement:.1f} % of "

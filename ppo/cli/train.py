@@ -10,7 +10,7 @@ from ppo.cli.flags import Changes, Trust, optional
 from ppo.cli.processes import MAX_RESTARTS, Processes, Restarts
 from ppo.cli.terminal import console
 from ppo.config import Config
-from ppo.config.presets import preset
+from ppo.config.presets import preset_name
 from ppo.config.setting import changeable
 from ppo.errors import UsageError
 from ppo.machine import agent
@@ -40,8 +40,7 @@ class Train:
         from ppo.loop.trainer import Trainer
 
         trainer = go_on(self.settings) or Trainer(self.settings)
-        name = preset(self.settings.env_id, self.settings.algorithm, self.settings.policy)[0]
-        train(trainer, f"preset {name}", console)
+        train(trainer, f"preset {preset_name(self.settings.env_id, self.settings.algorithm)}", console)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 from ppo.cli.flags import Trust, optional
 from ppo.cli.terminal import console, print_lines
 from ppo.cli.train import ConfigFile, Settings
-from ppo.config.presets import preset
+from ppo.config.presets import preset_name
 from ppo.errors import UsageError
 from ppo.numbers import count
 
@@ -52,7 +52,7 @@ class Tune:
             if not getattr(self, name) >= least:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {least}")
         base, kind = self.settings, inspect(self.settings, self.metric)
-        origin = preset(base.env_id, base.algorithm, base.policy)[0]
+        origin = preset_name(base.env_id, base.algorithm)
         folder = base.runs_dir.absolute() / "tune" / (self.name or base.env_id.replace("/", "_"))
         folder.mkdir(parents=True, exist_ok=True)
         seeds = tuple(range(base.seed + 100, base.seed + 100 + self.trial_seeds))

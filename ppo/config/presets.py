@@ -169,16 +169,14 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[str, Config]:
-    """Return the name and the settings of the preset for an environment, an algorithm and a policy.
+def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> Config:
+    """Return the settings of the preset for an environment, an algorithm and a policy.
 
     Raises:
         UsageError: the environment is unknown or not installed.
     """
-    entry = module_of(find_spec(env_id))
-    family = next((name for name in FAMILIES if name and entry.startswith(name)), "")
-    base = env_id.rpartition(":")[2].rpartition("-v")[0]
-    tuned = ENVIRONMENTS[base] if base in ENVIRONMENTS else FAMILIES[family]
+    own, family = _tables(env_id)
+    tuned = ENVIRONMENTS[own] if own else FAMILIES[family]
     if algorithm != "ppo":
         tuned = {name: tuned[name] for name in names(Config, "problem", "network", "run") if name in tuned}
         tuned["gamma"] = ending(Config().replace(tuned), "gamma")
@@ -190,5 +188,19 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> tuple[s
         settings["recompute_advantages"] = False  # the stored states are of the policy that collected the rollout
         largest = max(point.value for point in schedules(Config().replace(settings))["learning_rate"].points)
         settings |= {"learning_rate": 2e-3} if largest > 2e-3 else {}  # 5e-3 is too large
-    name = " + ".join([algorithm, base if base in ENVIRONMENTS else family.rpartition(".")[2] or "general"])
-    return name, Config().replace({"env_id": env_id, "algorithm": algorithm} | settings)
+    return Config().replace({"env_id": env_id, "algorithm": algorithm} | settings)
+
+
+def preset_name(env_id: str, algorithm: str = "ppo") -> str:
+    """Return what the preset of an environment and an algorithm is called, such as "ppo + mujoco"; raises as `preset`."""
+    own, family = _tables(env_id)
+    return f"{algorithm} + {own or family.rpartition('.')[2] or 'general'}"
+
+
+def _tables(env_id: str) -> tuple[str, str]:
+    """Return the key of an environment in `ENVIRONMENTS`, "" if it has none, and the key of its family in `FAMILIES`."""
+    entry = module_of(find_spec(env_id))
+    base = env_id.rpartition(":")[2].rpartition("-v")[0]
+    return base if base in ENVIRONMENTS else "", next(
+        (name for name in FAMILIES if name and entry.startswith(name)), ""
+    )

@@ -80,7 +80,7 @@ def write(tuned: Study, study: optuna.Study) -> None:
 
 def changes(config: Config) -> dict[str, Any]:
     """Return the settings that differ from the preset, those of the run's names apart, as JSON values."""
-    own, other = config.to_json(), preset(config.env_id, config.algorithm, config.policy)[1].to_json()
+    own, other = config.to_json(), preset(config.env_id, config.algorithm, config.policy).to_json()
     return {name: x for name, x in own.items() if x != other[name] and name not in ("seed", "runs_dir", "exp_name")}
 
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-from ppo import Features, Head, Policy, Trainer, UsageError, load_policy, preset
+from ppo import Features, Head, Policy, Trainer, UsageError, export, load_policy, preset
 from ppo.cli import main as cli
-from ppo.export import export
 
 SMALL = {"num_envs": 4, "num_steps": 16, "num_minibatches": 2, "compile": "off", "eval_episodes": 0, "threads": 1,
          "hidden_sizes": [16], "state_size": 16}  # fmt: skip
@@ -55,7 +54,7 @@ gymnasium.register("Picture-v0", Picture, max_episode_steps=5)
 
 
 def trained(tmp_path, env_id, policy="auto", envs=None, **more):
-    config = preset(env_id, policy=policy)[1].replace(SMALL | {"runs_dir": str(tmp_path)} | more)
+    config = preset(env_id, policy=policy).replace(SMALL | {"runs_dir": str(tmp_path)} | more)
     return Trainer(config.replace({"total_timesteps": 2 * config.batch_size}), envs).train()
 
 
@@ -164,11 +163,11 @@ def test_the_command_prints_inputs_and_outputs(tmp_path, monkeypatch, capsys):
 
 def test_a_file_that_acts_differently_is_not_written(tmp_path, monkeypatch):
     run = trained(tmp_path, "CartPole-v1")
-    monkeypatch.setattr("ppo.export._load", lambda *_: lambda obs: [torch.full((3,), 2)])
+    monkeypatch.setattr("ppo.exporting._load", lambda *_: lambda obs: [torch.full((3,), 2)])
     with pytest.raises(UsageError, match=r"acts differently at step 0: \[2, 2, 2\]"):
         export(run)
     assert not (run / "policy.pt2").exists()
-    monkeypatch.setattr("ppo.export._load", lambda *_: lambda obs: [torch.full((3, 1), math.nan)])
+    monkeypatch.setattr("ppo.exporting._load", lambda *_: lambda obs: [torch.full((3, 1), math.nan)])
     with pytest.raises(UsageError, match="acts differently at step 0"):
         export(trained(tmp_path, "Pendulum-v1"))
 
@@ -188,7 +187,7 @@ class Branching(Policy):
 
 
 def test_a_policy_that_branches_is_one_sentence(tmp_path):
-    run = trained(tmp_path, "CartPole-v1", "test_export:Branching")
+    run = trained(tmp_path, "CartPole-v1", "test_exporting:Branching")
     with pytest.raises(UsageError, match=r"cannot be exported as torch-export .*must consist of tensor operations"):
         export(run)
 
