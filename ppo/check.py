@@ -40,6 +40,7 @@ def check(
     wrap: tuple[str, ...] = (),
     max_episode_steps: int = 0,
     critic_key: str = CRITIC_KEY,
+    resize: int | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, finding) pairs about an environment, from random steps in it.
 
@@ -53,6 +54,7 @@ def check(
         wrap: as in `Config`.
         max_episode_steps: as in `Config`.
         critic_key: as in `Config`.
+        resize: as in `Config`; None: as in the preset.
 
     Raises:
         UsageError: the environment cannot be trained; the sentence says why.
@@ -65,7 +67,9 @@ def check(
     check_memory(config.replace({"num_envs": num_envs, "num_steps": steps}))
     torch.set_num_threads(1)
     options: dict[str, Any] = {"wrappers": read_wrappers(wrap), "max_episode_steps": max_episode_steps}
-    with contextlib.closing(check_envs(make_envs(env_id, num_envs, env_kwargs=env_kwargs, **options))) as envs:
+    side = config.resize if resize is None else resize
+    with contextlib.closing(make_envs(env_id, num_envs, env_kwargs=env_kwargs, **options)) as made:
+        envs = check_envs(made, resize=side)
         yield from _findings(env_id, mark_critic(envs, critic_key), steps, config)
 
 
@@ -91,7 +95,9 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, config: Config) -> Itera
     if outside := _outside(obs_space, rollout):
         yield "bounds", outside
     yield from (("images", sentence) for sentence in describe_images(policy))
-    ends = f"{int(rollout.terminated.sum())} terminated, {int(rollout.truncated.sum())} truncated"
+    cut, both = rollout.truncated & ~rollout.terminated, rollout.truncated & rollout.terminated
+    also = f" (of which {int(both.sum())} also truncated, which changes nothing)" if both.any() else ""
+    ends = f"{int(rollout.terminated.sum())} terminated{also}, {int(cut.sum())} truncated"
     mean = f"mean length {np.mean(lengths):.0f}" if lengths else "no episode is that short"
     yield "episodes", f"{len(lengths)} ended in {steps} steps of {envs.num_envs} environments: {ends}; {mean}"
     if values := int(rollout.value_ends.sum()):
@@ -115,12 +121,13 @@ def _outside(space: Space[Any], rollout: Rollout) -> str:
     """Return the first observed number that is outside the bounds of its space; "" if none is."""
     packer = Packer(space)
     for (path, leaf), values in zip(packer.leaves, packer.unpack(rollout.obs), strict=True):
-        if not isinstance(leaf, BoxLeaf):
+        if not isinstance(leaf, BoxLeaf) or leaf.side:  # of a smaller image, each number is a mean of several
             continue
         x, low, high = values.numpy().reshape(-1, leaf.size), leaf.space.low.ravel(), leaf.space.high.ravel()
         for row, entry in np.argwhere((x < low) | (x > high))[:1]:
             at, bounds = f" at {path!r}" if path else "", f"{low[entry]:g} … {high[entry]:g}"
-            return f"an observation{at} has {x[row, entry]:g} in entry {entry}, outside {bounds}; training ignores these bounds"
+            used = "by which its pixels are divided; correct them" if leaf.image else "which training does not use"
+            return f"an observation{at} has {x[row, entry]:g} in entry {entry}, outside its bounds {bounds}, {used}"
     return ""
 
 

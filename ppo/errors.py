@@ -3,6 +3,7 @@
 Every other exception is a bug or comes from the user's own code, and keeps its traceback.
 """
 
+import traceback
 import unicodedata
 from typing import Any
 
@@ -47,8 +48,13 @@ class NonFiniteError(Exception):
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """Return an error as "Type: text", without line breaks and cut to `limit` characters, to quote in a sentence."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:limit].removesuffix(": ")
+    """Return an error as "Type: text", without line breaks and cut to `limit` characters, to quote in a sentence.
+
+    Of an error without a text it is the line of code that raised it, such as an assertion.
+    """
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    text = str(error) or (frames[0].line or "" if frames else "")
+    return f"{type(error).__name__}: {' '.join(text.split())}"[:limit].removesuffix(": ")
 
 
 def printable(text: str, keep: str = "\n\t") -> str:

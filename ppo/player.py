@@ -9,7 +9,7 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor
 
-from ppo.envs.fits import MASK_KEY, flat_mask, is_binary
+from ppo.envs.fits import MASK_KEY, castable, flat_mask, is_binary
 from ppo.envs.spaces import Packer, has_mask, leaf_values, one_line, take
 from ppo.errors import UsageError
 from ppo.errors import one_line as name_error
@@ -111,7 +111,9 @@ def _masks(mask: Any, one: bool, size: int) -> np.ndarray:
 def _batch(space: Space[Any], obs: Any) -> tuple[list[np.ndarray], bool]:
     """Return the leaves of observations, (N, *shape) each, and whether there is one observation, no batch."""
     try:
-        pairs = [(part.shape or (), np.asarray(x, part.dtype)) for part, x in leaf_values(space, obs)]
+        pairs = [(part.shape or (), _cast(part, x)) for part, x in leaf_values(space, obs)]
+    except UsageError:
+        raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UsageError(f"the observation does not fit {one_line(space)} ({name_error(error)})") from error
     sizes = {x.shape[: -len(shape) or None] if x.shape[x.ndim - len(shape) :] == shape else None for shape, x in pairs}
@@ -119,6 +121,16 @@ def _batch(space: Space[Any], obs: Any) -> tuple[list[np.ndarray], bool]:
         shapes = ", ".join(str(x.shape) for _, x in pairs)
         raise UsageError(f"an observation of shape {shapes} is neither one of {one_line(space)} nor a batch")
     return [x if size else x[None] for _, x in pairs], not size
+
+
+def _cast(space: Space[Any], value: Any) -> np.ndarray:
+    """Return a leaf of observations in its dtype; pixels already divided by 255 would become black, so they are refused."""
+    array = np.asarray(value)
+    if array.dtype.kind not in castable(space.dtype):
+        raise UsageError(
+            f"the observation has the dtype {array.dtype}, and {one_line(space)} needs {space.dtype}; give it as the environment does"
+        )
+    return array.astype(space.dtype, copy=False)
 
 
 def load_policy(run: str | Path, checkpoint: str = "latest", trust: bool = False) -> Player:

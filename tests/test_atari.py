@@ -70,7 +70,8 @@ class FakeALE(VectorEnv):
     first = 0
 
     def __init__(self, num_envs, *, game="", num_threads=0, grayscale=True, img_height=84, img_width=84, stack_num=4, frameskip=4,
-                 max_num_frames_per_episode=0, use_fire_reset=True, autoreset_mode="", reward_clipping=True, episodic_life=False, batch_size=0):  # fmt: skip
+                 max_num_frames_per_episode=0, use_fire_reset=True, autoreset_mode="", reward_clipping=True, episodic_life=False, batch_size=0,
+                 repeat_action_probability=0.0):  # fmt: skip
         FakeALE.made.append(dict(locals()))
         self.num_envs, self.metadata = num_envs, {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.ale, self.pressed = self, []
@@ -178,6 +179,7 @@ def test_games_are_made_with_raw_rewards_in_same_step(fake_ale):
         ({"episodic_life": True}, "episodic_life = True is refused: a game would begin anew with each life"),
         ({"batch_size": 1}, "batch_size = 1 is refused"),
         ({"autoreset_mode": "NextStep"}, "autoreset_mode = 'NextStep' is refused: it is SAME_STEP"),
+        ({"repeat_action_probability": 2}, "repeat_action_probability = 2 is not a probability; choose 0 to 1"),
         ({"mode": 1}, "mode is not an argument of Atari games; they take frameskip, grayscale, img_height"),
     ],
 )

@@ -10,6 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 
 from ppo.check import check, list_families
+from ppo.config.presets import FAMILIES
 from ppo.envs import families
 from ppo.errors import UsageError
 from ppo.machine.phase import listening
@@ -27,8 +28,8 @@ class Blinking(gymnasium.Env):
 
     observation_space, action_space = Box(-9, 9, (1,), np.float32), Discrete(2)
 
-    def __init__(self, length=4, cut=False, shows=lambda time: 0.0, gives=lambda time: time):
-        self.length, self.cut, self.shows, self.gives = length, cut, shows, gives
+    def __init__(self, length=4, cut=False, both=False, shows=lambda time: 0.0, gives=lambda time: time):
+        self.length, self.cut, self.both, self.shows, self.gives = length, cut, both, shows, gives
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -39,7 +40,7 @@ class Blinking(gymnasium.Env):
         self.time += 1
         done = self.time == self.length
         obs = np.array([self.shows(self.time)], np.float32)
-        return obs, float(self.gives(self.time)), done and not self.cut, done and self.cut, {}
+        return obs, float(self.gives(self.time)), done and not self.cut, done and (self.cut or self.both), {}
 
 
 @pytest.fixture
@@ -105,10 +106,15 @@ def test_the_findings_about_known_environments_are_right(env_id, steps, expected
 
 
 @pytest.mark.parametrize(
-    ("cut", "counts"), [(False, "10 terminated, 0 truncated"), (True, "0 terminated, 10 truncated")]
+    ("how", "counts"),
+    [
+        ({}, "10 terminated, 0 truncated"),
+        ({"cut": True}, "0 terminated, 10 truncated"),
+        ({"both": True}, "10 terminated (of which 10 also truncated, which changes nothing), 0 truncated"),
+    ],
 )
-def test_episodes_are_counted_by_how_they_end(blinking, cut, counts):
-    found = blinking(cut=cut)
+def test_episodes_are_counted_by_how_they_end(blinking, how, counts):
+    found = blinking(**how)
     assert found["episodes"] == f"10 ended in 20 steps of 2 environments: {counts}; mean length 4"
     assert found["rewards"] == "from 1 to 4, mean 2.5"
 
@@ -152,7 +158,9 @@ def test_an_environment_whose_numbers_are_not_finite_is_refused_with_where_they_
 
 def test_numbers_outside_their_bounds_are_told(blinking):
     found = blinking(shows=lambda time: 3.5 * time)
-    assert found["bounds"] == "an observation has 10.5 in entry 0, outside -9 … 9; training ignores these bounds"
+    assert (
+        found["bounds"] == "an observation has 10.5 in entry 0, outside its bounds -9 … 9, which training does not use"
+    )
     assert "images" not in found
 
 
@@ -168,9 +176,7 @@ def test_images_that_are_not_convolved_are_told(monkeypatch):
 
     monkeypatch.setitem(gymnasium.registry, "Painted-v0", EnvSpec("Painted-v0", Painted))
     assert dict(check("Painted-v0", 1, 5))["images"] == (
-        "(40, 40, 1) int32 is read as flat numbers; --policy cnn, impala, gru and transformer read images: uint8, bool or "
-        "bounded floats; (H, W, C) or (C, H, W) with at most 16 channels, several frames of these, or (H, W); sides of at "
-        "least 5, without channels 36"
+        "(40, 40, 1) int32 is read as flat numbers: it is int32, and an image is uint8, bool, or floats with bounds"
     )
 
 
@@ -179,6 +185,27 @@ def test_a_mask_that_comes_only_with_a_step_is_refused(blinking, monkeypatch):
     monkeypatch.setattr(Blinking, "step", lambda self, action: (*step(self, action)[:4], {"action_mask": np.ones(2)}))
     with pytest.raises(UsageError, match=r"environment 0 gives info\['action_mask'\] but gave none at first"):
         blinking()
+
+
+def test_images_are_resized_as_in_training(monkeypatch):
+    class Screen(Blinking):
+        observation_space = Box(0, 255, (120, 160, 3), np.uint8)
+
+        def reset(self, **_):
+            return np.zeros((120, 160, 3), np.uint8), {}
+
+        def step(self, action):
+            return np.zeros((120, 160, 3), np.uint8), 1.0, False, False, {}
+
+    monkeypatch.setitem(gymnasium.registry, "Screen-v0", EnvSpec("Screen-v0", Screen))
+    wide, small = (dict(check("Screen-v0", 1, 5, resize=side))["images"] for side in (None, 84))
+    assert wide == (
+        "(120, 160, 3) uint8 is read as 120 x 160 with 3 channels by the convolutions of Mnih et al. 2015; --resize 84 makes it smaller, "
+        "as is usual"
+    )
+    assert small == "(120, 160, 3) uint8 is read as 84 x 84 with 3 channels by the convolutions of Mnih et al. 2015"
+    monkeypatch.setitem(FAMILIES, "test_check", {"resize": 84})  # of the preset
+    assert dict(check("Screen-v0", 1, 5))["images"] == small
 
 
 def test_what_would_be_trained_comes_from_the_preset():

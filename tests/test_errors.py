@@ -14,6 +14,18 @@ def test_an_error_is_quoted_in_one_line_with_its_type():
     assert one_line(OSError("x" * 500), limit=20) == "OSError: xxxxxxxxxxx"
 
 
+def test_an_error_without_a_text_is_quoted_with_the_line_that_raised_it():
+    size = 4
+    with pytest.raises(AssertionError) as caught:
+        assert_odd(size)
+    assert one_line(caught.value) == "AssertionError: raise AssertionError # an odd number is needed"
+
+
+def assert_odd(size):
+    if size % 2 == 0:
+        raise AssertionError  # an odd number is needed
+
+
 def test_a_non_finite_error_holds_the_tensors_around_it():
     assert NonFiniteError("loss is nan").tensors == {}
     assert NonFiniteError("loss is nan", {"obs": torch.ones(1)}).tensors["obs"].item() == 1

@@ -190,7 +190,7 @@ def test_an_action_mask_is_not_a_feature():
         (
             "cnn", Dict(a=IMAGE, b=Box(0, 127, (9, 9, 80), np.uint8)),
             ["a (36, 36, 3) uint8 is read as 36 x 36 with 3 channels by the convolutions of Mnih et al. 2015",
-             "b (9, 9, 80) uint8 is read as flat numbers; --policy cnn, impala, gru and transformer read images: uint8"],
+             "b (9, 9, 80) uint8 is read as flat numbers: it has 80 channels, and an image at most 16"],
         ),
         ("cnn", Box(0, 1, (10, 10, 4), bool), ["(10, 10, 4) bool is read as 10 x 10 with 4 channels by the convolutions of Young"]),
         ("gru", Box(0, 255, (4, 84, 84, 1), np.uint8), ["(4, 84, 84, 1) uint8 is read as 4 frames of 84 x 84 with 1 channel by"]),

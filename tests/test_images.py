@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from ppo.envs.images import Image, Resized, image_of
+from ppo.envs.images import Image, Resized, image_of, why_no_image
 
 INF = np.inf
 
@@ -63,6 +63,28 @@ def test_an_image_is_understood_by_its_space(space, layout):
 )
 def test_what_is_not_an_image_is_not_taken_for_one(space):
     assert image_of(space) is None
+    assert why_no_image(space)
+
+
+@pytest.mark.parametrize(
+    ("space", "why"),
+    [
+        (pixels(84, 84, 3), ""),
+        (pixels(128), "it has 1 axis, and an image has 2 to 4"),
+        (Box(0, 9, (21, 79), np.int16), "it is int16, and an image is uint8, bool, or floats with bounds"),
+        (
+            Box(-INF, INF, (84, 84, 3)),
+            "it is float32 without bounds, and an image is uint8, bool, or floats with bounds",
+        ),
+        (pixels(84, 84, 17), "it has 17 channels, and an image at most 16"),
+        (pixels(17, 84, 84, 1), "it has 17 frames, and an image at most 16"),
+        (pixels(4, 84, 3), "it is 4 x 84, and an image at least 5 x 5"),
+        (pixels(21, 79), "it is 21 x 79, and an image without channels at least 36 x 36"),
+    ],
+    ids=str,
+)
+def test_the_rule_that_an_array_breaks_is_named(space, why):
+    assert why_no_image(space) == why
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 6, 3), (2, 3, 5, 6), (5, 6, 3), (3, 5, 6)], ids=str)

@@ -22,6 +22,14 @@ def test_play_gives_the_number_asked_for_in_equal_shares_however_long_episodes_a
         assert lengths == [LENGTHS[env][i % 3] for i in range(share)]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_an_episode_is_cut_at_the_limit_and_its_environment_plays_no_more(mode):
+    played = play(collector_of(counters(mode), "mlp"), 9, seed=0, max_steps=4)
+    found = [[(x.length, x.ended) for x in played if x.env == n] for n in range(N)]
+    assert found == [[(3, True), (4, False)], [(4, True), (1, True), (4, False)], [(4, False)]]
+    assert [x.episode_return for x in played if not x.ended] == [4 * 10 + 6, 4 * (100 + 20) + 6, 4 * 200 + 6]
+
+
 @pytest.mark.parametrize("policy", ["mlp", "gru"])
 def test_deterministic_play_repeats_and_another_seed_plays_other_episodes(policy):
     envs = make_envs("CartPole-v1", 3)

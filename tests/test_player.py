@@ -80,12 +80,20 @@ def test_masks_come_with_an_observation_or_with_a_batch():
         player(Box(-1, 1, (2,)), Discrete(3)).act(obs, mask=np.ones(3))
 
 
+def test_pixels_that_are_fractions_are_refused_since_they_would_be_black():
+    painted = player(Box(0, 255, (4, 4, 3), np.uint8), Discrete(3))
+    for wrong in (np.full((4, 4, 3), 0.99), np.full((4, 4, 3), -1)):
+        with pytest.raises(UsageError, match=f"has the dtype {wrong.dtype}, and Box.* needs uint8"):
+            painted.act(wrong)
+    painted.act(np.ones((4, 4, 3), bool))
+
+
 @pytest.mark.parametrize(
     ("obs", "more", "sentence"),
     [
         (np.zeros(3), {}, r"an observation of shape \(3,\) is neither one of Box.* nor a batch"),
         (np.zeros((2, 2, 4)), {}, r"an observation of shape \(2, 2, 4\) is neither one"),
-        ("left", {}, "the observation does not fit Box.*could not convert string to float"),
+        ("left", {}, "the observation has the dtype <U4, and Box.* needs float32; give it as the environment does"),
         (np.zeros((3, 4)), {"state": torch.zeros(2, 0)}, "there are 3 observations, but 2 states and 3 starts"),
         (np.zeros((3, 4)), {"starts": [True]}, "there are 3 observations, but 3 states and 1 starts"),
     ],

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ppo.cli.flags import optional
 from ppo.cli.terminal import console, fold, print_lines
 from ppo.config import Algorithm, EnvKwargs, Wraps
 from ppo.config.words import Name
@@ -34,6 +35,8 @@ class Check:
     """Steps after which Gymnasium truncates an episode. 0: the registered limit."""
     critic_key: Name = CRITIC_KEY
     """Key of a Dict in the observation that the critic alone sees, as in `ppo train`."""
+    resize: Annotated[int | None, optional("INT", "the preset's")] = None
+    """Height and width to which larger images are resized, as in `ppo train`."""
     algorithm: Algorithm = "ppo"
     """Algorithm of the preset to report."""
     policy: str = "auto"
@@ -43,10 +46,7 @@ class Check:
         """Print the findings."""
         from ppo.check import check
 
-        sizes, preset = (self.num_envs, self.steps), (self.algorithm, self.policy)
-        own = self.max_episode_steps, self.critic_key
-        findings = check(self.env_id, *sizes, self.env_kwargs, *preset, self.wrap, *own)
-        print_lines(console, list(findings))
+        print_lines(console, list(check(**vars(self))))
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,10 @@ class Eval:
             "seed": self.seed,
         }
         options |= {"env_kwargs": self.env_kwargs, "max_steps": self.max_steps}
-        report = evaluate(self.run_dir, self.episodes, **options)
-        console.print(str(report), markup=False)
-        if self.video:
-            console.print(f"video: {shown(film(self.run_dir, **options))}", markup=False)
+        video = film(self.run_dir, **options) if self.video else None  # first, since more can be missing
+        console.print(str(evaluate(self.run_dir, self.episodes, **options)), markup=False)
+        if video is not None:
+            console.print(f"video: {shown(video)}", markup=False)
 
 
 @dataclass(frozen=True)

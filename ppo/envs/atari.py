@@ -131,6 +131,9 @@ def make_games(
             )
         if name in REFUSED and kwargs[name]:
             raise UsageError(f"{name} = {kwargs[name]!r} is refused: {REFUSED[name]}")
+    sticky = kwargs.get("repeat_action_probability", 0)
+    if isinstance(sticky, int | float) and not 0 <= sticky <= 1:
+        raise UsageError(f"repeat_action_probability = {sticky} is not a probability; choose 0 to 1")
     options: dict[str, Any] = {"num_threads": min(num_envs, cores())} | {
         k: v for k, v in kwargs.items() if k not in REFUSED
     }

@@ -159,7 +159,7 @@ def _usage_errors(env_id: str, spec: EnvSpec, kwargs: dict[str, Any]) -> Iterato
 def _first_line(error: Exception) -> str:
     """Return the type and the first line of an error, which bindings of C++ continue by their signatures."""
     line = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {textwrap.shorten(line, 200, placeholder=' …')}".removesuffix(": ")
+    return f"{type(error).__name__}: {textwrap.shorten(line, 200, placeholder=' …')}" if line else one_line(error)
 
 
 def _missing_arguments(spec: EnvSpec, kwargs: dict[str, Any]) -> list[str]:
@@ -199,12 +199,15 @@ def find_spec(env_id: str) -> EnvSpec:
         return atari.standard(spec) if atari.is_game(spec) else spec
     except gymnasium.error.Error as error:
         similar = _similar(name)
-        hint = f"did you mean {', '.join(similar)}?" if similar else "`ppo envs` lists the installed ones"
+        ours = [
+            i for i, spec in gymnasium.registry.items() if module and (i not in before or module_of(spec) == module)
+        ]
+        near = [f"{module}:{i}" if i in ours else i for i in similar]
+        hint = f"did you mean {', '.join(near)}?" if near else "`ppo envs` lists the installed ones"
         if module and not similar:
-            own = [i for i, spec in gymnasium.registry.items() if i not in before or module_of(spec) == module]
             hint = (
-                f"module {module} registers {', '.join(own)}"
-                if own
+                f"module {module} registers {', '.join(ours)}"
+                if ours
                 else (
                     f"module {module} registers no environment; call gymnasium.register({name!r}, entry_point=…) in it"
                 )

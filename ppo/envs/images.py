@@ -9,11 +9,14 @@ from gymnasium.spaces import Box
 from torch import Tensor
 from torch.nn import functional
 
+from ppo.numbers import count
+
 LARGE = 36  # pixels of the shorter side; below it, nothing is left after the three convolutions of Mnih et al. (2015)
 SMALL = 5  # below it, a 3 × 3 convolution sees almost the whole array at once
 MAX_CHANNELS = (
     16  # of numbers; more are codes, such as the letters of a screen. A board may have any number of bit planes
 )
+RANKS = (2, 3, 4)  # of an image
 WIDEST = 1e6  # wider bounds are the limits of a number type
 
 
@@ -79,16 +82,44 @@ def image_of(space: Box) -> Image | None:
     Of the first and the last axis, the channels are the one that leaves a square, or else the shorter one. Without an axis of
     channels both sides must be large, because small tables of numbers have two axes as well.
     """
+    image = _layout(space)
+    return None if image is None or _misfit(image, space) else image
+
+
+def why_no_image(space: Box) -> str:
+    """Return in words why the arrays of a Box are not images; "" if they are."""
+    if len(space.shape) not in RANKS:
+        return f"it has {count(len(space.shape), 'axis', 'axes')}, and an image has 2 to 4"
+    image = _layout(space)
+    if image is None:
+        kind = f"{space.dtype} without bounds" if np.issubdtype(space.dtype, np.floating) else str(space.dtype)
+        return f"it is {kind}, and an image is uint8, bool, or floats with bounds"
+    return _misfit(image, space)
+
+
+def _layout(space: Box) -> Image | None:
+    """Return the likeliest layout of an array with the number of axes and the dtype of images; None for other arrays."""
     largest, rank = _largest(space), len(space.shape)
-    if largest is None or rank not in (2, 3, 4):
+    if largest is None or rank not in RANKS:
         return None
     frames = space.shape[0] if rank == 4 else 1
     a, b, c = space.shape[-3:] if rank > 2 else (*space.shape, 1)
     layouts = [Image(rank, frames, c, a, b, True, largest)]
     layouts += [Image(rank, frames, a, b, c, False, largest)] * (rank > 2)
-    image = min(layouts, key=lambda x: (x.height != x.width, x.channels, not x.channels_last))
-    few = frames <= MAX_CHANNELS and (image.channels <= MAX_CHANNELS or space.dtype == np.bool_)
-    return image if few and min(image.height, image.width) >= (SMALL if rank > 2 else LARGE) else None
+    return min(layouts, key=lambda x: (x.height != x.width, x.channels, not x.channels_last))
+
+
+def _misfit(image: Image, space: Box) -> str:
+    """Return in words why an array with this layout is not an image; "" if it is."""
+    least = SMALL if image.rank > 2 else LARGE
+    if image.frames > MAX_CHANNELS:
+        return f"it has {image.frames} frames, and an image at most {MAX_CHANNELS}"
+    if image.channels > MAX_CHANNELS and space.dtype != np.bool_:
+        return f"it has {image.channels} channels, and an image at most {MAX_CHANNELS}"
+    if min(image.height, image.width) < least:
+        grey = "" if image.rank > 2 else "without channels "
+        return f"it is {image.height} x {image.width}, and an image {grey}at least {least} x {least}"
+    return ""
 
 
 def _largest(space: Box) -> float | None:

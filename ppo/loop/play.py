@@ -26,8 +26,8 @@ def play(
     """Play whole episodes from a reset and return this rank's.
 
     Every environment, also of other ranks, plays an equal share; taking the first episodes to finish would over-count short ones. Any remainder is
-    spread evenly, because neighbouring environments may share a prompt. If an environment does not end an episode within
-    `max_steps`, playing stops, and episodes under way count as they stand.
+    spread evenly, because neighbouring environments may share a prompt. An episode that does not end within `max_steps` counts as it
+    stands, and its environment plays no further ones.
 
     Args:
         collector: steps the environments.
@@ -45,15 +45,16 @@ def play(
     with evaluation(collector.envs):
         collector.reset(seed)
         tally, played = collector.tally, {n: list[Episode]() for n in shares}
-        while any(
-            len(played[n]) < shares[n] and length < max_steps for n, length in zip(shares, tally.lengths, strict=True)
-        ):
-            rollout, ended = collector.collect(min(32, max_steps), deterministic, stop=stop)
+        while owing := {
+            n: int(length) for n, length in zip(shares, tally.lengths, strict=True) if len(played[n]) < shares[n]
+        }:
+            rollout, ended = collector.collect(min(32, max_steps - max(owing.values())), deterministic, stop=stop)
             keep(collector, rollout)
             for episode in ended:
                 if len(played[episode.env]) < shares[episode.env]:
                     played[episode.env].append(episode)
-    for n, so_far, length in zip(shares, tally.returns, tally.lengths, strict=True):
-        if len(played[n]) < shares[n]:
-            played[n].append(Episode(n, float(so_far), int(length), ended=False))
+            for n, so_far, length in zip(shares, tally.returns, tally.lengths, strict=True):
+                if n in owing and len(played[n]) < shares[n] and length >= max_steps:
+                    played[n].append(Episode(n, float(so_far), int(length), ended=False))
+                    shares[n] = len(played[n])
     return [episode for several in played.values() for episode in several]

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from gymnasium.spaces import Space
+from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
 from ppo.envs.critic_key import actor_space, critic_leaves
-from ppo.envs.images import Image
+from ppo.envs.images import Image, why_no_image
 from ppo.envs.spaces import Packer, one_line
 from ppo.errors import UsageError
 from ppo.policies.convolutions import convolutions, num_outputs
@@ -16,10 +16,6 @@ from ppo.policies.normalizer import RunningMeanStd
 
 WIDE = 100  # pixels; a larger image is usually made smaller first
 GROUPS = ("mask", "numbers", "plain", "image")
-IMAGES = (
-    "uint8, bool or bounded floats; (H, W, C) or (C, H, W) with at most 16 channels, several frames of these, or (H, W); "
-    "sides of at least 5, without channels 36"
-)
 
 
 def describe_images(policy: nn.Module) -> list[str]:
@@ -43,8 +39,10 @@ def _describe(features: "Features", convolves: bool) -> list[str]:
         elif convolves and leaf.image is not None:
             continue  # a network of the user's own may read it
         elif leaf.is_real and (len(leaf.shape) > 2 or (len(leaf.shape) == 2 and leaf.is_pixels)):
-            what = "" if leaf.image is not None else f": {IMAGES}"
-            sentences.append(f"{text} flat numbers; --policy cnn, impala, gru and transformer read images{what}")
+            why = why_no_image(leaf.space)
+            sentences.append(
+                f"{text} flat numbers{f': {why}' if why else '; --policy cnn, impala, gru and transformer read images'}"
+            )
     return sentences
 
 
@@ -99,8 +97,11 @@ class Features(nn.Module):
             self.groups.append(group)
             sizes[group] += size
         if conv and not (self.images or alone):
+            arrays = [leaf.space for _, leaf in self.leaves if isinstance(leaf.space, Box)]
+            why = f": {why_no_image(arrays[0])}" if len(arrays) == 1 else ""
             raise UsageError(
-                f"the {conv} policy needs an image in the observation space {one_line(obs_space)} ({IMAGES}); use --policy mlp"
+                f"the {conv} policy needs an image in the observation space {one_line(obs_space)}{why}; use --policy mlp",
+                page="environments#images",
             )
         self.mask_size = sizes.pop("mask")
         self.size = sum(sizes.values())
