@@ -145,12 +145,21 @@ def _roll(envs: VectorEnv, policy: Policy, steps: int) -> tuple[Rollout, list[in
     return rollout, [episode.length for episode in episodes], collector.env_seconds
 
 
-def list_families() -> Iterator[tuple[str, str, list[str]]]:
+def list_families(name: str = "") -> Iterator[tuple[str, str, list[str]]]:
     """Yield (family, text, ids): for each of its presets what it would train, and the environments that take it.
 
-    Of a family that is not installed the text is the command that installs it, and there are no ids.
+    Families that are not installed come last. Their text is the command that installs them, and there are no ids.
+
+    Args:
+        name: only the families whose names contain this, in upper or lower case.
+
+    Raises:
+        UsageError: there is none.
     """
-    for family in FAMILIES:
+    wanted = [family for family in FAMILIES if name.lower() in family.name.lower()]
+    if not wanted:
+        raise UsageError(f"there is no family {name!r} of environments; choose {', '.join(f.name for f in FAMILIES)}")
+    for family in sorted(wanted, key=lambda family: not family.installed):
         if not family.installed:
             yield family.name, f"not installed: {family.install}", []
             continue
@@ -163,10 +172,9 @@ def list_families() -> Iterator[tuple[str, str, list[str]]]:
         ]
         presets: dict[str, tuple[Config, list[str]]] = {}
         for env_id in ids:
-            name, config = preset_name(env_id), preset(env_id)
-            presets.setdefault(name, (config, []))[1].append(env_id)
-        for name, (config, members) in presets.items():
-            yield family.name, f"preset {name}: {_policy(config, members)}, {config.total_timesteps:,} steps", members
+            presets.setdefault(preset_name(env_id), (preset(env_id), []))[1].append(env_id)
+        for own, (config, members) in presets.items():
+            yield family.name, f"preset {own}: {_policy(config, members)}, {config.total_timesteps:,} steps", members
 
 
 def _policy(config: Config, env_ids: list[str]) -> str:

@@ -235,6 +235,12 @@ def test_families_are_listed_with_what_they_would_train():
     assert "HalfCheetah-v2" not in mujoco  # which cannot be made
 
 
+def test_families_are_found_by_a_part_of_their_name():
+    assert {family for family, _, _ in list_families("grid")} == {"MiniGrid"}
+    with pytest.raises(UsageError, match="there is no family 'Maze' of environments; choose Classic control, Toy text"):
+        list(list_families("Maze"))
+
+
 def test_families_that_are_missing_are_listed_with_the_line_that_installs_them(monkeypatch):
     monkeypatch.setattr(families, "is_installed", lambda name: name not in ("ale_py", "minigrid"))
     monkeypatch.setattr("ppo.check.FAMILIES", [f for f in families.FAMILIES if f.name in ("Atari", "MiniGrid")])

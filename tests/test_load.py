@@ -50,7 +50,7 @@ def test_what_a_run_inherits_is_the_settings_that_weights_and_values_depend_on(t
     network = inherited(str(trainer.run_dir))
     assert (network["policy"], network["state_size"]) == ("gru", 5)
     assert "temperature" not in network
-    assert network["gamma"] == 0.99
+    assert (network["gamma"], network["resize"], network["critic_key"]) == (0.99, 0, "critic")
     assert Config().replace(network).policy_options().items() >= {"state_size": 5, "normalize_obs": False}.items()
 
 

@@ -34,6 +34,14 @@ def test_the_description_has_the_sizes_of_the_run():
     assert lines["policy"].startswith("mlp, ")
 
 
+def test_what_changes_the_environment_is_told():
+    own = {"env_kwargs": {"sutton_barto_reward": True}, "max_episode_steps": 9, "clip_rewards": 1.0}
+    lines = lines_of(Trainer(Config().replace(SETTINGS | own)))
+    assert lines["environment"].startswith("CartPole-v1 sutton_barto_reward=true: 2 x ")
+    assert lines["environment"].endswith("episodes of at most 9 steps")
+    assert lines["rewards"] == "clipped to ± 1 in training; returns are of the raw ones"
+
+
 def test_the_precision_and_what_is_left_out_are_told(monkeypatch):
     monkeypatch.setattr("ppo.envs.vector.dropped", lambda envs: ("mission",))
     lines = lines_of(Trainer(Config().replace(SETTINGS)))

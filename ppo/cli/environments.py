@@ -56,12 +56,15 @@ class Envs:
     Says what each would be trained with, or how to install it.
     """
 
+    family: Annotated[Positional[str], optional("[FAMILY]", "all")] = ""
+    """Only the families whose names contain this, such as minigrid."""
+
     def run(self) -> None:
         """Print each family with its presets and their ids."""
         from ppo.check import list_families
 
         width, shown = min(console.width, MAX_WIDTH), ""
-        for family, text, ids in list_families():
+        for family, text, ids in list_families(self.family):
             if family != shown:
                 console.print(family, markup=False)
                 shown = family

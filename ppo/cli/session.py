@@ -175,8 +175,9 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
     sequences = config.batch_size // length // config.num_minibatches
     shares = f" in {size()} processes" if size() > 1 else ""
     vector = f"{config.num_envs} x {type(envs.unwrapped).__name__}{shares}, autoreset {autoreset_mode(envs).value}"
+    limit = f", episodes of at most {count(config.max_episode_steps, 'step')}" if config.max_episode_steps else ""
     lines = [
-        ("environment", f"{config.env_id}: {vector}"),
+        ("environment", f"{' '.join([config.env_id, *write_pairs(config.env_kwargs)])}: {vector}{limit}"),
         *[("wrapper", text) for text in config.wrap],
         ("observation", one_line(envs.single_observation_space)),
         ("action", one_line(envs.single_action_space)),
@@ -197,13 +198,15 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
     if config.critic_warmup:
         steps = f"{config.critic_warmup * config.batch_size:,} steps"
         lines.append(("critic", f"learns alone in the first {count(config.critic_warmup, 'iteration')}, {steps}"))
+    if config.clip_rewards:
+        lines.append(("rewards", f"clipped to ± {config.clip_rewards:g} in training; returns are of the raw ones"))
     lines += [("images", sentence) for sentence in describe_images(trainer.policy)]
     segment = trainer.checkpoint_every * config.num_steps
     if segment < time_limit(envs):
-        limit = (
+        cut = (
             f"a checkpoint every {count(segment, 'step')} truncates episodes, which last up to {time_limit(envs)} steps"
         )
-        lines.append(("note", f"{limit}; raise --checkpoint-every"))
+        lines.append(("note", f"{cut}; raise --checkpoint-every"))
     return lines
 
 

@@ -44,7 +44,8 @@ class Saved:
 def inherited(run: str, policy: str = "") -> dict[str, Any]:
     """Return the settings that a run takes over from the one whose weights it starts from.
 
-    They are those of the network, which the weights need, and the discount with which the other run ended, which its values need.
+    They are those of the network and of what it sees, which the weights need, and the discount with which the other run ended, which
+    its values need.
 
     Args:
         run: the run's folder.
@@ -59,7 +60,9 @@ def inherited(run: str, policy: str = "") -> dict[str, Any]:
         module, colon, _ = config["policy"].partition(":")
         if colon:
             check_trusted(module, f"policy = {config['policy']!r}")
-    network = {name: config[name] for name in names(Config, "network") if name in meta["config"]}
+    network = {
+        name: config[name] for name in (*names(Config, "network"), "resize", "critic_key") if name in meta["config"]
+    }
     return network | {"gamma": ending(meta.settings(), "gamma")}
 
 
@@ -91,7 +94,7 @@ def load_for(setting: str, run: str, spaces: dict[str, Any], **options: Any) -> 
     if saved.meta["spaces"] != spaces:
         raise UsageError(
             f"{setting} = {run!r} was trained on {saved.config.env_id}, which has other spaces or another vocabulary; "
-            "choose a run of the same environment"
+            "choose a run of the same environment, with the same wrappers and size of images"
         )
     return saved
 
