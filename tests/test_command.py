@@ -75,6 +75,16 @@ def test_the_list_names_sources_and_figures(monkeypatch, capsys):
     assert "healthy reward" in out
 
 
+def test_without_a_published_figure_there_is_no_table_of_verdicts(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "Own-v0__ppo__s1", env_id="Own-v0")
+    assert compare_runs([run]).summary() == []
+    cli.main(["compare", str(run)])
+    out = capsys.readouterr().out
+    assert "no verdict, since no published figure" in " ".join(out.split())
+    assert "ours: s of" not in out
+
+
 def test_normalised_scores_are_0_untrained_and_1_at_the_highest_figure(tmp_path):
     for env_id in ("HalfCheetah-v5", "Hopper-v5"):
         for seed in (1, 2):

@@ -44,8 +44,13 @@ class Result:
         return [verdicts.verdict(*pair, notes) for pair in zip(self.groups, self.comparisons, strict=True)]
 
     def summary(self) -> list[tuple[str, tables.Rows, tables.Columns]]:
-        """Return title, rows and narrow columns of the table of verdicts and, of several groups, of their numbers."""
+        """Return title, rows and narrow columns of the table of verdicts and, of several groups, of their numbers.
+
+        There is none where nothing is published that counts.
+        """
         both = self.groups, self.comparisons
+        if not any(verdicts.highest(comparisons) for comparisons in self.comparisons):
+            return []
         parts = [("verdicts, against multi-run figures at this budget", verdicts.rows(*both), tables.VERDICTS)]
         return parts + ([("groups by verdict", verdicts.counts(*both), tables.COUNTS)] if len(self.groups) > 1 else [])
 
@@ -141,7 +146,8 @@ def show(result: Result, console: Console, wide: bool = False) -> None:
                       f"budget): IQM {number(float(statistics.iqm(pooled)))} {text}, median {number(float(np.median(pooled)))}"))  # fmt: skip
     lines += [("verdict", text) for text in result.verdicts(notes)]
     if notes is not None:
-        console.print(Text(tables.LEGEND), soft_wrap=False)
+        if any(result.comparisons):
+            console.print(Text(tables.LEGEND), soft_wrap=False)
         print_lines(console, [(str(number), text) for text, number in notes.items()], wide)
         console.print()
     print_lines(console, lines, wide)
