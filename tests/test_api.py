@@ -35,6 +35,17 @@ def test_a_star_brings_the_names():
     assert set(ppo.__all__) == set(namespace) - {"__builtins__"}
 
 
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_threads_spin_for_a_short_time_unless_the_user_says_otherwise(own, expected):
+    rest = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = "import ppo, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=rest | own)
+    assert done.stdout.strip() == expected
+
+
 def test_importing_the_package_imports_no_torch():
     code = "import sys, ppo; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=os.path.dirname(__file__) + "/..")  # fmt: skip
