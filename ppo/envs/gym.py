@@ -24,6 +24,11 @@ from ppo.machine.imports import check_trusted, import_user_module
 from ppo.machine.phase import phase
 from ppo.numbers import count
 
+NAMED = (
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)  # kinds of parameters that a name can give
+
 
 def make_envs(
     env_id: str,
@@ -153,23 +158,32 @@ def _usage_errors(env_id: str, spec: EnvSpec, kwargs: dict[str, Any]) -> Iterato
             raise UsageError(f"{env_id} needs {' and '.join(missing)}; use --env-kwargs {values}") from error
         if not kwargs:
             raise
-        raise UsageError(f"{env_id} cannot be made with {kwargs}: {_first_line(error)}") from error
+        known = [name for name, p in _parameters(spec).items() if p.kind in NAMED]
+        takes = f"; it takes {', '.join(known)}" if "unexpected keyword" in str(error) and known else ""
+        raise UsageError(f"{env_id} cannot be made with {kwargs}: {_first_line(error)}{takes}") from error
 
 
 def _first_line(error: Exception) -> str:
-    """Return the type and the first line of an error, which bindings of C++ continue by their signatures."""
+    """Return the type and the first line of an error, without what Gymnasium and bindings of C++ add about all arguments."""
     line = (str(error).splitlines() or [""])[0]
+    for addition in (" was raised from the environment creator for ", " The following argument types are supported:"):
+        line = line.partition(addition)[0]
     return f"{type(error).__name__}: {textwrap.shorten(line, 200, placeholder=' …')}" if line else one_line(error)
 
 
 def _missing_arguments(spec: EnvSpec, kwargs: dict[str, Any]) -> list[str]:
     """Return the arguments without a default of an environment's entry point that have no value."""
+    required = [
+        name for name, p in _parameters(spec).items() if p.kind in NAMED and p.default is inspect.Parameter.empty
+    ]
+    return [name for name in required if name not in spec.kwargs | kwargs]
+
+
+def _parameters(spec: EnvSpec) -> dict[str, inspect.Parameter]:
+    """Return the parameters of an environment's entry point by name."""
     point = spec.entry_point
     make = load_env_creator(point) if isinstance(point, str) else point
-    parameters = inspect.signature(make).parameters.values() if make is not None else ()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    required = [p.name for p in parameters if p.kind in named and p.default is inspect.Parameter.empty]
-    return [name for name in required if name not in spec.kwargs | kwargs]
+    return {} if make is None else dict(inspect.signature(make).parameters)
 
 
 def find_spec(env_id: str) -> EnvSpec:
