@@ -164,20 +164,38 @@ def test_numbers_outside_their_bounds_are_told(blinking):
     assert "images" not in found
 
 
-def test_images_that_are_not_convolved_are_told(monkeypatch):
+def register_images(monkeypatch, space):
+    """Register an environment that shows nothing but black."""
+
     class Painted(Blinking):
-        observation_space = Box(0, 9, (40, 40, 1), np.int32)
+        observation_space = space
 
         def reset(self, **_):
-            return np.zeros((40, 40, 1), np.int32), {}
+            return np.zeros(space.shape, space.dtype), {}
 
         def step(self, action):
-            return np.zeros((40, 40, 1), np.int32), 1.0, False, False, {}
+            return np.zeros(space.shape, space.dtype), 1.0, False, False, {}
 
     monkeypatch.setitem(gymnasium.registry, "Painted-v0", EnvSpec("Painted-v0", Painted))
+
+
+def test_images_that_are_not_convolved_are_told(monkeypatch):
+    register_images(monkeypatch, Box(0, 9, (40, 40, 1), np.int32))
     assert dict(check("Painted-v0", 1, 5))["images"] == (
         "(40, 40, 1) int32 is read as flat numbers: it is int32, and an image is uint8, bool, or floats with bounds"
     )
+
+
+def test_images_are_resized_as_in_training(monkeypatch):
+    register_images(monkeypatch, Box(0, 255, (120, 160, 3), np.uint8))
+    wide, small = (dict(check("Painted-v0", 1, 5, resize=side))["images"] for side in (None, 84))
+    assert wide == (
+        "(120, 160, 3) uint8 is read as 120 x 160 with 3 channels by the convolutions of Mnih et al. 2015; --resize 84 makes it smaller, "
+        "as is usual"
+    )
+    assert small == "(120, 160, 3) uint8 is read as 84 x 84 with 3 channels by the convolutions of Mnih et al. 2015"
+    monkeypatch.setitem(FAMILIES, "test_check", {"resize": 84})  # of the preset
+    assert dict(check("Painted-v0", 1, 5))["images"] == small
 
 
 def test_a_mask_that_comes_only_with_a_step_is_refused(blinking, monkeypatch):
@@ -185,27 +203,6 @@ def test_a_mask_that_comes_only_with_a_step_is_refused(blinking, monkeypatch):
     monkeypatch.setattr(Blinking, "step", lambda self, action: (*step(self, action)[:4], {"action_mask": np.ones(2)}))
     with pytest.raises(UsageError, match=r"environment 0 gives info\['action_mask'\] but gave none at first"):
         blinking()
-
-
-def test_images_are_resized_as_in_training(monkeypatch):
-    class Screen(Blinking):
-        observation_space = Box(0, 255, (120, 160, 3), np.uint8)
-
-        def reset(self, **_):
-            return np.zeros((120, 160, 3), np.uint8), {}
-
-        def step(self, action):
-            return np.zeros((120, 160, 3), np.uint8), 1.0, False, False, {}
-
-    monkeypatch.setitem(gymnasium.registry, "Screen-v0", EnvSpec("Screen-v0", Screen))
-    wide, small = (dict(check("Screen-v0", 1, 5, resize=side))["images"] for side in (None, 84))
-    assert wide == (
-        "(120, 160, 3) uint8 is read as 120 x 160 with 3 channels by the convolutions of Mnih et al. 2015; --resize 84 makes it smaller, "
-        "as is usual"
-    )
-    assert small == "(120, 160, 3) uint8 is read as 84 x 84 with 3 channels by the convolutions of Mnih et al. 2015"
-    monkeypatch.setitem(FAMILIES, "test_check", {"resize": 84})  # of the preset
-    assert dict(check("Screen-v0", 1, 5))["images"] == small
 
 
 def test_what_would_be_trained_comes_from_the_preset():

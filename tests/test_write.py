@@ -73,7 +73,9 @@ def test_a_policy_trains_on_a_reward_model_of_ratings(tmp_path, monkeypatch, cap
     )
     cli.main(["eval", "runs/text_Write-v0__ppo__s1", "--episodes", "16", "--actions", "sampled"])
     said = capsys.readouterr().out.split("\n")
-    judged = next(float(line.split()[line.split().index("judge") + 1].rstrip(",")) for line in said if " judge " in line)
+    judged = next(
+        float(line.split()[line.split().index("judge") + 1].rstrip(",")) for line in said if " judge " in line
+    )
     assert judged > 1  # a line of the corpus has 0.9 on average
     meta = read_checkpoint(tmp_path / "runs/text_Write-v0__reward__s1/checkpoints/latest.safetensors")[1]
     assert (meta["made_by"], meta["finished"]) == ("reward", True)
