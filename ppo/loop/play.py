@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ppo.envs import time_limit
 from ppo.envs.text_env import evaluation
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
@@ -41,14 +42,16 @@ def play(
     Raises:
         Stopped: `stop` returned True.
     """
-    shares = shares_of(collector, episodes)
+    shares, limit = shares_of(collector, episodes), time_limit(collector.envs)
+    ends_itself = 0 < limit <= max_steps  # then no rollout needs to end where an episode is to be cut
     with evaluation(collector.envs):
         collector.reset(seed)
         tally, played = collector.tally, {n: list[Episode]() for n in shares}
         while owing := {
             n: int(length) for n, length in zip(shares, tally.lengths, strict=True) if len(played[n]) < shares[n]
         }:
-            rollout, ended = collector.collect(min(32, max_steps - max(owing.values())), deterministic, stop=stop)
+            left = max_steps if ends_itself else max_steps - max(owing.values())
+            rollout, ended = collector.collect(min(32, left), deterministic, stop=stop)
             keep(collector, rollout)
             for episode in ended:
                 if len(played[episode.env]) < shares[episode.env]:
