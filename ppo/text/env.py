@@ -187,24 +187,25 @@ class TokenEnv(TextEnv):
         return metrics
 
     def _obs(self) -> Any:
-        obs = {"token": self.sequences.current_tokens()}
-        if self.task.features:
-            completions = self.sequences.completions(np.arange(self.num_envs))
-            obs["features"] = call("features", self.task.features[1], completions)
+        obs, rows = {"token": self.sequences.current_tokens()}, np.flatnonzero(self._valid())
+        deciding = self.sequences.completions(rows) if self.task.mask is not None and not self.task.features else []
+        if self.task.features:  # of all sequences, so that those that the mask is about are among them
+            every = self.sequences.completions(np.arange(self.num_envs))
+            obs["features"] = call("features", self.task.features[1], every)
+            deciding = [every[n] for n in rows]
         if self.task.masked:
-            obs["action_mask"] = self._mask()
+            obs["action_mask"] = self._mask(rows, deciding)
         return obs if len(obs) > 1 else obs["token"]
 
-    def _mask(self) -> np.ndarray:
-        """Return (N, V): which tokens may follow; all where the policy does not decide.
+    def _mask(self, rows: np.ndarray, deciding: list[Completion]) -> np.ndarray:
+        """Return (N, V): which tokens may follow in `rows`, which are `deciding`; all where the policy does not decide.
 
         Raises:
             UsageError: the task's mask has another shape.
         """
         mask = np.ones((self.num_envs, len(self.vocabulary)), np.int8)
-        rows = np.flatnonzero(self._valid())
-        if self.task.mask is not None and len(rows):
-            allowed = np.asarray(call("mask", self.task.mask, self.sequences.completions(rows)))
+        if self.task.mask is not None and deciding:
+            allowed = np.asarray(call("mask", self.task.mask, deciding))
             shape = len(rows), len(self.vocabulary)
             if allowed.shape != shape:
                 raise UsageError(

@@ -69,19 +69,15 @@ class Sequences:
 
     def completions(self, rows: np.ndarray) -> list[Completion]:
         """Return these sequences, finished or not."""
-        bounds = (x[rows].tolist() for x in (self.prompt_lengths, self.lengths))
-        return [self._completion(*row) for row in zip(rows.tolist(), *bounds, strict=True)]
+        columns = (x[rows].tolist() for x in (self.tokens, self.prompt_lengths, self.lengths))
+        return [self._completion(*row) for row in zip(rows.tolist(), *columns, strict=True)]
 
-    def _completion(self, n: int, begin: int, stop: int) -> Completion:
-        tokens = self.tokens[n, :stop].tolist()
-        ended = stop > begin and tokens[-1] == self.vocabulary.end
-        if ended:
-            tokens.pop()
-        bounds = itertools.pairwise([begin, *self.turn_bounds[n], len(tokens)])
-        return Completion(
-            self.vocabulary, tuple(tokens[1:begin]), tuple(tokens[begin:]), ended, self.infos[n],
-            tuple(tuple(tokens[first:last]) for first, last in bounds),
-        )  # fmt: skip
+    def _completion(self, n: int, tokens: list[int], begin: int, stop: int) -> Completion:
+        ended = stop > begin and tokens[stop - 1] == self.vocabulary.end
+        bounds = [begin, *self.turn_bounds[n], stop - ended]
+        turns = tuple(tuple(tokens[first:last]) for first, last in itertools.pairwise(bounds))
+        response = turns[0] if len(turns) == 1 else tuple(tokens[begin : bounds[-1]])
+        return Completion(self.vocabulary, tuple(tokens[1:begin]), response, ended, self.infos[n], turns)
 
     def _widen(self, width: int) -> None:
         if width > self.tokens.shape[1]:
