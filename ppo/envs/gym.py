@@ -158,8 +158,9 @@ def _usage_errors(env_id: str, spec: EnvSpec, kwargs: dict[str, Any]) -> Iterato
             raise UsageError(f"{env_id} needs {' and '.join(missing)}; use --env-kwargs {values}") from error
         if not kwargs:
             raise
-        known = [name for name, p in _parameters(spec).items() if p.kind in NAMED]
-        takes = f"; it takes {', '.join(known)}" if "unexpected keyword" in str(error) and known else ""
+        known = _parameters(spec)
+        named = all(p.kind in NAMED for p in known.values())  # it has no **kwargs, which could be anything
+        takes = f"; it takes {', '.join(known)}" if "unexpected keyword" in str(error) and known and named else ""
         raise UsageError(f"{env_id} cannot be made with {kwargs}: {_first_line(error)}{takes}") from error
 
 
