@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 # Torch's threads spin while they wait for each other, 300,000 times by the default of libgomp. Where other jobs share the cores, a
-# thread thus spins for one that cannot run. With fewer turns two threads were 2 to 3 times as fast next to two other jobs, and at most
-# 3 % slower on an idle machine (two cores, MiniGrid and MinAtar). libgomp reads this when torch is first imported.
+# thread thus spins for one that cannot run. With fewer turns two threads were 2 to 3 times as fast next to two other jobs (MinAtar and
+# MiniGrid, two cores), and on an idle machine about 3 % slower (MiniGrid, medians of four). libgomp reads this when torch is first imported.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 

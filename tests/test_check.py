@@ -164,6 +164,21 @@ def test_numbers_outside_their_bounds_are_told(blinking):
     assert "images" not in found
 
 
+@pytest.mark.parametrize(
+    ("space", "used"),
+    [
+        (Box(-1, 0, (40, 40, 3), np.float32), None),
+        (Box(1, 2, (40, 40, 3), np.float32), "by which convolutions divide it; correct them"),
+        (Box(1, 2, (40, 40, 3), np.uint8), "which training does not use"),  # pixels are divided by 255
+    ],
+    ids=str,
+)
+def test_the_bounds_of_an_image_of_floats_are_used(monkeypatch, space, used):
+    register_images(monkeypatch, space)  # it shows zeros
+    found = dict(check("Painted-v0", 1, 5)).get("bounds")
+    assert found == (used and f"an observation has 0 in entry 0, outside its bounds 1 … 2, {used}")
+
+
 def register_images(monkeypatch, space):
     """Register an environment that shows nothing but black."""
 

@@ -193,7 +193,7 @@ class Config:
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "machine")
     """Number format inside the networks (autocast). auto: bfloat16 where the hardware has it and learning was as good."""
     threads: int | Literal["auto"] = setting("auto", "machine", low=1, high=1024)
-    """Torch's CPU threads. auto: enough for the work of one minibatch. On a machine that is busy, 1 can be several times as fast."""
+    """Torch's CPU threads. auto: enough for the work of one minibatch. On a machine that is busy, 1 can be twice as fast."""
 
     def __post_init__(self) -> None:
         read_schedules(self)

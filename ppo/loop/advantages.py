@@ -114,7 +114,7 @@ def repeats(rows: np.ndarray, whole: np.ndarray, starts: np.ndarray, done: np.nd
         starts: (T, N) bool, the row begins an episode.
         done: (T, N) bool, the row ends its episode.
     """
-    # Sorting the rows themselves took a fifth of the time of a run. Different rows have the same hash with a probability below 2^−56.
+    # Sorting the rows themselves took a fifth of the time of a run of Formulas. Different rows have the same hash with a probability below 2^−56.
     weights = np.random.default_rng(0).integers(2**64, size=rows.shape[-1], dtype=np.uint64)
     texts = rows.astype(np.uint64) @ weights  # (T, N) modulo 2^64
     for t in range(1, len(texts)):  # a polynomial of the hashes of an episode's rows so far

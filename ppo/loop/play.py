@@ -57,7 +57,7 @@ def play(
                 if len(played[episode.env]) < shares[episode.env]:
                     played[episode.env].append(episode)
             for n, so_far, length in zip(shares, tally.returns, tally.lengths, strict=True):
-                if n in owing and len(played[n]) < shares[n] and length >= max_steps:
+                if len(played[n]) < shares[n] and length >= max_steps:
                     played[n].append(Episode(n, float(so_far), int(length), ended=False))
                     shares[n] = len(played[n])
     return [episode for several in played.values() for episode in several]
