@@ -183,10 +183,9 @@ def render(name: str, folder: Path = RESULTS) -> str:
         folder: with the JSON files.
     """
     fields = figures(folder, name) if (folder / f"{name}.json").is_file() else {}
-    curves = (folder / f"{name}.csv").resolve()
     common = {
-        "name": name, "figures": functools.partial(figures, folder), "pages": functools.partial(titles, folder), "compared": functools.partial(compared, curves),
-        "published": published,
+        "name": name, "figures": functools.partial(figures, folder), "pages": functools.partial(titles, folder),
+        "compared": lambda curves=name: compared((folder / f"{curves}.csv").resolve()), "published": published,
     }  # fmt: skip
     return JINJA.get_template(f"{name}.md").render(fields | common)
 

@@ -1,6 +1,7 @@
 """What all tests share: a cache of compiled functions of their own, Ctrl-C, and stand-ins for packages."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,12 @@ from pathlib import Path
 import gymnasium
 import pytest
 import torch
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide CUDA devices from all tests but those of `-m cuda`: next to one, code for the processor is not compiled."""
+    if "cuda" not in config.option.markexpr.replace("not cuda", ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -126,7 +126,6 @@ def run(request, tmp_path_factory) -> CompiledRun:
 @pytest.fixture
 def no_compiler(monkeypatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
 @needs_compiler

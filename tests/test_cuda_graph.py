@@ -29,7 +29,7 @@ class SimulatedGraph:
         output.copy_(2 * x + total)
 
 
-@pytest.fixture(params=["simulated", "cuda"])
+@pytest.fixture(params=["simulated", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request, monkeypatch) -> Iterator[str]:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("torch finds no CUDA device")

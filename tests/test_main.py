@@ -12,7 +12,6 @@ from pathlib import Path
 import gymnasium
 import probes
 import pytest
-import torch
 from command_line import SHORT, TINY, ran, refused
 
 import ppo
@@ -95,7 +94,6 @@ def test_a_toml_file_that_cannot_be_followed_is_one_sentence(folder, capsys, tex
     assert [path.name for path in folder.iterdir()] == ["settings.toml"]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_asked_for_and_absent_is_one_sentence(folder, capsys):
     assert "device = 'cuda' needs a CUDA device" in refused(capsys, "train", "--device", "cuda")
     assert list(folder.iterdir()) == []
