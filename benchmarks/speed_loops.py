@@ -1,9 +1,11 @@
 """What one process of `benchmarks.speed` measures: our training, or the environments alone."""
 
+import re
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ppo import Config, Trainer, make_envs, preset
@@ -34,12 +36,28 @@ class Row:
         return base.replace(self.settings)
 
 
+def forget_peak() -> None:
+    """Let the peak memory of this process count from here, on Linux."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")  # proc(5): resets VmHWM
+
+
+def training_peak() -> dict[str, float]:
+    """Return the peak memory of this process since `forget_peak`, in MiB; nothing where it cannot be measured."""
+    status = Path("/proc/self/status")
+    peak = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None
+    return {"training_mib": int(peak[1]) / 1024} if peak else {}
+
+
 def measure_ours(row: Row) -> dict[str, float]:
-    """Train and return steps per second after the warm-up and the shares of the time."""
+    """Train and return, after the warm-up, steps per second, the shares of the time and the peak memory."""
     times: list[tuple[float, int]] = []
     seconds: Counter[str] = Counter()
 
     def report(progress: Progress) -> None:
+        if len(times) == WARMUP - 1:
+            forget_peak()
         times.append((time.perf_counter(), progress.global_step))
         if len(times) > WARMUP:
             split = {tag: value for tag, value in progress.row.items() if tag.startswith("time/")}
@@ -53,7 +71,7 @@ def measure_ours(row: Row) -> dict[str, float]:
         Trainer(config.replace({"total_timesteps": total, "checkpoint_every": 10**9, "anneal_lr": False})).train(report)
     (begin, first), (end, last) = times[WARMUP - 1], times[-1]
     shares = {name: value / (end - begin) for name, value in seconds.items()}
-    return {"sps": (last - first) / (end - begin)} | shares
+    return {"sps": (last - first) / (end - begin)} | shares | training_peak()
 
 
 def measure_bound(row: Row) -> dict[str, float]:

@@ -18,13 +18,14 @@ EVALUATED_EVERY = 8192  # steps between evaluations on the way to a perfect Cart
 
 
 def measure_peer(row: Row) -> dict[str, float]:
-    """Train the peer with the same hyperparameters and return its steps per second."""
+    """Train the peer with the same hyperparameters and return its steps per second and peak memory."""
     import sb3_contrib
     import stable_baselines3
     import torch
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
+    from benchmarks.speed_loops import forget_peak, training_peak
     from ppo.config.setting import ending
 
     torch.set_num_threads(row.threads)
@@ -48,9 +49,10 @@ def measure_peer(row: Row) -> dict[str, float]:
         device=config.device if config.device != "auto" else "cpu",
     )  # fmt: skip
     model.learn(config.batch_size)
+    forget_peak()
     steps, begin = config.batch_size * row.rollouts, time.perf_counter()
     model.learn(steps, reset_num_timesteps=False)
-    return {"sps": steps / (time.perf_counter() - begin)}
+    return {"sps": steps / (time.perf_counter() - begin)} | training_peak()
 
 
 def solve(seed: int) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import shlex
+import sys
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import tyro
 
@@ -84,6 +86,16 @@ def test_a_side_is_measured_in_a_process_of_its_own(monkeypatch):
     assert figures["sps"] > 0
     assert 100 < figures["peak_mib"] < 5_000
     assert "update" in figures
+    assert sys.platform != "linux" or 100 < figures["training_mib"] <= figures["peak_mib"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux counts the peak")
+def test_the_peak_of_training_leaves_out_what_was_freed_before():
+    before = np.ones(40_000_000, np.int8)
+    del before
+    high = speed_loops.training_peak()["training_mib"]
+    speed_loops.forget_peak()
+    assert speed_loops.training_peak()["training_mib"] <= high - 30
 
 
 def test_memory_is_measured_by_size(results, monkeypatch):
