@@ -329,6 +329,20 @@ def test_a_run_finds_its_reference_where_it_has_moved(tmp_path, monkeypatch, cap
     cli.main(["resume", run, "--total-timesteps", "500", "--reference", "moved"])
 
 
+def test_the_weight_of_the_penalty_follows_a_schedule(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = "text/RandomWalks-v0 --num-envs 8 --num-steps 16 --num-minibatches 2 --state-size 16 --compile off"
+    cli.main(f"pretrain {small} --total-timesteps 128".split())
+    near = "--reference runs/text_RandomWalks-v0__pretrain__s1 --eval-episodes 0 --total-timesteps 400 --kl-coef"
+    cli.main([*f"train {small} {near}".split(), "0.4 -> 0"])
+    with open("runs/text_RandomWalks-v0__ppo__s1/progress.csv") as file:
+        rows = list(csv.DictReader(file))
+    coefs = [float(row["reference/coef"]) for row in rows]
+    assert coefs == [float(row["charts/kl_coef"]) for row in rows]
+    assert coefs[0] == 0.4
+    assert coefs[1] == pytest.approx(0.4 * (1 - float(rows[0]["global_step"]) / 400))
+
+
 def test_a_smaller_student_learns_what_its_teacher_writes_without_a_reward(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lines.txt").write_text("".join(f"{'ab' * n}{'cd' * (7 - n)}\n" for n in range(1, 6)) * 4)

@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import nn
 
+from ppo.config.schedule import Point, Schedule, read_schedule
 from ppo.loop.collector import Collector
 from ppo.loop.reference import Reference
 from ppo.machine.flat import FlatPolicy
@@ -33,6 +34,10 @@ def rollout_of(policy, steps=32):
     return collector.collect(steps)[0]
 
 
+def always(beta):
+    return Schedule((Point(beta),))
+
+
 def by_episode(kl, terminated):
     """Sum kl (T, N) over each episode that ended; the first ones begin with the rows."""
     found = []
@@ -46,7 +51,7 @@ def by_episode(kl, terminated):
 
 def test_a_policy_against_itself_is_docked_nothing():
     rollout = rollout_of(policy_of(1))
-    docked, stats = Reference(policy_of(1), 0.5, 0.0, 100).penalize(rollout, policy_of(1))
+    docked, stats = Reference(policy_of(1), always(0.5), 0.0, 100).penalize(rollout, policy_of(1))
     assert not docked.penalties.any()
     assert torch.equal(docked.rewards, rollout.rewards)  # the environment's
     assert [stats[f"reference/{name}"] for name in ("kl", "k3", "exact", "kl_episode")] == [0, 0, 0, 0]
@@ -55,7 +60,7 @@ def test_a_policy_against_itself_is_docked_nothing():
 def test_each_decision_is_docked_its_log_ratio_and_a_prompt_nothing():
     policy, other = policy_of(1), policy_of(2)
     rollout = rollout_of(policy)
-    docked, stats = Reference(other, 0.5, 0.0, 100).penalize(rollout, policy)
+    docked, stats = Reference(other, always(0.5), 0.0, 100).penalize(rollout, policy)
     state = torch.zeros(3, 8)
     with torch.no_grad():
         own = policy(rollout.obs, state, rollout.starts)[0].log_prob(rollout.actions)
@@ -73,7 +78,7 @@ def test_the_reference_remembers_across_rollouts():
     collector = Collector(TokenEnv(TASK, 3), FlatPolicy(policy))
     collector.reset(0)
     halves = [collector.collect(5)[0] for _ in range(2)]  # the second begins in mid-sequence
-    reference = Reference(policy_of(1), 1.0, 0.0, 100)
+    reference = Reference(policy_of(1), always(1.0), 0.0, 100)
     for rollout in halves:
         _, stats = reference.penalize(rollout, policy)
         assert stats["reference/exact"] == pytest.approx(0, abs=1e-6)
@@ -83,7 +88,7 @@ def test_an_episode_counts_whole_where_it_ends_also_if_it_began_in_a_rollout_bef
     policy = policy_of(1)
     collector = Collector(TokenEnv(TASK, 3), FlatPolicy(policy))
     collector.reset(0)
-    reference, rows, ends, found = Reference(policy_of(2), 1.0, 0.0, 100), [], [], []
+    reference, rows, ends, found = Reference(policy_of(2), always(1.0), 0.0, 100), [], [], []
     for _ in range(6):
         rollout = collector.collect(5)[0]
         docked, stats = reference.penalize(rollout, policy)
@@ -98,18 +103,30 @@ def test_an_episode_counts_whole_where_it_ends_also_if_it_began_in_a_rollout_bef
 @pytest.mark.parametrize(("times", "factor"), [(1.1, 1.1), (10, 1.2), (0.95, 0.95), (0.1, 0.8)])
 def test_the_coefficient_follows_its_target_by_a_bounded_share(times, factor):
     policy, rollout = policy_of(1), rollout_of(policy_of(1))
-    kl = Reference(policy_of(2), 0.5, 0.0, 100).penalize(rollout, policy)[1]["reference/kl_episode"]
+    kl = Reference(policy_of(2), always(0.5), 0.0, 100).penalize(rollout, policy)[1]["reference/kl_episode"]
     assert kl > 0
     ends = int((rollout.terminated & rollout.valid).sum())
-    reference = Reference(policy_of(2), 0.5, kl / times, ends)  # a horizon of as many episodes as there are
+    reference = Reference(policy_of(2), always(0.5), kl / times, ends)  # a horizon of as many episodes as there are
     stats = reference.penalize(rollout, policy)[1]
     assert stats["reference/coef"] == 0.5  # what was used
     assert float(reference.coef) == pytest.approx(0.5 * factor)
 
 
+def test_without_a_target_the_coefficient_follows_its_schedule():
+    policy, rollout = policy_of(1), rollout_of(policy_of(1))
+    reference = Reference(policy_of(2), read_schedule("0.4 -> 0 at 0.5"), 0.0, 100)
+    once = reference.penalize(rollout, policy, 0.0)[0].penalties
+    halved, stats = reference.penalize(rollout, policy, 0.25)
+    assert stats["reference/coef"] == pytest.approx(0.2)
+    torch.testing.assert_close(halved.penalties[0], 0.5 * once[0])
+    assert not reference.penalize(rollout, policy, 0.75)[0].penalties.any()
+    reference.load_state_dict(reference.state_dict())
+    assert reference.penalize(rollout, policy, 0.25)[1]["reference/coef"] == pytest.approx(0.2)
+
+
 def test_a_long_rollout_does_not_overshoot_the_bound():
     policy, rollout = policy_of(1), rollout_of(policy_of(1))
-    reference = Reference(policy_of(1), 0.5, 1.0, 1)  # against itself: far below the target
+    reference = Reference(policy_of(1), always(0.5), 1.0, 1)  # against itself: far below the target
     reference.penalize(rollout, policy)
     assert float(reference.coef) == pytest.approx(0.4)
 
@@ -117,8 +134,8 @@ def test_a_long_rollout_does_not_overshoot_the_bound():
 def test_in_the_loss_the_penalty_leaves_the_rewards_alone_and_says_what_the_reference_thinks_of_every_token():
     policy, other = policy_of(1), policy_of(2)
     rollout = rollout_of(policy)
-    rewarded, expected = Reference(other, 0.5, 3.0, 100).penalize(rollout, policy)
-    reference = Reference(other, 0.5, 3.0, 100, in_loss=True)
+    rewarded, expected = Reference(other, always(0.5), 3.0, 100).penalize(rollout, policy)
+    reference = Reference(other, always(0.5), 3.0, 100, in_loss=True)
     penalized, stats = reference.penalize(rollout, policy)
     assert stats == expected
     assert float(reference.coef) != 0.5  # it adapts as in the rewards
@@ -135,7 +152,7 @@ def test_the_estimates_agree_in_the_mean():
     with torch.no_grad():
         other.actor.weight.copy_(policy.actor.weight * 0.9)
     rollout = rollout_of(policy, 1000)
-    _, stats = Reference(other, 1.0, 0.0, 100).penalize(rollout, policy)
+    _, stats = Reference(other, always(1.0), 0.0, 100).penalize(rollout, policy)
     assert stats["reference/kl"] == pytest.approx(stats["reference/exact"], rel=0.1, abs=0.01)
     assert stats["reference/k3"] == pytest.approx(stats["reference/exact"], rel=0.1, abs=0.01)
 
@@ -182,7 +199,7 @@ def test_near_its_reference_the_best_policy_earns_the_same_by_every_sequence(bet
     collector = Collector(TokenEnv(frontier(), 4), FlatPolicy(best))
     collector.reset(0)
     rollout = collector.collect(64)[0]
-    docked = rollout.rewards - Reference(Written(even), beta, 0.0, 100).penalize(rollout, best)[0].penalties
+    docked = rollout.rewards - Reference(Written(even), always(beta), 0.0, 100).penalize(rollout, best)[0].penalties
     found = []
     for place in range(4):
         ends = [0, *(rollout.terminated[:, place].nonzero()[:, 0] + 1).tolist()]

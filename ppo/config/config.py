@@ -146,13 +146,13 @@ class Config:
     """Run folder whose latest policy is the initial policy. `ppo train` also takes its network settings and its last gamma."""
     reference: Name = setting("", "reference")
     """Run folder of the reference policy for the KL penalty."""
-    kl_coef: float = setting(0.1, "reference", needs="reference", low=0)
-    """β: weight of the KL penalty."""
+    kl_coef: Scheduled = setting(0.1, "reference", needs="reference", low=0)
+    """β: weight of the KL penalty; a number or a schedule."""
     kl_in: Literal["auto", "rewards", "loss"] = setting("auto", "reference", needs="reference")
     """Subtract β (log π − log π_ref) of each action from its reward, or add β KL(π ‖ π_ref) of each state to the loss. auto:
     loss with group_size or without a reward, otherwise rewards."""
     kl_target: float = setting(0.0, "reference", needs="reference", low=0)
-    """Adapt kl_coef to keep the KL divergence of an episode near this many nats (Ziegler et al. 2019). 0: fixed kl_coef."""
+    """Adapt kl_coef to keep the KL divergence of an episode near this many nats (Ziegler et al. 2019). 0: kl_coef as it is."""
     kl_horizon: int = setting(10_000, "reference", needs="reference", low=1)
     """Episodes over which kl_coef is adapted."""
 

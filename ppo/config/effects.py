@@ -123,6 +123,11 @@ def _check_schedules(settings: Any) -> None:
             f"anneal_lr = False says that the learning rate is constant, but learning_rate = {rate} is a schedule; "
             "choose one number or leave out anneal_lr"
         )
+    if settings.kl_target and isinstance(settings.kl_coef, Schedule):
+        raise UsageError(
+            f"kl_target = {settings.kl_target} adapts kl_coef from its value on, but kl_coef = {settings.kl_coef} is a schedule; choose one "
+            "number for kl_coef, or leave out kl_target"
+        )
     if settings.target_entropy != "off" and (isinstance(settings.ent_coef, Schedule) or not settings.ent_coef):
         raise UsageError(
             f"target_entropy = {settings.target_entropy} adapts ent_coef from its value on, but ent_coef = {settings.ent_coef}; "

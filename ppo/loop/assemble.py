@@ -17,6 +17,7 @@ from ppo.config.effects import check_actions, check_episodes, check_network
 from ppo.config.lengths import sequence_length, share, work
 from ppo.config.memory import check_memory
 from ppo.config.penalty import kl_in_loss
+from ppo.config.setting import schedules
 from ppo.config.words import override
 from ppo.envs import check_envs, check_vector_env, make_envs, time_limit
 from ppo.envs.critic_key import mark_critic
@@ -76,7 +77,7 @@ class Parts:
         """Let those of these coefficients that adapt begin again at the start that the settings name."""
         self.learner.coefs.restart(names)
         if self.reference is not None and "kl_coef" in names:
-            self.reference.coef.fill_(self.config.kl_coef)
+            self.reference.restart()
 
     def notes(self) -> tuple[str, ...]:
         """Return why something is not compiled that should be."""
@@ -225,5 +226,5 @@ def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.d
     if not run:
         return None
     saved = load_for("reference", run, spaces, temperature=config.temperature, top_k=0, top_p=1.0)
-    coefficients = config.kl_coef, config.kl_target, config.kl_horizon
+    coefficients = schedules(config)["kl_coef"], config.kl_target, config.kl_horizon
     return Reference(saved.policy.to(device), *coefficients, saved.meta["sha256"], kl_in_loss(config))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppo.config.schedule import Schedule
 from ppo.errors import UsageError
 from ppo.loop.losses import divergence, reference_log_probs, valid_mean
 from ppo.loop.rollout import Rollout
@@ -28,18 +29,19 @@ class Reference:
 
     Args:
         policy: the reference, on the device of the trained policy, with the same temperature and no top-k or top-p.
-        coef: β at the start.
-        target: nats per episode; 0 keeps β fixed.
+        coef: β by the share of the budget.
+        target: nats per episode, to which β adapts from its start on; 0: β follows `coef`.
         horizon: episodes over which β is adapted: β ← β (1 + clip(KL / target − 1, ±0.2) · episodes / horizon).
         sha256: of the reference's checkpoint.
         in_loss: leave the rewards as they are, and tell the loss what the reference thinks.
     """
 
     def __init__(
-        self, policy: Policy, coef: float, target: float, horizon: int, sha256: str = "", in_loss: bool = False
+        self, policy: Policy, coef: Schedule, target: float, horizon: int, sha256: str = "", in_loss: bool = False
     ) -> None:
         self.policy = policy.requires_grad_(False)
-        self.coef = torch.tensor(coef, dtype=torch.float64)
+        self.schedule, self.coef = coef, torch.zeros((), dtype=torch.float64)
+        self.restart()
         self.sha256 = torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
         self.target, self.horizon, self.in_loss = target, horizon, in_loss
         self.seconds = 0.0  # of the last `penalize`
@@ -47,12 +49,13 @@ class Reference:
         self.under_way = self.state.new_zeros(1)  # (N,) log-ratios of the episodes under way, summed
 
     @torch.no_grad()
-    def penalize(self, rollout: Rollout, policy: Any) -> tuple[Rollout, dict[str, float]]:
+    def penalize(self, rollout: Rollout, policy: Any, spent: float = 0.0) -> tuple[Rollout, dict[str, float]]:
         """Return the rollout with the penalty of each decision, and statistics by TensorBoard tag.
 
         Args:
             rollout: collected by the policy, which must not have been updated since.
             policy: (obs, state, starts) -> dist, values, state.
+            spent: share of the budget.
         """
         begin = time.perf_counter()
         if len(self.state) != rollout.valid.shape[1]:
@@ -62,6 +65,8 @@ class Reference:
         dist = policy(rollout.obs, rollout.states[0], rollout.starts)[0]
         ref, _, self.state = self.policy(rollout.obs, self.state, rollout.starts)
         kl = torch.where(rollout.valid, dist.log_prob(rollout.actions) - ref.log_prob(rollout.actions), 0.0)  # (T, N)
+        if not self.target:
+            self.coef.fill_(self.schedule.at(spent))
         coef = self.coef.to(kl)
         if self.in_loss:
             near = reference_log_probs(ref, rollout.actions)
@@ -91,6 +96,10 @@ class Reference:
         if self.target and episodes:
             error = min(max(kl / self.target - 1, -MAX_ERROR), MAX_ERROR)
             self.coef *= 1 + error * min(episodes / self.horizon, 1.0)
+
+    def restart(self) -> None:
+        """Let β begin again at its start."""
+        self.coef.fill_(self.schedule.at(0.0))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return β and the digest of the reference policy, by name."""
