@@ -38,6 +38,8 @@ def test_each_agent_is_a_place_and_a_copy_ends_when_all_its_agents_are_gone():
     rows = [envs.step(np.array([0, 1, 2, 2, 2, 2])) for _ in range(4)]
     valid = [infos["valid"].tolist()[:3] for *_, infos in rows]
     assert valid == [[True, True, True], [False, True, True], [False, False, True], [True, True, True]]
+    ends = [infos["value_ends"].tolist()[:3] for *_, infos in rows]  # the third agent is truncated
+    assert ends == [[False, False, False], [True, False, False], [False, True, False], [False, False, False]]
     assert [reward.tolist()[:3] for _, reward, *_ in rows] == [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 0, 2]]
     assert [(t | s).any() for _, _, t, s, _ in rows] == [False, False, False, True]
     obs, _, terminated, truncated, infos = rows[-1]
@@ -54,6 +56,7 @@ def test_the_collector_skips_agents_that_are_gone():
     trainer.collector.reset(0)
     rollout, episodes = trainer.collector.collect(8)
     assert rollout.valid[:, :3].int().sum(0).tolist() == [4, 6, 8]
+    assert rollout.value_ends[:, :3].int().sum(0).tolist() == [2, 2, 0]
     assert sorted(episode.length for episode in episodes) == [2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4]
     assert isinstance(trainer.collector, Collector)
     assert episodes[0].metrics.keys() == {"team_return", "return_a", "return_b", "return_c"}

@@ -85,7 +85,8 @@ class Agents(VectorEnv):
     """Copies of an environment of A agents; place n is agent n mod A of copy n // A.
 
     All places of a copy end together, when no agent is left, and begin again in the same step (SAME_STEP). An agent that is
-    gone before has rows that are not decisions, with its last observation. It was terminated if PettingZoo said so, otherwise truncated.
+    gone before has rows that are not decisions, with its last observation. It was terminated if PettingZoo said so, which ends its
+    value at once; otherwise truncated.
 
     Args:
         make: makes a parallel environment.
@@ -112,7 +113,7 @@ class Agents(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.metrics = tuple(f"return_{agent}" for agent in self.agents) if len(self.agents) <= NAMED else ()
-        declared = {"valid": True, "metrics": ("team_return", *self.metrics)}
+        declared = {"valid": True, "value_ends": True, "metrics": ("team_return", *self.metrics)}
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "ppo": declared}
         self.render_mode = getattr(first, "render_mode", None)
         self.seen: list[Any] = []  # the last observation of each place
@@ -129,7 +130,7 @@ class Agents(VectorEnv):
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step each copy with the actions of those of its agents that are there."""
         chosen = list(iterate(self.action_space, actions))
-        rewards, over = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
+        rewards, (over, value_ends) = np.zeros(self.num_envs), np.zeros((2, self.num_envs), bool)
         for c, copy in enumerate(self.copies):
             places = self._places(c)
             own = {agent: chosen[n] for n, agent in places if agent in copy.agents}
@@ -137,16 +138,17 @@ class Agents(VectorEnv):
             for n, agent in places:
                 self.seen[n] = observations.get(agent, self.seen[n])
                 rewards[n] = earned.get(agent, 0.0)
-                self.terminated[n] |= bool(terminations.get(agent, False))
+                value_ends[n] = terminations.get(agent, False)
             over[[n for n, _ in places]] = not copy.agents
         self.returns += rewards
+        self.terminated |= value_ends
         terminated, truncated = over & self.terminated, over & ~self.terminated
         infos: dict[str, Any] = {}
         if over.any():
             infos |= self._metrics() | {"final_obs": self._obs(), "_final_obs": over}
             for c in np.unique(np.flatnonzero(over) // len(self.agents)).tolist():
                 self._begin(c)
-        return self._obs(), rewards, terminated, truncated, infos | {"valid": self._valid()}
+        return self._obs(), rewards, terminated, truncated, infos | {"valid": self._valid(), "value_ends": value_ends}
 
     def render(self) -> tuple[Any, ...]:
         """Return the picture of each place's copy."""
