@@ -76,6 +76,7 @@ def evaluate(
     env_kwargs: dict[str, Any] | None = None,
     max_steps: int = 0,
     trust: bool = False,
+    told: bool = False,
     keep: Callable[[Collector, Rollout], None] = lambda collector, rollout: None,
 ) -> Report:
     """Play episodes with a run's policy in new environments.
@@ -89,6 +90,7 @@ def evaluate(
         env_kwargs: keyword arguments of the environment, which override those of the run's own evaluations.
         max_steps: after which an episode is cut; 0: the environment's time limit, or 27,000.
         trust: as in `load_policy`.
+        told: observations have what the critic alone sees.
         keep: as in `ppo.loop.play.play`.
 
     Raises:
@@ -99,7 +101,7 @@ def evaluate(
     if max_steps < 0:
         raise UsageError(f"max_steps = {max_steps} is too small; choose at least 0")
     check_ranges(Config, {"seed": seed})
-    player = load_policy(run, checkpoint, trust)
+    player = load_policy(run, checkpoint, trust, told)
     deterministic = not player.config.eval_sampled if deterministic is None else deterministic
     with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
         torch.manual_seed(seed)

@@ -133,15 +133,16 @@ def _cast(space: Space[Any], value: Any) -> np.ndarray:
     return array.astype(space.dtype, copy=False)
 
 
-def load_policy(run: str | Path, checkpoint: str = "latest", trust: bool = False) -> Player:
+def load_policy(run: str | Path, checkpoint: str = "latest", trust: bool = False, told: bool = False) -> Player:
     """Load a run's policy, on the CPU, without making its environment.
 
     Args:
         run: the run's folder.
         checkpoint: "latest", "best" (by evaluation) or "iteration_000123".
         trust: import the modules that the run names, even if another person made it.
+        told: observations have what the critic alone sees, as in training.
 
     Raises:
         UsageError: the folder is not a run, the checkpoint is missing or damaged, or the run needs trust.
     """
-    return Player(**vars(load(run, checkpoint, trust)))
+    return Player(**vars(load(run, checkpoint, trust, told)))

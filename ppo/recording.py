@@ -102,7 +102,7 @@ def record(run: str | Path, out: str | Path, episodes: int = 50, **options: Any)
     if "symbols" in meta["spaces"]:
         raise UsageError(f"{run} writes text, whose demonstrations are lines of a file; write them with `ppo sample`")
     recorder = Recorder(episodes)
-    report = evaluate(run, episodes, keep=recorder, **options)
+    report = evaluate(run, episodes, keep=recorder, told=True, **options)
     arguments = (meta["config"].get(name, {}) for name in ("env_kwargs", "eval_env_kwargs"))
     kind = "deterministic" if report.deterministic else "sampled"
     metadata = {

@@ -1,6 +1,7 @@
 """Several agents: places, gone agents, masks, the critic that sees all, and refusals; with stand-ins for PettingZoo."""
 
 import sys
+from collections import Counter
 from types import ModuleType
 
 import numpy as np
@@ -9,7 +10,9 @@ from gymnasium.spaces import Discrete
 
 from benchmarks.runs import installed
 from ppo import Trainer, UsageError, evaluate, make_envs, preset
+from ppo.envs.agents import Agents
 from ppo.loop.collector import Collector
+from ppo.loop.play import play
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
 RELAY = "pettingzoo:relay"
@@ -104,8 +107,6 @@ def test_the_critic_sees_all_agents():
             {},
             "the agents of pettingzoo:mixed have different spaces, a Discrete.3. and b Discrete.4.",
         ),
-        ("pettingzoo:mixed", {"env_kwargs": {"pad": True}}, "pad needs SuperSuit: pip install supersuit"),
-        (RELAY, {"env_kwargs": {"critic": "some"}}, "critic = 'some' is unknown; choose own or all"),
         (RELAY, {"num_envs": 8}, "num_envs = 8 .* choose --num-envs 9"),
         (RELAY, {"env_kwargs": {"size": 3}}, "size"),
     ],
@@ -115,16 +116,53 @@ def test_bad_input_is_one_sentence(mixed, env_id, more, message):
         Trainer(small(RELAY).replace({"env_id": env_id} | more))
 
 
-def test_a_missing_module_is_named(monkeypatch):
-    with pytest.raises(UsageError, match="names no environment; for example pettingzoo:mpe2/simple_spread_v3"):
-        make_envs("pettingzoo:", 1)
-    with pytest.raises(UsageError, match=r"there is no module pettingzoo\.absent"):
-        make_envs("pettingzoo:absent", 1)
-    monkeypatch.setattr("ppo.envs.families.is_installed", lambda name: name != "pettingzoo")
-    with pytest.raises(
-        UsageError, match=r'belongs to PettingZoo, which is not installed: pip install -e ".\[pettingzoo\]"'
-    ):
-        make_envs("pettingzoo:mpe2/simple_spread_v3", 1)
+def broken(change):
+    """Return a parallel environment whose answers at the second step are changed."""
+    from pettingzoo.relay import Relay
+
+    class Broken(Relay):
+        def step(self, actions):
+            answer = super().step(actions)
+            if self.time == 2:
+                change(*answer)
+            return answer
+
+    return Agents(Broken, 3, "broken", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda obs, *_: obs.pop("b"), "the agent b acted, and step.. returned no observation for it"),
+        (lambda obs, *_: obs.update(c=np.zeros(5)), r"the agent c got an observation .* has the shape \(5,\)"),
+        (lambda obs, reward, *_: reward.pop("b"), "the agent b acted, and step.. returned reward = None for it"),
+        (lambda obs, reward, *_: reward.update(b="x"), "returned reward = 'x' for it; it must be one number"),
+        (lambda obs, reward, ended, *_: ended.pop("a"), "the agent a acted, and step.. returned termination = None"),
+        (lambda obs, reward, ended, cut, _: cut.pop("c"), "the agent c acted, and step.. returned truncation = None"),
+    ],
+)
+def test_a_step_that_does_not_answer_an_agent_is_refused(change, message):
+    envs = broken(change)
+    envs.reset(seed=0)
+    envs.step(np.zeros(3, int))
+    with pytest.raises(UsageError, match=message):
+        envs.step(np.zeros(3, int))
+
+
+def test_an_agent_that_is_terminated_needs_no_observation():
+    envs = broken(lambda obs, *_: obs.pop("a"))  # its last step
+    envs.reset(seed=0)
+    rows = [envs.step(np.zeros(3, int))[0] for _ in range(2)]
+    assert rows[1][:, 0].tolist() == [1, 2, 2]  # it keeps its last one
+
+
+@pytest.mark.parametrize("games", [1, 3, 5])
+def test_an_evaluation_plays_whole_games(tmp_path, games):
+    with Trainer(small(RELAY, runs_dir=str(tmp_path), total_timesteps=60)) as trainer:
+        run = trainer.train()
+        episodes = play(trainer.collector, games, seed=0)
+        assert sorted(Counter(episode.env % 3 for episode in episodes).values()) == [games] * 3
+    assert len(evaluate(run, games).episodes) == 3 * games
 
 
 def test_a_real_environment_of_pettingzoo():

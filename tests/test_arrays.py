@@ -58,12 +58,21 @@ def test_rewards_and_one_kind_of_end_may_be_missing():
         ({"rewards": [0, np.inf, 0, 0]}, "rewards is inf in row 1, which is not finite"),
         ({"terminations": [0, 2, 0, 0]}, "terminations is 2 in row 1, which is neither True nor False"),
         ({"truncations": [0, 0, 0, 0]}, "has 1 complete episode, and its last row does not end one"),
+        ({"actions_0": np.full((4, 2), 0.5), "observations_eye": None}, "has no observations/eye"),
+        ({"valid": [0, 0, 0, 0]}, "has no step whose action had an effect: valid is False in every row"),
         ({"terminations": None, "truncations": None}, "neither terminations nor truncations"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_sentence(changes, sentence):
     with pytest.raises(UsageError, match=sentence):
         made(**changes)
+
+
+def test_an_observation_that_float32_cannot_hold_is_named():
+    space, arrays = Box(-np.inf, np.inf, (1,), np.float64), {"actions": np.zeros(2, int), "truncations": [False, True]}
+    arrays = {name: np.array(x) for name, x in (arrays | {"observations": [[1.0], [1e300]]}).items()}
+    with pytest.raises(UsageError, match=r"observations is \[1.e\+300\] in row 1, which is too large for float32"):
+        demonstrations_of(arrays, space, Discrete(2), "d.npz")
 
 
 def test_no_rows_are_no_complete_episode():

@@ -37,6 +37,7 @@ def test_what_is_written_is_read_and_numpy_reads_it_without_pickle(tmp_path):
             lambda path: np.savez(path, metadata=np.array("[1]")) or path,
             r"has the metadata \[1\], which is not a JSON object",
         ),
+        (lambda path: path.write_text("obs_0,action_0") and path, "is not an NPZ file; save arrays with numpy.savez"),
         (lambda path: path.write_bytes(b"\x80\x04N.") and path, "holds a pickle"),
     ],
 )
@@ -44,6 +45,11 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, content, sentence)
     path = content(tmp_path / "d.npz")
     with pytest.raises(UsageError, match=sentence):
         read_npz(path)
+
+
+def test_arrays_may_have_the_names_that_step_returns(tmp_path):
+    np.savez(tmp_path / "d.npz", reward=np.ones(2), terminated=np.zeros(2))
+    assert sorted(read_npz(tmp_path / "d.npz")[0]) == ["rewards", "terminations"]
 
 
 def test_a_lone_array_is_refused(tmp_path):

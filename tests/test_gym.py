@@ -176,6 +176,10 @@ def test_an_unknown_id_of_a_module_is_refused_with_those_that_it_registers(tmp_p
     assert refusal("empty_env:Maze-v3").endswith(
         "module empty_env registers no environment; call gymnasium.register('Maze-v3', entry_point=…) in it"
     )
+    monkeypatch.setattr("ppo.envs.gym.register_families", lambda name: gymnasium.register("Other-v0", "a:B") or [])
+    monkeypatch.delitem(sys.modules, "empty_env")
+    assert "module empty_env registers no environment" in refusal("empty_env:Maze-v3")
+    del gymnasium.registry["Other-v0"]
 
 
 def test_an_argument_that_an_environment_requires_is_named(monkeypatch):

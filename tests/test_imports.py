@@ -127,3 +127,7 @@ def test_the_running_script_is_not_imported_a_second_time(tmp_path):
         [sys.executable, script], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."}
     )
     assert done.stdout.split() == ["run", "True"], done.stderr
+    (tmp_path / "inner").mkdir()
+    roundabout = f"{tmp_path}/inner/../running.py"
+    done = subprocess.run([sys.executable, roundabout], capture_output=True, text=True)
+    assert done.stdout.split() == ["run", "True"], done.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from ppo.config import Config
 from ppo.config.presets import preset
-from ppo.tuning.outcome import best_trial, changes, conclude, spread, to_toml, write
+from ppo.tuning.outcome import best_trial, changes, conclude, spread, to_toml, trial_lines, write
 from ppo.tuning.space import Range
 from ppo.tuning.study import Study
 
@@ -52,6 +52,19 @@ def test_the_best_settings_are_written_and_compared_on_fresh_seeds(study):
     assert lines["fresh seeds"] == "1 to 5"
     assert lines["conclusion"].startswith(("better", "not distinguishable"))
     assert f"the difference is {gain:.1f}"[:-1] in lines["conclusion"]
+
+
+def test_an_interrupted_first_trial_is_still_the_one_without_tuning(study, monkeypatch):
+    opened, train = study.open(), Line.train
+    monkeypatch.setattr(Line, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        study.run(opened, 1, 0, lambda line: None)
+    monkeypatch.setattr(Line, "train", train)
+    study.run(opened, 1, 0, lambda line: None)
+    best = best_trial(opened)
+    assert (best.number, best.params) == (1, {"gamma": 0.9})
+    assert dict(trial_lines(study, opened))["first"].endswith("without tuning")
+    assert conclude(study, opened, [1]) == [("conclusion", "no trial beat the settings without tuning")]
 
 
 def test_settings_survive_toml():

@@ -1,8 +1,10 @@
 """Recording: complete episodes, equal shares, whatever the autoreset mode; and what is recorded is learnt from."""
 
+import gymnasium
 import numpy as np
 import pytest
 from counters import LENGTHS, MODES, N, collector_of, counters
+from gymnasium.spaces import Box, Dict, Discrete
 
 from ppo import Trainer, UsageError, evaluate, preset, record
 from ppo.cli import main as cli
@@ -54,13 +56,64 @@ def test_a_file_has_the_episodes_of_the_evaluation_and_says_where_they_are_from(
     lines = " ".join(capsys.readouterr().out.split())
     report = evaluate(run, 3, deterministic=False)
     assert str(report) in lines
-    assert f"ppo pretrain CartPole-v1 --demonstrations {tmp_path / 'd.npz'}" in lines
+    assert f"pretrain CartPole-v1 --demonstrations {tmp_path / 'd.npz'}" in lines
     with Trainer(preset("CartPole-v1").replace({"runs_dir": str(tmp_path), "vectorization": "sync"})) as trainer:
         spaces = trainer.envs.single_observation_space, trainer.envs.single_action_space
     demonstrations = read(str(tmp_path / "d.npz"), *spaces)
     assert [len(rows) for rows in demonstrations.episodes] == [episode.length for episode in report.episodes]
     assert demonstrations.metadata["env_id"] == "CartPole-v1"
     assert demonstrations.metadata["policy"] == f"{run.name}, latest checkpoint at step 128, sampled"
+
+
+class Told(gymnasium.Env):
+    """Choose the side that is paid; the critic alone sees the time."""
+
+    observation_space = Dict(critic=Box(0, 9, (1,)), obs=Box(0, 1, (2,)))
+    action_space = Discrete(2)
+
+    def __init__(self, side=1):
+        self.side = side
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._see(), {}
+
+    def step(self, action):
+        self.time += 1
+        return self._see(), float(action == self.side), self.time == 5, False, {}
+
+    def _see(self):
+        return {"critic": np.array([self.time], np.float32), "obs": np.ones(2, np.float32)}
+
+
+gymnasium.register("Told-v0", Told)
+
+
+def test_the_printed_command_learns_from_what_the_critic_saw_in_the_same_environment(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = "--num-envs 4 --num-steps 16 --num-minibatches 2 --total-timesteps 64 --eval-episodes 0 --compile off"
+    cli.main(f"train Told-v0 --policy gru --env-kwargs side 0 --vectorization sync {small}".split())
+    capsys.readouterr()
+    cli.main(["record", "runs/Told-v0__ppo__s1", "--out", "d.npz", "--episodes", "6"])
+    assert read("d.npz", Told.observation_space, Told.action_space).observations[0][:6, 0].tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        0,
+    ]
+    command = capsys.readouterr().out.split("pretrain ")[1].split()
+    assert command[:6] == ["Told-v0", "--env-kwargs", "side=0", "--policy", "gru", "--demonstrations"]
+    cli.main(["pretrain", *command, *small.split()[:-4], "--compile", "off"])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "on 5 held-out steps" in output
+    assert "the demonstrations are of" not in output
+    cli.main(["pretrain", "Told-v0", "--demonstrations", "d.npz", *small.split()[:-4], "--compile", "off"])
+    assert "the demonstrations are of Told-v0, side 0, the run is of Told-v0" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.parametrize(

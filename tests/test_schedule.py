@@ -117,6 +117,10 @@ def test_the_command_line_refuses_in_one_sentence(capsys, flags, sentence):
             {"learning_rate": "1 -> 0", "anneal_lr": False},
             "anneal_lr = False says that the learning rate is constant, but",
         ),
+        (
+            {"learning_rate": "adaptive between 1 and 0.1"},
+            "has its bounds the wrong way round; write between 0.1 and 1",
+        ),
         ({"learning_rate": "adaptive"}, "learning_rate = adaptive needs a target; add --target-kl 0.01, for example"),
         ({"clip_coef": "adaptive"}, "has no target to adapt to, as only learning_rate has; choose a schedule"),
         (

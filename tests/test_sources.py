@@ -32,16 +32,24 @@ def test_a_table_has_the_numbers_of_all_parts_one_after_another(tmp_path):
     ("lines", "sentence"),
     [
         ([], "has no column obs_0; the observations need obs_0 to obs_2"),
-        (["obs_0,obs_1,obs_2,terminated"], "has no column action_0"),
+        (["obs_0,obs_1,obs_2,terminated"], "has no column action_0; the actions need action_0 .see docs"),
         ([HEADER + ",action_1"], "has a column action_1, but the actions end with action_0"),
-        ([HEADER, "1,2,3"], "has '1,2,3' in row 0, not 7 numbers"),
-        ([HEADER, "1,2,0,left,0,1,0"], "in row 0, not 7 numbers .*left"),
+        ([HEADER, "1,2,3"], "has 3 values in row 0, but 7 columns"),
+        ([HEADER, "1,2,0,left,0,1,0"], "has 'left' in row 0 of the column action_0; give a number"),
+        ([HEADER.replace(",", ";"), "1;2"], "begins with 'obs_0;obs_1.*; separate the columns by commas"),
+        ([HEADER, "1,2,0,1,0,2,0"], "terminations is 2.0 in row 0"),
         ([HEADER, "1,2,nan,1,0,1,0"], "observations/side is nan in row 0, which is not finite"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_read_is_one_sentence(tmp_path, lines, sentence):
     with pytest.raises(UsageError, match=sentence):
         read(table(tmp_path / "d.csv", *lines), *SPACES)
+
+
+def test_columns_may_have_the_names_of_the_arrays(tmp_path):
+    header = HEADER.replace("reward", "rewards").replace("terminated", "terminations")
+    demonstrations = read(table(tmp_path / "d.csv", header, "1,2,0,3,-1,1,0"), *SPACES)
+    assert (demonstrations.rewards.tolist(), demonstrations.terminations.tolist()) == ([-1], [True])
 
 
 def test_a_missing_table_is_one_sentence(tmp_path):

@@ -5,6 +5,7 @@ import statistics
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import IntegrityError
 
 from ppo.config import Config
 from ppo.config.presets import preset
@@ -79,6 +80,20 @@ def test_two_processes_draw_different_settings(study, monkeypatch):
     assert seeds == [None, BASE.seed, None]  # the process that creates the study draws by its seed
 
 
+def test_a_database_that_another_process_creates_at_the_same_time_is_opened_again(study, monkeypatch):
+    monkeypatch.setattr("ppo.tuning.study.PAUSES", (0.0, 0.1))
+    create, errors = optuna.create_study, [IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))]
+    monkeypatch.setattr(optuna, "create_study", lambda **more: create(**more) if not errors else raise_(errors.pop()))
+    assert study.open().study_name == "mine"
+    errors += [IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))] * 2
+    with pytest.raises(UsageError, match="cannot open the database"):
+        study.open()
+
+
+def raise_(error):
+    raise error
+
+
 def test_settings_that_cannot_be_trained_cost_only_their_trial(study):
     EVENTS[:] = [UsageError("9 does not divide"), NonFiniteError("the loss is NaN")]
     lines = []
@@ -92,6 +107,9 @@ def test_a_study_goes_on_only_with_what_it_began_with(study):
     study.open()
     other = Fake(BASE.replace({"total_timesteps": 77}), *list(vars(study).values())[1:])
     with pytest.raises(UsageError, match=r"the study mine has total_timesteps = \d+, not 77; .*--name"):
+        other.open()
+    other = Fake(BASE, {"gamma": SPACE["gamma"]}, *list(vars(study).values())[2:])
+    with pytest.raises(UsageError, match=r"the study mine has another search space .it differs in update_epochs.; "):
         other.open()
     with pytest.raises(UsageError, match="cannot open the database nothing://here"):
         Fake(*list(vars(study).values())[:5], "nothing://here").open()

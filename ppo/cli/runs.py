@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ppo.cli.flags import Trust, optional
-from ppo.cli.terminal import console, print_lines
+from ppo.cli.terminal import command_of, console, print_lines
 from ppo.config import EnvKwargs
+from ppo.config.words import environment_words, override
 from ppo.errors import UsageError, printable
 from ppo.numbers import number
 from ppo.run.files import shown
@@ -75,8 +76,7 @@ class Record:
     episodes: int = 50
     """Number of episodes."""
     actions: Actions = "run"
-    """How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations (--eval-sampled). PPO goes on better
-    from sampled ones, which keep its exploration."""
+    """How to choose actions: sampled, deterministic (the mode), or as in the run's own evaluations (--eval-sampled). PPO goes on better from sampled ones, which keep its exploration."""
     checkpoint: str = "latest"
     """latest, best (by the evaluations during training), or iteration_000123 (with --keep-checkpoints)."""
     seed: int = 0
@@ -95,8 +95,12 @@ class Record:
         options |= {"max_steps": self.max_steps, "deterministic": choice(self.actions)}
         report = record(self.run_dir, self.out, self.episodes, **options)
         console.print(str(report), markup=False)
-        learn = f"ppo pretrain {config_of(self.run_dir).env_id} --demonstrations {shlex.quote(str(self.out))}"
-        print_lines(console, [("file", str(self.out)), ("learn from it", learn)], wrap=False)
+        config = config_of(self.run_dir)
+        kwargs = override(override(config.env_kwargs, config.eval_env_kwargs), self.env_kwargs)
+        policy = ["--policy", config.policy] if config.policy != "auto" else []
+        learn = [*environment_words(config.env_id, kwargs), *policy, "--demonstrations", str(self.out)]
+        command = f"{command_of('ppo')} pretrain {shlex.join(learn)}"
+        print_lines(console, [("file", str(self.out)), ("learn from it", command)], wrap=False)
 
 
 @dataclass(frozen=True)

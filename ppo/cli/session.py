@@ -1,20 +1,17 @@
 """A session in the terminal: print the resolved settings, show the progress, print the result and the next commands."""
 
 import contextlib
-import os
 import shlex
-import shutil
 import statistics
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from ppo.cli.history import Table
 from ppo.cli.reporter import Reporter
-from ppo.cli.terminal import print_lines, time_split
+from ppo.cli.terminal import command_of, print_lines, time_split
 from ppo.config import Config
-from ppo.config.words import write_pairs
+from ppo.config.words import environment_words, write_pairs
 from ppo.envs import autoreset_mode, dropped_note, time_limit
 from ppo.envs.critic_key import critic_note
 from ppo.envs.spaces import one_line
@@ -75,7 +72,7 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         reporter.running, reporter.status = False, _ended(trainer)
     quoted = shlex.quote(str(run_dir))
     if not trainer.finished:
-        resume = f"{_command('ppo')} resume {quoted}"
+        resume = f"{command_of('ppo')} resume {quoted}"
         console.print(f"stopped at step {trainer.global_step:,}; continue with: {resume}", markup=False)
         return
     lines = [("time", time_split(reporter.history.seconds, trainer.parts.compiled.value, trainer.config.vectorization))]
@@ -87,8 +84,8 @@ def train(trainer: Trainer, origin: str, console: Console) -> None:
         lines.insert(0, ("note", NO_EPISODE))
     following = [
         ("run folder", str(run_dir)),
-        ("evaluate it", f"{_command('ppo')} eval {quoted}"),
-        ("curves", f"{_command('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
+        ("evaluate it", f"{command_of('ppo')} eval {quoted}"),
+        ("curves", f"{command_of('tensorboard')} --logdir {shlex.quote(str(trainer.config.runs_dir))}"),
     ]
     print_lines(console, lines)
     print_lines(console, following, wrap=False)
@@ -136,8 +133,8 @@ def pretrain(trainer: Trainer, corpus: str, demonstrations: str, patience: int, 
     look = ("evaluate it", "eval") if demonstrations else ("read samples", "sample")
     following = [
         ("run folder", str(run_dir)),
-        (look[0], f"{_command('ppo')} {look[1]} {folder}"),
-        ("train from it", f"{_command('ppo')} train {start}"),
+        (look[0], f"{command_of('ppo')} {look[1]} {folder}"),
+        ("train from it", f"{command_of('ppo')} train {start}"),
     ]
     print_lines(console, lines)
     print_lines(console, following, wrap=False)
@@ -157,15 +154,13 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
     run_dir = shown(result.run_dir)
     use = "training was interrupted, so text/Write-v0 will not accept this reward model; train it again"
     if result.finished:
-        use = f"{_command('ppo')} train {_environment(trainer, reward=str(run_dir))} --init-from … --reference …"
+        use = f"{command_of('ppo')} train {_environment(trainer, reward=str(run_dir))} --init-from … --reference …"
     print_lines(console, [*result.quality.describe(), ("scores", str(result.scale))])
     print_lines(console, [("run folder", str(run_dir)), ("train with it", use)], wrap=False)
 
 
 def _environment(trainer: Trainer, **more: str) -> str:
-    """Return the environment of a run and its arguments, as words of a command line."""
-    words = write_pairs(trainer.config.env_kwargs | more)
-    return shlex.join([trainer.config.env_id, *(["--env-kwargs", *words] if words else [])])
+    return shlex.join(environment_words(trainer.config.env_id, trainer.config.env_kwargs | more))
 
 
 def describe(trainer: Trainer) -> list[tuple[str, str]]:
@@ -208,9 +203,3 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
         )
         lines.append(("note", f"{cut}; raise --checkpoint-every"))
     return lines
-
-
-def _command(name: str) -> str:
-    """Return how to call an installed command from here: by its name, or by its path if PATH does not contain it."""
-    path = Path(sys.executable).with_name(name)
-    return name if shutil.which(name) or not path.exists() else os.path.relpath(path)

@@ -1,10 +1,12 @@
 """The terminal: the console on which everything is printed, and lines of names and texts."""
 
 import functools
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -78,3 +80,9 @@ def print_error(sentence: str) -> None:
     if sys.stderr.isatty():
         sentence = fold(sentence, shutil.get_terminal_size().columns)
     print(sentence, file=sys.stderr, flush=True)
+
+
+def command_of(name: str) -> str:
+    """Return how to call an installed command from here: by its name, or by its path if PATH does not contain it."""
+    path = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) or not path.exists() else os.path.relpath(path)

@@ -52,8 +52,7 @@ class Pretrain:
 
     settings: Settings
     demonstrations: Annotated[str, optional("PATH", "none")] = ""
-    """Recorded episodes of the environment: a file of `ppo record`, an NPZ or CSV file of your own, or minari:ID, a Minari data
-    set on this machine. A tenth of the episodes is held out."""
+    """Recorded episodes of the environment: a file of `ppo record`, an NPZ or CSV file of your own, or minari:ID, a Minari data set on this machine. A tenth of the episodes is held out."""
     corpus: Annotated[str, optional("FILE", "the task's own demonstrations")] = ""
     """Of a text task: text file with one sequence per line."""
     patience: int = 5
@@ -82,8 +81,7 @@ class Reward:
 
     settings: Settings
     ratings: str = "hutto-movies"
-    """Rated texts or preferences: a file of JSON lines, or a set that `ppo data` downloaded. text/Write-v0 takes its
-    vocabulary from them, unless --env-kwargs names a corpus."""
+    """Rated texts or preferences: a file of JSON lines, or a set that `ppo data` downloaded. text/Write-v0 takes its vocabulary from them, unless --env-kwargs names a corpus."""
     raters: Literal["all", "even", "odd"] = "all"
     """Raters to train on: all, or those at even or odd positions in a text's list. The evaluation uses all."""
     patience: int = 5

@@ -64,8 +64,12 @@ class Tune:
             ("study", f"{count(self.trials, 'trial')} of {count(len(seeds), 'run')} of {base.total_timesteps:,} steps"),
             ("folder", str(folder)),
         ])  # fmt: skip
-        tuned.run(study, self.trials, self.hours, lambda line: console.print(line, markup=False))
-        write(tuned, study)
-        print_lines(console, trial_lines(tuned, study))
-        if self.fresh_seeds:
-            print_lines(console, conclude(tuned, study, range(base.seed, base.seed + self.fresh_seeds)))
+        try:
+            tuned.run(study, self.trials, self.hours, lambda line: console.print(line, markup=False))
+            write(tuned, study)
+            print_lines(console, trial_lines(tuned, study))
+            if self.fresh_seeds:
+                print_lines(console, conclude(tuned, study, range(base.seed, base.seed + self.fresh_seeds)))
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on with this study")
+            raise

@@ -28,8 +28,12 @@ class Goal:
         reached = COMPARE[self.sign](value, self.value)
         return f"{self.metric} is {number(value)} (stop at {self.sign} {number(self.value)})" if reached else ""
 
-    def check(self, metrics: Iterable[str]) -> None:
+    def check(self, metrics: Iterable[str], setting: str = "stop_at") -> None:
         """Refuse a metric that the run does not log.
+
+        Args:
+            metrics: that it logs.
+            setting: which names the metric.
 
         Raises:
             UsageError: names the nearest of its metrics.
@@ -41,7 +45,7 @@ class Goal:
                 named[name] for name in difflib.get_close_matches(self.metric.rpartition("/")[2], named, 3)
             ]
             near = f"did you mean {' or '.join(close)}?" if close else f"it logs {', '.join(known)}"
-            raise UsageError(f"stop_at: this run does not log {self.metric!r}; {near}", page="metrics")
+            raise UsageError(f"{setting}: this run does not log {self.metric!r}; {near}", page="metrics")
 
 
 def read_goal(text: str) -> Goal | None:

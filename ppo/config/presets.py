@@ -68,7 +68,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     # The general settings with the learning rate of MAPPO (Yu et al. 2022); not tuned. 48 places are whole copies of 2, 3, 4, 6 or 8
     # agents.
-    "ppo.envs.agents": {
+    "ppo.envs.pettingzoo": {
         "num_envs": 48, "num_steps": 100, "total_timesteps": 3_000_000, "update_epochs": 10, "num_minibatches": 4,
         "learning_rate": 7e-4, "ent_coef": 0.01, "normalize_obs": True, "scale_rewards": True,
     },

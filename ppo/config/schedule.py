@@ -125,6 +125,8 @@ def _read_adaptive(text: str) -> Schedule:
     start, low, high = (
         read_number(word or default) for word, default in zip(match.groups(), (START, LOW, HIGH), strict=True)
     )
+    if low > high:
+        raise ValueError(f"{text!r} has its bounds the wrong way round; write between {high:g} and {low:g}")
     if not low <= start <= high:
         raise ValueError(f"{text!r} begins outside of its bounds; choose a start from {low:g} to {high:g}")
     return Schedule((Point(start),), (low, high))

@@ -44,6 +44,11 @@ def write_pairs(pairs: dict[str, Any]) -> list[str]:
     return [f"{key}={_write(value)}" for key, value in pairs.items()]
 
 
+def environment_words(env_id: str, env_kwargs: dict[str, Any]) -> list[str]:
+    """Return an environment and its arguments as words of a command line."""
+    return [env_id, *(["--env-kwargs", *write_pairs(env_kwargs)] if env_kwargs else [])]
+
+
 def read_wrappers(wrap: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
     """Return the class and the arguments of each wrapper, from words as a shell splits them: "module:Class stack_size 4".
 

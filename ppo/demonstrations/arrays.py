@@ -89,6 +89,8 @@ def demonstrations_of(
     rewards = _numbers(arrays["rewards"], f"{source}: rewards") if "rewards" in arrays else None
     default = {name: np.full(length, name == "valid") for name in FLAGS}
     flags = {name: _flags(arrays.get(name, default[name]), f"{source}: {name}") for name in FLAGS}
+    if length and not flags["valid"].any():
+        raise UsageError(f"{source} has no step whose action had an effect: valid is False in every row", PAGE)
     done = flags["terminations"] | flags["truncations"]
     if not done[-1:].all() or not length:
         raise UsageError(
@@ -142,7 +144,12 @@ def _fitted(values: np.ndarray, leaf: Leaf, where: str, is_action: bool) -> np.n
     fitted = fitted.astype(leaf.dtype) if is_action and not whole else fitted
     wrong = (fitted < low) | (fitted > high) | (whole & (fitted != numbers))
     _refuse(numbers, wrong, f"{where} is", f"which is not in {one_line(leaf.space)}")
-    return fitted.astype(leaf.dtype) if whole else fitted.astype(np.float32, copy=False)
+    if whole:
+        return fitted.astype(leaf.dtype)
+    with np.errstate(over="ignore"):
+        single = fitted.astype(np.float32, copy=False)
+    _refuse(numbers, ~np.isfinite(single), f"{where} is", "which is too large for float32")
+    return single
 
 
 def _numbers(values: np.ndarray, where: str) -> np.ndarray:

@@ -28,6 +28,7 @@ from ppo.run.files import write_atomically
 
 PAGE = "howto/demonstrations"
 FLAGS = ("terminations", "truncations", "valid")
+SHORT = {"reward": "rewards", "terminated": "terminations", "truncated": "truncations"}  # other names of the arrays
 
 
 def names(space: Space[Any], noun: str) -> list[str]:
@@ -59,10 +60,16 @@ def read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
     try:
         with path.open("rb") as file:
+            if file.read(2) not in (b"PK", b"\x93N", b"\x80\x04"):  # a zip archive, an array, a pickle
+                raise UsageError(
+                    f"{path} is not an NPZ file; save arrays with numpy.savez, or give a table that ends with .csv",
+                    PAGE,
+                )
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise UsageError(f"{path} is one array; give an NPZ file with observations and actions", PAGE)
-            arrays = {name: loaded[name] for name in loaded.files}
+            arrays = {SHORT.get(name, name): loaded[name] for name in loaded.files}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or one_line(error)}") from error
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:

@@ -8,12 +8,13 @@ import numpy as np
 from gymnasium.spaces import Space
 
 from ppo.demonstrations.arrays import Demonstrations, demonstrations_of
-from ppo.demonstrations.format import PAGE, names, read_npz
+from ppo.demonstrations.format import FLAGS, PAGE, SHORT, names, read_npz
 from ppo.envs.spaces import leaf_values, leaves
 from ppo.errors import UsageError, one_line
+from ppo.numbers import count
 
 MINARI = "minari:"
-COLUMNS = {"reward": "rewards", "terminated": "terminations", "truncated": "truncations"}  # of a table
+COLUMNS = SHORT | {name: name for name in ("rewards", *FLAGS)}  # of a table
 WORDS = {"true": "1", "false": "0"}  # as pandas writes flags
 
 
@@ -49,21 +50,27 @@ def _table(path: Path, obs_space: Space[Any], action_space: Space[Any]) -> dict[
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} is not a CSV table ({one_line(error)})", PAGE) from error
     header = [name.strip() for name in header]
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        raise UsageError(f"{path} begins with {header[0]!r:.60}; separate the columns by commas", PAGE)
     numbers = np.empty((len(rows), len(header)))
     for line, row in enumerate(rows):
-        try:
-            numbers[line] = [float(WORDS.get(word.strip().lower(), word)) for word in row]
-        except ValueError as error:
-            raise UsageError(
-                f"{path} has {','.join(row)!r:.80} in row {line}, not {len(header)} numbers ({one_line(error)})", PAGE
-            ) from error
+        if len(row) != len(header):
+            raise UsageError(f"{path} has {count(len(row), 'value')} in row {line}, but {len(header)} columns", PAGE)
+        for n, word in enumerate(row):
+            try:
+                numbers[line, n] = float(WORDS.get(word.strip().lower(), word))
+            except ValueError as error:
+                raise UsageError(
+                    f"{path} has {word!r:.60} in row {line} of the column {header[n]}; give a number", PAGE
+                ) from error
     arrays = {COLUMNS[name]: numbers[:, n] for n, name in enumerate(header) if name in COLUMNS}
     for noun, prefix, space in (("observations", "obs", obs_space), ("actions", "action", action_space)):
         shapes = [leaf.shape for _, leaf in leaves(space)]
         sizes = [int(np.prod(shape)) for shape in shapes]
         needed = [f"{prefix}_{n}" for n in range(sum(sizes))]
         if missing := [name for name in needed if name not in header]:
-            raise UsageError(f"{path} has no column {missing[0]}; the {noun} need {needed[0]} to {needed[-1]}", PAGE)
+            wanted = f"{needed[0]} to {needed[-1]}" if needed[1:] else needed[0]
+            raise UsageError(f"{path} has no column {missing[0]}; the {noun} need {wanted}", PAGE)
         if f"{prefix}_{len(needed)}" in header:
             raise UsageError(f"{path} has a column {prefix}_{len(needed)}, but the {noun} end with {needed[-1]}", PAGE)
         block = numbers[:, [header.index(name) for name in needed]]

@@ -1,84 +1,21 @@
 """Several agents that share one policy: a PettingZoo environment, in which each agent has a place of its own."""
 
-import importlib.util
 import math
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Dict, MultiBinary, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from ppo.envs.critic_key import CRITIC_KEY
-from ppo.envs.fits import MASK_KEY
+from ppo.envs.fits import MASK_KEY, is_number, misfit, short
 from ppo.envs.spaces import one_line
 from ppo.errors import UsageError
-from ppo.machine.imports import import_user_module, is_installed
 
-PREFIX, PAGE = "pettingzoo:", "environments#several-agents"
+PAGE = "environments#several-agents"
 NAMED = 10  # agents, up to which each agent's return is logged
-CRITICS = "own", "all"
-
-
-def agents_spec(env_id: str) -> EnvSpec:
-    """Return the specification of `pettingzoo:PACKAGE/NAME`, the environment of the module PACKAGE.NAME or pettingzoo.PACKAGE.NAME.
-
-    Raises:
-        UsageError: there is no such module, or it makes no environment.
-    """
-    name = env_id.removeprefix(PREFIX).replace("/", ".")
-    if not name:
-        raise UsageError(f"env_id = {env_id!r} names no environment; for example {PREFIX}mpe2/simple_spread_v3", PAGE)
-    inside = f"pettingzoo.{name}"
-    found = is_installed(name.partition(".")[0]) and importlib.util.find_spec(name.partition(".")[0])
-    module = import_user_module(name if found else inside, f"env_id = {env_id!r}")
-    if not any(hasattr(module, function) for function in ("parallel_env", "env")):
-        raise UsageError(
-            f"the module {module.__name__} has neither parallel_env nor env, which make an environment", PAGE
-        )
-
-    def make(num_envs: int = 1, critic: str = "own", pad: bool = False, **kwargs: Any) -> Agents:
-        if critic not in CRITICS:
-            raise UsageError(f"critic = {critic!r} is unknown; choose {' or '.join(CRITICS)}", PAGE)
-        return Agents(lambda: make_parallel(module, pad, kwargs), num_envs, env_id, critic == "all")
-
-    return EnvSpec(env_id, vector_entry_point=make)
-
-
-def make_parallel(module: ModuleType, pad: bool, kwargs: dict[str, Any]) -> Any:
-    """Return a parallel environment of a module; one whose agents take turns is converted by PettingZoo.
-
-    Args:
-        module: with parallel_env or env.
-        pad: let SuperSuit pad observations and actions to those of the largest agent.
-        kwargs: of the environment.
-
-    Raises:
-        UsageError: SuperSuit is missing, or the environment cannot be converted.
-    """
-    if hasattr(module, "parallel_env"):
-        env = module.parallel_env(**kwargs)
-    else:
-        from pettingzoo.utils.conversions import aec_to_parallel
-
-        turns = module.env(**kwargs)
-        if not turns.metadata.get("is_parallelizable", False):
-            raise UsageError(
-                f"the agents of {module.__name__} take turns and cannot act at once (is_parallelizable is not True); choose another "
-                "environment",
-                PAGE,
-            )
-        env = aec_to_parallel(turns)
-    if pad:
-        if not is_installed("supersuit"):
-            raise UsageError("pad needs SuperSuit: pip install supersuit")
-        import supersuit
-
-        env = supersuit.pad_action_space_v0(supersuit.pad_observations_v0(env))
-    return env
 
 
 class Agents(VectorEnv):
@@ -134,11 +71,12 @@ class Agents(VectorEnv):
         for c, copy in enumerate(self.copies):
             places = self._places(c)
             own = {agent: chosen[n] for n, agent in places if agent in copy.agents}
-            observations, earned, terminations, _, _ = copy.step(own)
+            observations, earned, terminations, truncations, _ = copy.step(own)
+            self._see(c, observations)
             for n, agent in places:
-                self.seen[n] = observations.get(agent, self.seen[n])
-                rewards[n] = earned.get(agent, 0.0)
-                value_ends[n] = terminations.get(agent, False)
+                if agent in own:
+                    self._check(agent, observations, reward=earned, termination=terminations, truncation=truncations)
+                    rewards[n], value_ends[n] = earned[agent], terminations[agent]
             over[[n for n, _ in places]] = not copy.agents
         self.returns += rewards
         self.terminated |= value_ends
@@ -149,6 +87,31 @@ class Agents(VectorEnv):
             for c in np.unique(np.flatnonzero(over) // len(self.agents)).tolist():
                 self._begin(c)
         return self._obs(), rewards, terminated, truncated, infos | {"valid": self._valid(), "value_ends": value_ends}
+
+    def _check(self, agent: str, observations: dict[str, Any], **numbers: dict[str, Any]) -> None:
+        """Refuse a step that does not answer an agent that acted; one that is terminated needs no observation.
+
+        Raises:
+            UsageError: names the agent.
+        """
+        for name, given in numbers.items():
+            if not is_number(given.get(agent)):
+                raise UsageError(
+                    f"the agent {agent} acted, and step() returned {name} = {short(given.get(agent))} for it; it must be one number",
+                    PAGE,
+                )
+        if agent not in observations and not numbers["termination"][agent]:
+            raise UsageError(f"the agent {agent} acted, and step() returned no observation for it", PAGE)
+
+    def _see(self, c: int, observations: dict[str, Any]) -> None:
+        """Take over what the agents of a copy observe; one without an observation keeps its last."""
+        for n, agent in self._places(c):
+            if agent in observations:
+                if problem := misfit(self.own, observations[agent]):
+                    raise UsageError(
+                        f"the agent {agent} got an observation that does not fit its space: {problem}", PAGE
+                    )
+                self.seen[n] = observations[agent]
 
     def render(self) -> tuple[Any, ...]:
         """Return the picture of each place's copy."""
@@ -163,10 +126,11 @@ class Agents(VectorEnv):
         return list(enumerate(self.agents, c * len(self.agents)))
 
     def _begin(self, c: int, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        places = [n for n, _ in self._places(c)]
+        self.seen[places[0] : places[-1] + 1] = [None] * len(places)
+        self.returns[places], self.terminated[places] = 0.0, False
         observations, _ = self.copies[c].reset(seed=seed, options=options)
-        for n, agent in self._places(c):
-            self.seen[n] = observations.get(agent)
-            self.returns[n], self.terminated[n] = 0.0, False
+        self._see(c, observations)
 
     def _valid(self) -> np.ndarray:
         return np.array([agent in copy.agents for copy in self.copies for agent in self.agents])
@@ -189,6 +153,12 @@ class Agents(VectorEnv):
         named = {f"return_{agent}": returns[:, [k]] for k, agent in enumerate(self.agents)} if self.metrics else {}
         every = {"team_return": returns.sum(1, keepdims=True)} | named
         return {name: np.broadcast_to(values, returns.shape).ravel().copy() for name, values in every.items()}
+
+
+def team_size(envs: VectorEnv) -> int:
+    """Return how many neighbouring places play one game: the agents of a copy, 1 where each place is an environment of its own."""
+    base = envs.unwrapped
+    return len(base.agents) if isinstance(base, Agents) else 1
 
 
 def _alike(env: Any, agents: tuple[str, ...], env_id: str) -> tuple[Space[Any], Space[Any]]:

@@ -64,7 +64,7 @@ FAMILIES = (
            "highway_env", "pip install highway-env"),
     Family("Robotics", "gymnasium_robotics", "Fetch|Hand[RM]|Adroit|FrankaKitchen|(Ant|Point)Maze_", "gymnasium_robotics",
            "pip install gymnasium-robotics"),
-    Family("PettingZoo", "ppo.envs.agents", "pettingzoo:", "pettingzoo", _extra("pettingzoo")),
+    Family("PettingZoo", "ppo.envs.pettingzoo", "pettingzoo:", "pettingzoo", _extra("pettingzoo")),
 )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
 from ppo.envs import atari
-from ppo.envs.agents import PREFIX, agents_spec
 from ppo.envs.copies import SyncCopies, make_copies
 from ppo.envs.families import missing_family, module_of, register_families, takes_data
+from ppo.envs.pettingzoo import PREFIX, agents_spec
 from ppo.envs.vectorize import sync_or_async
 from ppo.envs.workers import Workers
 from ppo.envs.wrappers import Wrapper, try_wrappers, with_wrappers
@@ -202,6 +202,7 @@ def find_spec(env_id: str) -> EnvSpec:
     before = set(gymnasium.registry)
     if module:
         import_user_module(module, f"env_id = {env_id!r}")
+    new = set(gymnasium.registry) - before
     faults = register_families(name)
     known = gymnasium.registry.get(name)
     family = missing_family(name, "" if known is None else module_of(known))
@@ -214,9 +215,7 @@ def find_spec(env_id: str) -> EnvSpec:
         return atari.standard(spec) if atari.is_game(spec) else spec
     except gymnasium.error.Error as error:
         similar = _similar(name)
-        ours = [
-            i for i, spec in gymnasium.registry.items() if module and (i not in before or module_of(spec) == module)
-        ]
+        ours = [i for i, spec in gymnasium.registry.items() if module and (i in new or module_of(spec) == module)]
         near = [f"{module}:{i}" if i in ours else i for i in similar]
         hint = f"did you mean {', '.join(near)}?" if near else "`ppo envs` lists the installed ones"
         if module and not similar:

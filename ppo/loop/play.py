@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ppo.envs import time_limit
+from ppo.envs.agents import team_size
 from ppo.envs.text_env import evaluation
 from ppo.loop.collector import Collector
 from ppo.loop.episodes import Episode
@@ -14,10 +15,11 @@ MAX_STEPS = 27_000  # the longest usual episode: 108,000 frames of Atari
 
 
 def shares_of(collector: Collector, episodes: int) -> dict[int, int]:
-    """Return how many of the episodes each of a collector's environments plays, by its number."""
-    own, total = collector.envs.num_envs, size() * collector.envs.num_envs
-    numbers = range(collector.first, collector.first + own)
-    return {n: (n + 1) * episodes // total - n * episodes // total for n in numbers}
+    """Return how many of the episodes each of a collector's environments plays, by its number; all agents of a team play its games."""
+    own, team = collector.envs.num_envs, team_size(collector.envs)
+    games = {n: n // team for n in range(collector.first, collector.first + own)}
+    total = size() * own // team
+    return {n: (game + 1) * episodes // total - game * episodes // total for n, game in games.items()}
 
 
 def play(
@@ -32,7 +34,7 @@ def play(
 
     Args:
         collector: steps the environments.
-        episodes: to play.
+        episodes: to play; of several agents, games, each of which is an episode of every agent.
         seed: of the environments.
         deterministic: take the mode of the distribution instead of a sample.
         max_steps: of one episode.

@@ -115,7 +115,10 @@ def _running_script(module: str) -> ModuleType | None:
     main = sys.modules["__main__"]
     file, spec = getattr(main, "__file__", None), None if module in sys.modules else importlib.util.find_spec(module)
     same = (
-        file is not None and spec is not None and spec.origin is not None and Path(spec.origin) == Path(file).absolute()
+        file is not None
+        and spec is not None
+        and spec.origin is not None
+        and Path(spec.origin) == Path(os.path.abspath(file))
     )
     return main if same else None
 

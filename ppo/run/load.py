@@ -15,7 +15,7 @@ from ppo.config import Config
 from ppo.config.setting import ending, names
 from ppo.config.words import override, read_wrappers
 from ppo.envs import check_envs, make_envs
-from ppo.envs.critic_key import actor_space, hide_critic
+from ppo.envs.critic_key import WithCritic, actor_space, hide_critic, mark_critic
 from ppo.envs.space_json import from_json, spaces_of, to_json
 from ppo.errors import UsageError, one_line
 from ppo.machine.flat import FlatPolicy
@@ -169,7 +169,8 @@ def envs_for(
         )  # fmt: skip
         envs = check_envs(envs, log_info=config.log_info, resize=config.resize)
     spaces = saved.meta["spaces"]
-    envs = hide_critic(envs, spaces["obs"].get("critic_key", ""))
+    key = spaces["obs"].get("critic_key", "")
+    envs = mark_critic(envs, key) if isinstance(saved.obs_space, WithCritic) else hide_critic(envs, key)
     if spaces_of(envs) != spaces | {"obs": to_json(saved.obs_space)}:
         envs.close()
         raise UsageError(f"{config.env_id} has other spaces or another vocabulary than the policy was trained with")

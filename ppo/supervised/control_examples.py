@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ppo.config import Config
 from ppo.demonstrations import read
 from ppo.demonstrations.format import PAGE
 from ppo.envs.spaces import Packer
@@ -53,17 +54,30 @@ class ControlExamples:
         self.training = _pieces(training, rng, recurrent, config.num_envs)
         self.held_out = _pieces(held_out, np.random.default_rng(0), recurrent, config.num_envs)
         self.windows = math.ceil(sum(map(len, held_out)) / config.batch_size)
+        self.distinct = sum(int(self.valid[rows.start : rows.stop].sum()) for rows in held_out)
         rows = np.concatenate([np.array(rows) for rows in training])
         for part in np.array_split(rows, math.ceil(len(rows) / CHUNK)):
             policy.update_statistics(*(x[part].to(self.device).unsqueeze(1) for x in (self.obs, self.valid)))
-        self.notes = [] if self.demonstrations.rewards is not None else [NO_REWARDS]
-        self.returns = None if self.notes else Returns(self.demonstrations, trainer.learner.estimator, self.device)
+        rewarded = self.demonstrations.rewards is not None
+        self.returns = Returns(self.demonstrations, trainer.learner.estimator, self.device) if rewarded else None
+        self.notes = ([] if rewarded else [NO_REWARDS]) + _other_environment(self.demonstrations.metadata, config)
 
     def window(self, table: np.ndarray) -> Window:
         """Return the window of rows (1, T, N)."""
         rows = torch.from_numpy(table[0])
         columns = (self.obs[rows], self.starts[rows], self.valid[rows], self.actions[rows], rows)
         return Window(*(x.to(self.device) for x in columns))
+
+
+def _other_environment(metadata: dict[str, Any], config: Config) -> list[str]:
+    """Return a note if the demonstrations are of another environment than the run, or of one with other arguments."""
+    recorded, own = ((about.get("env_id"), about.get("env_kwargs", {})) for about in (metadata, config.to_json()))
+    names = (
+        f"{env_id}{''.join(f', {name} {value}' for name, value in kwargs.items())}"
+        for env_id, kwargs in (recorded, own)
+    )
+    different = "env_id" in metadata and recorded != own
+    return ["the demonstrations are of {}, the run is of {}".format(*names)] if different else []
 
 
 def _pieces(episodes: list[range], rng: np.random.Generator, whole: bool, parts: int) -> Iterator[np.ndarray]:

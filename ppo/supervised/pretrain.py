@@ -38,6 +38,7 @@ class Examples(Protocol):
         score: makes that metric of the mean negative log-likelihood.
         returns: what the critic learns; None: it learns nothing.
         windows: of held-out sequences in an evaluation.
+        distinct: held-out steps or tokens that differ; infinite if they are generated.
         training: pieces to learn.
         held_out: pieces for evaluations.
         notes: sentences for the report; more may be added.
@@ -47,6 +48,7 @@ class Examples(Protocol):
     score: Callable[[float], float]
     returns: Returns | None
     windows: int
+    distinct: float
     training: Iterator[np.ndarray]
     held_out: Iterator[np.ndarray]
     notes: list[str]
@@ -100,7 +102,8 @@ class Pretraining:
 
         options = self.patience, self._train_step, evaluate, report, self.examples.notes
         result = fit(self.trainer, "pretrain", self.examples.tag, *options)
-        held_out = sum(int(self.examples.window(table).valid.sum()) for table in self.held_out)
+        scored = sum(int(self.examples.window(table).valid.sum()) for table in self.held_out)
+        held_out = int(min(scored, self.examples.distinct))
         return PretrainResult(result.run_dir, best[1], self.trainer.global_step, held_out, result.finished)
 
     def _train_step(self, learning_rate: float) -> tuple[dict[str, float], int]:
@@ -153,7 +156,11 @@ def examples_of(trainer: Trainer, corpus: str, demonstrations: str) -> ControlEx
         return TextExamples(trainer, env, corpus)
     if env is not None:
         raise UsageError(f"{env_id} is a text environment; give a text file with --corpus", page="text#pretraining")
-    if corpus or not demonstrations:
+    if corpus:
+        raise UsageError(
+            f"{env_id} is not a text environment and takes no corpus; leave out --corpus", page="howto/demonstrations"
+        )
+    if not demonstrations:
         raise UsageError(
             f"{env_id} is not a text environment; give recorded episodes with --demonstrations, from `ppo record` for example",
             page="howto/demonstrations",

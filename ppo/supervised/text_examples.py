@@ -34,7 +34,7 @@ class TextExamples:
     def __init__(self, trainer: Trainer, env: TextEnv, corpus: str) -> None:
         self.space, self.device = trainer.envs.single_observation_space, trainer.parts.device.value
         self.notes: list[str] = []
-        training, held_out = _sources(trainer, env, corpus)
+        training, held_out, self.distinct = _sources(trainer, env, corpus)
         self.training = _pieces(_note_long(training, env.max_tokens, self.notes), env.vocabulary.end)
         self.held_out = _pieces(held_out, env.vocabulary.end)
 
@@ -50,8 +50,10 @@ def _pieces(sequences: Iterator[Demonstration], end: int) -> Iterator[np.ndarray
         yield np.array(rows(sequence, end)).reshape(-1, 4).T
 
 
-def _sources(trainer: Trainer, env: TextEnv, corpus: str) -> tuple[Iterator[Demonstration], Iterator[Demonstration]]:
-    """Return endless sequences for training, and others for evaluation."""
+def _sources(
+    trainer: Trainer, env: TextEnv, corpus: str
+) -> tuple[Iterator[Demonstration], Iterator[Demonstration], float]:
+    """Return endless sequences for training, others for evaluation, and how many tokens of the latter differ."""
     seed = trainer.config.seed
     rng = np.random.default_rng(seed)
     sequences = env.demonstrations
@@ -59,8 +61,9 @@ def _sources(trainer: Trainer, env: TextEnv, corpus: str) -> tuple[Iterator[Demo
         sequences = [([], env.vocabulary.encode(line, f"a line of {corpus}")) for line in read_lines(corpus)]
     if sequences:
         training, held_out = split(sequences, corpus or trainer.config.env_id)
-        return _shuffle(training, rng), _shuffle(held_out, np.random.default_rng(0))
-    return _demonstrate(env, rng), _demonstrate(env, np.random.default_rng(10**9 + seed))
+        distinct = sum(len(turn) + 1 for sequence in held_out for turn in sequence[1::2])
+        return _shuffle(training, rng), _shuffle(held_out, np.random.default_rng(0)), distinct
+    return _demonstrate(env, rng), _demonstrate(env, np.random.default_rng(10**9 + seed)), math.inf
 
 
 def _note_long(sequences: Iterator[Demonstration], max_tokens: int, notes: list[str]) -> Iterator[Demonstration]:

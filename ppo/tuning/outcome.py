@@ -1,6 +1,7 @@
 """What a study found: best.toml, report.html, and a comparison of the best settings with the first ones on fresh seeds."""
 
 import json
+import shlex
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +48,7 @@ def trial_lines(tuned: Study, study: optuna.Study) -> list[tuple[str, str]]:
     best = best_trial(study)
     if best is None:
         return [("trials", f"{ended}: no result yet")]
-    first = next((t.value for t in study.get_trials(states=(TrialState.COMPLETE,)) if t.number == 0), None)
+    first = next((t.value for t in study.get_trials(states=(TrialState.COMPLETE,)) if tuned.is_untuned(t)), None)
     lines = [("trials", ended), ("best", f"trial {best.number}, {tuned.metric} {number(best.value or 0.0)}")]
     if first is not None:
         lines.append(("first", f"{number(first)}, without tuning"))
@@ -66,7 +67,7 @@ def write(tuned: Study, study: optuna.Study) -> None:
     config = tuned.base.replace(tuned.settings(best))
     changed = changes(config)
     how = f"# Trial {best.number} of {tuned.folder.name}: {tuned.metric} {best.value:g}, mean of seeds {', '.join(map(str, tuned.seeds))}.\n"
-    use = f"# ppo train {config.env_id} --config best.toml\n"
+    use = f"# ppo train {config.env_id} --config {shlex.quote(str(shown(tuned.folder / 'best.toml')))}\n"
     write_atomically(tuned.folder / "best.toml", (how + use + to_toml(changed)).encode())
     pictures = [visualization.plot_optimization_history(study), visualization.plot_intermediate_values(study)]
     if len(study.get_trials(states=(TrialState.COMPLETE,))) >= FEW and len(tuned.space) > 1:
@@ -93,7 +94,7 @@ def conclude(tuned: Study, study: optuna.Study, seeds: Sequence[int]) -> list[tu
         KeyboardInterrupt: told to stop; the same command goes on from there.
     """
     best = best_trial(study)
-    if best is None or best.number == 0:
+    if best is None or tuned.is_untuned(best):
         return [("conclusion", "no trial beat the settings without tuning")] if best else []
     config = tuned.base.replace(tuned.settings(best))
     pairs = [

@@ -96,10 +96,9 @@ def _dimension(name: str, entry: Any, defaults: dict[str, Any], base: Config, so
             _check(base, name, value, source)
         default = defaults[name]
         return Choice(tuple(entry) if default in entry else (default, *entry), default)
-    numbers = isinstance(entry, dict) and {"low", "high"} <= entry.keys() <= KEYS and _ordered(entry)
-    if not numbers:
+    if problem := _range_problem(entry):
         raise UsageError(
-            f"{name} = {entry!r} in {source} does not describe values; give a list of them, or a range such as "
+            f"{name} = {entry!r} in {source} does not describe values: {problem}; give a list of them, or a range such as "
             "{low = 1e-5, high = 1e-2, log = true}"
         )
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
@@ -122,10 +121,22 @@ def _check(base: Config, name: str, value: Any, source: str) -> None:
     base.replace({name: value}, source)
 
 
-def _ordered(entry: dict[str, Any]) -> bool:
+def _range_problem(entry: Any) -> str:
+    """Return why an entry is not a range; "" if it is one."""
+    if not isinstance(entry, dict):
+        return "it is an empty list" if entry == [] else "it is one value, which does not vary"
+    if missing := [key for key in ("low", "high") if key not in entry]:
+        return f"{missing[0]} is missing"
+    if unknown := [key for key in entry if key not in KEYS]:
+        return f"{unknown[0]} is unknown"
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
-    real = all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in (low, high))
-    return isinstance(log, bool) and real and low < high and (low > 0 or not log)
+    if not all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in (low, high)):
+        return "low and high must be finite numbers"
+    if not isinstance(log, bool):
+        return "log must be true or false"
+    if low >= high:
+        return "low is not below high"
+    return "low must be positive with log = true" if log and low <= 0 else ""
 
 
 def _number(text: str) -> float | str:

@@ -8,6 +8,7 @@ interrupted goes on from their checkpoints.
 import csv
 import math
 import statistics
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DBAPIError
 
 from ppo.config import Config
 from ppo.config.goal import Goal
@@ -29,6 +32,7 @@ from ppo.tuning.space import Space
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 HEARTBEAT, GRACE = 20, 120  # seconds; after 120 without a heartbeat, another process begins a trial again
+PAUSES = 0.2, 1.0, 0.0  # seconds after each try to open a database
 TENTHS = 10  # of a run, at which a trial reports
 STARTUP = 5  # trials before any is stopped early
 with warnings.catch_warnings():
@@ -66,16 +70,7 @@ class Study:
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since Optuna 2
-                storage = RDBStorage(
-                    self.storage, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=RETRY
-                )
-            study = optuna.create_study(
-                storage=storage, study_name=self.folder.name, direction="maximize", load_if_exists=True,
-                sampler=optuna.samplers.TPESampler(multivariate=True),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
-            )  # fmt: skip
+            study = self._create()
         except Exception as error:  # of the database's driver
             raise UsageError(f"cannot open the database {self.storage}: {one_line(error)}") from error
         known, own = study.user_attrs.get("study"), self.description
@@ -84,12 +79,33 @@ class Study:
             study.set_user_attr("study", own)
             study.enqueue_trial({name: dimension.parameter for name, dimension in self.space.items()})
         elif known != own:
-            changed = next(key for key in own if known.get(key) != own[key])
             raise UsageError(
-                f"the study {self.folder.name} has {changed} = {known.get(changed)}, not {own[changed]}; continue it with the "
-                "same, or begin another: --name"
+                f"the study {self.folder.name} {_difference(known, own)}; continue it with the same, or begin another: --name"
             )
         return study
+
+    def _create(self) -> optuna.Study:
+        """Open the study in the database, or create it; processes that begin together create the tables at the same time."""
+        for pause in PAUSES:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since Optuna 2
+                    storage = RDBStorage(
+                        self.storage,
+                        heartbeat_interval=HEARTBEAT,
+                        grace_period=GRACE,
+                        heartbeat_stale_trial_callback=RETRY,
+                    )
+                return optuna.create_study(
+                    storage=storage, study_name=self.folder.name, direction="maximize", load_if_exists=True,
+                    sampler=optuna.samplers.TPESampler(multivariate=True),
+                    pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
+                )  # fmt: skip
+            except (DBAPIError, StorageInternalError):
+                if pause is PAUSES[-1]:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("the last pause ends the loop")
 
     @property
     def description(self) -> dict[str, Any]:
@@ -98,6 +114,10 @@ class Study:
         return base | {
             "metric": self.metric, "seeds": list(self.seeds), "space": {name: repr(x) for name, x in self.space.items()},
         }  # fmt: skip
+
+    def is_untuned(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial has the settings without tuning."""
+        return trial.params == {name: dimension.parameter for name, dimension in self.space.items()}
 
     def settings(self, trial: FrozenTrial | optuna.Trial) -> dict[str, Any]:
         """Return the settings of a trial."""
@@ -187,6 +207,16 @@ class Study:
         return score
 
 
+def _difference(known: dict[str, Any], own: dict[str, Any]) -> str:
+    """Return in words what distinguishes a study in the database from this one."""
+    spaces = known.get("space", {}), own["space"]
+    if spaces[0] != spaces[1]:
+        names = [name for name in spaces[0] | spaces[1] if spaces[0].get(name) != spaces[1].get(name)]
+        return f"has another search space (it differs in {', '.join(names)})"
+    changed = next(key for key in own if known.get(key) != own[key])
+    return f"has {changed} = {known.get(changed)}, not {own[changed]}"
+
+
 def words(settings: dict[str, Any]) -> str:
     """Return settings as a list of names and values."""
     return ", ".join(
@@ -208,6 +238,6 @@ def inspect(base: Config, metric: str) -> str:
         UsageError: they cannot be trained, or the run does not log the metric.
     """
     with Trainer(base) as trainer:
-        Goal(metric, ">=", 0.0).check(tags(trainer.parts))
+        Goal(metric, ">=", 0.0).check(tags(trainer.parts), "metric")
         policy = resolve_policy("auto", trainer.envs)
     return {"gru": "text", "cnn": "pixels"}.get(policy, "control")
