@@ -100,14 +100,14 @@ class Trainer:
         logger = open_logger(run_dir, self.config.to_json(), self.iteration, self.global_step)
         due = self.finished
         with contextlib.closing(logger), forensics(run_dir), stop_signals() as self.told_to_stop:
-            stop, near = self.told_to_stop.is_set, self.reference
+            stop, reference = self.told_to_stop.is_set, self.reference
             self._begin_segment()
             prepare(self.collector, self.learner, self.config.num_steps)
             with contextlib.suppress(Stopped):
                 while not self.finished:
                     rollout, episodes = self.collector.collect_all(self.config.num_steps, stop)
                     spent = self.global_step / self.config.total_timesteps
-                    penalized, kl = near.penalize(rollout, self.policy, spent) if near else (rollout, {})
+                    penalized, kl = reference.penalize(rollout, self.policy, spent) if reference else (rollout, {})
                     stats = self.learner.update(penalized, spent, stop)
                     self.policy.update_statistics(rollout.obs, rollout.valid)
                     self.iteration += 1
