@@ -103,10 +103,10 @@ def record(run: str | Path, out: str | Path, episodes: int = 50, **options: Any)
         raise UsageError(f"{run} writes text, whose demonstrations are lines of a file; write them with `ppo sample`")
     recorder = Recorder(episodes)
     report = evaluate(run, episodes, keep=recorder, told=True, **options)
-    arguments = (meta["config"].get(name, {}) for name in ("env_kwargs", "eval_env_kwargs"))
+    arguments = [meta["config"].get(name, {}) for name in ("env_kwargs", "eval_env_kwargs")]
     kind = "deterministic" if report.deterministic else "sampled"
     metadata = {
-        "env_id": meta["config"]["env_id"], "env_kwargs": override(override(*arguments), options.get("env_kwargs") or {}),
+        "env_id": meta["config"]["env_id"], "env_kwargs": override(*arguments, options.get("env_kwargs") or {}),
         "spaces": meta["spaces"], "author": "ppo",
         "policy": f"{Path(run).name}, {report.checkpoint} checkpoint at step {meta['global_step']}, {kind}",
     }  # fmt: skip

@@ -26,6 +26,16 @@ def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("")  # as `python -m ppo` has it
     assert make_envs("pettingzoo:my_relay", 3).num_envs == 3
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own_relay.py").write_text("from pettingzoo.relay import parallel_env\n")
+    assert make_envs("pettingzoo:mine/own_relay", 3).num_envs == 3
+
+
+def test_a_folder_that_is_no_module_does_not_hide_pettingzoos_own(tmp_path, monkeypatch):
+    (tmp_path / "relay").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    assert make_envs(RELAY, 3).num_envs == 3
 
 
 def test_a_missing_module_is_named(monkeypatch):

@@ -81,7 +81,7 @@ def test_two_processes_draw_different_settings(study, monkeypatch):
 
 
 def test_a_database_that_another_process_creates_at_the_same_time_is_opened_again(study, monkeypatch):
-    monkeypatch.setattr("ppo.tuning.study.PAUSES", (0.0, 0.1))
+    monkeypatch.setattr("ppo.tuning.study.PAUSES", (0.0,))
     create, errors = optuna.create_study, [IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))]
     monkeypatch.setattr(optuna, "create_study", lambda **more: create(**more) if not errors else raise_(errors.pop()))
     assert study.open().study_name == "mine"

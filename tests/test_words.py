@@ -1,11 +1,22 @@
 """Words of a command line are read as JSON and TOML read them, and any other word is text."""
 
 import json
+import shlex
 
 import pytest
 
 from ppo import UsageError
-from ppo.config.words import read_number, read_pairs, read_value, read_whole, read_wrappers, write_pairs
+from ppo.cli import main as cli
+from ppo.config.words import (
+    environment_words,
+    override,
+    read_number,
+    read_pairs,
+    read_value,
+    read_whole,
+    read_wrappers,
+    write_pairs,
+)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +144,22 @@ def test_a_number_is_read():
     assert read_number("3e-4") == 3e-4
     with pytest.raises(ValueError, match="'high' is not a number"):
         read_number("high")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CartPole-v1",
+        "CartPole-v1 --env-kwargs sutton_barto_reward true --max-episode-steps 30 --critic-key told",
+        "CartPole-v1 --wrap gymnasium.wrappers:FrameStackObservation stack_size 4 --wrap gymnasium.wrappers:FlattenObservation",
+        "CartPole-v1 --resize 40 --critic-key ''",
+    ],
+)
+def test_the_words_of_an_environment_are_read_as_it(words):
+    settings = cli.parse(["train", *shlex.split(words)]).settings
+    again = cli.parse(["train", *environment_words(settings, settings.env_kwargs)]).settings
+    assert again == settings
+
+
+def test_changes_follow_one_another_and_none_removes():
+    assert override({"a": 1, "b": 2}, {"b": None, "c": 3}, {"c": 4, "a": None}) == {"c": 4}

@@ -96,9 +96,9 @@ class Record:
         report = record(self.run_dir, self.out, self.episodes, **options)
         console.print(str(report), markup=False)
         config = config_of(self.run_dir)
-        kwargs = override(override(config.env_kwargs, config.eval_env_kwargs), self.env_kwargs)
+        kwargs = override(config.env_kwargs, config.eval_env_kwargs, self.env_kwargs)
         policy = ["--policy", config.policy] if config.policy != "auto" else []
-        learn = [*environment_words(config.env_id, kwargs), *policy, "--demonstrations", str(self.out)]
+        learn = [*environment_words(config, kwargs), *policy, "--demonstrations", str(self.out)]
         command = f"{command_of('ppo')} pretrain {shlex.join(learn)}"
         print_lines(console, [("file", str(self.out)), ("learn from it", command)], wrap=False)
 

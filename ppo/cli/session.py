@@ -160,7 +160,7 @@ def reward(trainer: Trainer, source: str, raters: str, patience: int, console: C
 
 
 def _environment(trainer: Trainer, **more: str) -> str:
-    return shlex.join(environment_words(trainer.config.env_id, trainer.config.env_kwargs | more))
+    return shlex.join(environment_words(trainer.config, trainer.config.env_kwargs | more))
 
 
 def describe(trainer: Trainer) -> list[tuple[str, str]]:

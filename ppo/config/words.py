@@ -34,9 +34,11 @@ def read_pairs(words: list[str]) -> dict[str, Any]:
     return pairs
 
 
-def override(arguments: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return arguments with changes, of which the value None removes an argument (RFC 7396)."""
-    return {key: value for key, value in (arguments | changes).items() if key not in changes or value is not None}
+def override(arguments: dict[str, Any], *several: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with several changes, one after another, of which the value None removes an argument (RFC 7396)."""
+    for changes in several:
+        arguments = {k: value for k, value in (arguments | changes).items() if k not in changes or value is not None}
+    return arguments
 
 
 def write_pairs(pairs: dict[str, Any]) -> list[str]:
@@ -44,9 +46,15 @@ def write_pairs(pairs: dict[str, Any]) -> list[str]:
     return [f"{key}={_write(value)}" for key, value in pairs.items()]
 
 
-def environment_words(env_id: str, env_kwargs: dict[str, Any]) -> list[str]:
-    """Return an environment and its arguments as words of a command line."""
-    return [env_id, *(["--env-kwargs", *write_pairs(env_kwargs)] if env_kwargs else [])]
+def environment_words(settings: Any, env_kwargs: dict[str, Any]) -> list[str]:
+    """Return the environment of settings, with these arguments and all that changes its spaces, as words of a command line."""
+    words = [settings.env_id, *(["--env-kwargs", *write_pairs(env_kwargs)] if env_kwargs else [])]
+    for wrapper in settings.wrap:
+        words += ["--wrap", *_split(wrapper)]
+    for name in ("max_episode_steps", "resize", "critic_key"):
+        value, default = getattr(settings, name), getattr(type(settings), name)
+        words += [f"--{name.replace('_', '-')}", str(value)] if value != default else []
+    return words
 
 
 def read_wrappers(wrap: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:

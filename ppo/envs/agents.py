@@ -53,13 +53,12 @@ class Agents(VectorEnv):
         declared = {"valid": True, "value_ends": True, "metrics": ("team_return", *self.metrics)}
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "ppo": declared}
         self.render_mode = getattr(first, "render_mode", None)
-        self.seen: list[Any] = []  # the last observation of each place
+        self.seen: list[Any] = [None] * self.num_envs  # the last observation of each place
         self.terminated = np.zeros(self.num_envs, bool)  # so far in the episode
         self.returns = np.zeros(self.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes; copy c gets the seed of its first place, `seed` + c · A."""
-        self.seen = [None] * self.num_envs
         for c in range(len(self.copies)):
             self._begin(c, None if seed is None else seed + c * len(self.agents), options)
         return self._obs(), {"valid": self._valid()}
@@ -72,7 +71,7 @@ class Agents(VectorEnv):
             places = self._places(c)
             own = {agent: chosen[n] for n, agent in places if agent in copy.agents}
             observations, earned, terminations, truncations, _ = copy.step(own)
-            self._see(c, observations)
+            self._see(places, observations)
             for n, agent in places:
                 if agent in own:
                     self._check(agent, observations, reward=earned, termination=terminations, truncation=truncations)
@@ -103,9 +102,9 @@ class Agents(VectorEnv):
         if agent not in observations and not numbers["termination"][agent]:
             raise UsageError(f"the agent {agent} acted, and step() returned no observation for it", PAGE)
 
-    def _see(self, c: int, observations: dict[str, Any]) -> None:
+    def _see(self, places: list[tuple[int, str]], observations: dict[str, Any]) -> None:
         """Take over what the agents of a copy observe; one without an observation keeps its last."""
-        for n, agent in self._places(c):
+        for n, agent in places:
             if agent in observations:
                 if problem := misfit(self.own, observations[agent]):
                     raise UsageError(
@@ -126,11 +125,10 @@ class Agents(VectorEnv):
         return list(enumerate(self.agents, c * len(self.agents)))
 
     def _begin(self, c: int, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        places = [n for n, _ in self._places(c)]
-        self.seen[places[0] : places[-1] + 1] = [None] * len(places)
-        self.returns[places], self.terminated[places] = 0.0, False
         observations, _ = self.copies[c].reset(seed=seed, options=options)
-        self._see(c, observations)
+        for n, _ in self._places(c):
+            self.seen[n], self.returns[n], self.terminated[n] = None, 0.0, False
+        self._see(self._places(c), observations)
 
     def _valid(self) -> np.ndarray:
         return np.array([agent in copy.agents for copy in self.copies for agent in self.agents])

@@ -1,5 +1,6 @@
 """PettingZoo's environments by name: parallel ones, and those whose agents take turns by conversion."""
 
+import importlib.machinery
 import importlib.util
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ def agents_spec(env_id: str) -> EnvSpec:
     name = env_id.removeprefix(PREFIX).replace("/", ".")
     if not name:
         raise UsageError(f"env_id = {env_id!r} names no environment; for example {PREFIX}mpe2/simple_spread_v3", PAGE)
-    inside = is_installed("pettingzoo") and not importlib.util.find_spec(name.partition(".")[0])
+    inside = is_installed("pettingzoo") and not _exists(name)
     source = f"env_id = {env_id!r} (the module {name}, or pettingzoo.{name})"
     module = import_user_module(f"pettingzoo.{name}" if inside else name, source)
     if not any(hasattr(module, function) for function in ("parallel_env", "env")):
@@ -37,6 +38,16 @@ def agents_spec(env_id: str) -> EnvSpec:
         return Agents(lambda: make_parallel(module, pad, kwargs), num_envs, env_id, critic == "all")
 
     return EnvSpec(env_id, vector_entry_point=make)
+
+
+def _exists(name: str) -> bool:
+    """Return whether there is a module of this name, without importing any; a folder of the name alone is none."""
+    top, *rest = name.split(".")
+    spec = importlib.util.find_spec(top)
+    for part in rest:
+        places = spec and spec.submodule_search_locations
+        spec = importlib.machinery.PathFinder.find_spec(f"{top}.{part}", places) if places else None  # by the last part
+    return spec is not None and spec.origin is not None
 
 
 def make_parallel(module: ModuleType, pad: bool, kwargs: dict[str, Any]) -> Any:

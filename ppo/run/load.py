@@ -161,7 +161,7 @@ def envs_for(
             "the run was trained on a VectorEnv of your own; use load_policy(run).act from Python",
             page="environments#your-own-vectorenv",
         )
-    kwargs = override(override(config.env_kwargs, config.eval_env_kwargs), env_kwargs or {})
+    kwargs = override(config.env_kwargs, config.eval_env_kwargs, env_kwargs or {})
     with trusting(saved.trust), only_trusted(saved.run, saved.meta["signed"], own):
         envs = make_envs(
             config.env_id, num_envs, config.vectorization, kwargs, render_mode=render_mode,

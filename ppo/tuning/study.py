@@ -32,7 +32,7 @@ from ppo.tuning.space import Space
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 HEARTBEAT, GRACE = 20, 120  # seconds; after 120 without a heartbeat, another process begins a trial again
-PAUSES = 0.2, 1.0, 0.0  # seconds after each try to open a database
+PAUSES = 0.2, 1.0  # seconds before a database is opened again
 TENTHS = 10  # of a run, at which a trial reports
 STARTUP = 5  # trials before any is stopped early
 with warnings.catch_warnings():
@@ -70,7 +70,7 @@ class Study:
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
-            study = self._create()
+            study = self._create(PAUSES)
         except Exception as error:  # of the database's driver
             raise UsageError(f"cannot open the database {self.storage}: {one_line(error)}") from error
         known, own = study.user_attrs.get("study"), self.description
@@ -84,28 +84,24 @@ class Study:
             )
         return study
 
-    def _create(self) -> optuna.Study:
-        """Open the study in the database, or create it; processes that begin together create the tables at the same time."""
-        for pause in PAUSES:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since Optuna 2
-                    storage = RDBStorage(
-                        self.storage,
-                        heartbeat_interval=HEARTBEAT,
-                        grace_period=GRACE,
-                        heartbeat_stale_trial_callback=RETRY,
-                    )
-                return optuna.create_study(
-                    storage=storage, study_name=self.folder.name, direction="maximize", load_if_exists=True,
-                    sampler=optuna.samplers.TPESampler(multivariate=True),
-                    pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
-                )  # fmt: skip
-            except (DBAPIError, StorageInternalError):
-                if pause is PAUSES[-1]:
-                    raise
-                time.sleep(pause)
-        raise AssertionError("the last pause ends the loop")
+    def _create(self, pauses: tuple[float, ...]) -> optuna.Study:
+        """Open the study in the database, or create it; again after each pause, since processes that begin together clash."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since Optuna 2
+                storage = RDBStorage(
+                    self.storage, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=RETRY
+                )
+            return optuna.create_study(
+                storage=storage, study_name=self.folder.name, direction="maximize", load_if_exists=True,
+                sampler=optuna.samplers.TPESampler(multivariate=True),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
+            )  # fmt: skip
+        except (DBAPIError, StorageInternalError):
+            if not pauses:
+                raise
+            time.sleep(pauses[0])
+            return self._create(pauses[1:])
 
     @property
     def description(self) -> dict[str, Any]:
