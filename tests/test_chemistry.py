@@ -4,7 +4,7 @@ import pytest
 
 from ppo import UsageError
 from ppo.text.tasks import chemistry
-from ppo.text.tasks.chemistry import DRUGS, diversity, judge
+from ppo.text.tasks.chemistry import DRUGS, canonical, diversity, judge
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
@@ -18,18 +18,24 @@ def test_an_unknown_reward_is_refused_with_those_that_there_are():
         judge("logp", "")
 
 
+def test_a_target_without_similarity_is_refused():
+    with pytest.raises(UsageError, match="target = 'CCO' has no effect on the reward qed; give reward = 'similarity'"):
+        judge("qed", "CCO")
+
+
 def test_texts_of_the_same_molecule_have_one_canonical_form():
     pytest.importorskip("rdkit")
     benzene = judge("qed", "")("C1=CC=CC=C1")
     assert benzene == judge("qed", "")("c1ccccc1")
-    assert benzene[0] == "c1ccccc1"
+    assert benzene[0] == canonical("C1=CC=CC=C1") == "c1ccccc1"
+    assert canonical("C1CC") == ""
     assert benzene[1] == pytest.approx(0.4426, abs=1e-3)
     assert [judge("qed", "")(text) for text in ("", "C1CC", "cc", "C(", "C=C=O=C")] == [("", 0.0)] * 5
 
 
 def test_similarity_is_1_for_the_drug_and_less_for_the_next():
     pytest.importorskip("rdkit")
-    score = judge("similarity", "celecoxib")
+    score = judge("similarity", "")  # celecoxib
     assert score(DRUGS["celecoxib"]) == ("Cc1ccc(-c2cc(C(F)(F)F)nn2-c2ccc(S(N)(=O)=O)cc2)cc1", 1.0)
     valdecoxib, ethanol = score("Cc1onc(c1c1ccc(cc1)S(N)(=O)=O)c1ccccc1")[1], score("CCO")[1]
     assert 0.05 > ethanol >= 0

@@ -6,7 +6,9 @@ import pytest
 from benchmarks import formulas as benchmark
 from ppo import errors
 from ppo.text import Completion, TokenEnv
-from ppo.text.tasks.formulas import LONGEST, NGUYEN, evaluate, formulas
+from ppo.text.state import restore, state_of
+from ppo.text.tasks.formulas import LONGEST, formulas
+from ppo.text.tasks.points import NGUYEN
 
 # Each formula of the benchmark in prefix notation, without powers.
 SOLUTIONS = {
@@ -49,12 +51,6 @@ def test_the_reward_is_one_over_one_plus_the_error_in_deviations():
     assert task.score([completion(task, "log x")], "defined").tolist() == [0]
 
 
-def test_the_first_operand_of_a_quotient_is_above_the_line():
-    columns = {"x": np.array([6.0]), "y": np.array([2.0])}
-    assert evaluate(["/", "x", "y"], columns) == [3.0]
-    assert evaluate(["-", "/", "x", "y", "sin", "x"], columns) == pytest.approx(3 - np.sin(6))
-
-
 @pytest.mark.parametrize(
     ("begun", "parent", "sibling", "forbidden"),
     [
@@ -95,31 +91,21 @@ def test_random_sequences_are_complete_expressions_of_4_to_30_tokens():
     assert max(lengths) == LONGEST
 
 
-def test_points_of_a_file(tmp_path):
+def test_points_of_a_file_take_the_place_of_the_benchmark(tmp_path):
     file = tmp_path / "points.csv"
     file.write_text("mass, speed, energy\n" + "\n".join(f"{m},{v},{m * v * v}" for m, v in [(1, 2), (3, 5), (2, 7)]))
     task = formulas(data=str(file))
     assert task.vocabulary.symbols[-2:] == ("mass", "speed")
     assert task.score([completion(task, "* mass * speed speed")], "solved").tolist() == [1]
+    with pytest.raises(errors.UsageError, match=r"nguyen = 2 and data = .* are both points to fit; leave out one"):
+        formulas(2, str(file))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("x,y\n1,2\n3,z\n", "cannot read points from"),
-        ("x,y\n1,2\n3,2\n", "not all finite, or all have the same value"),
-        ("x\n1\n2\n", "above 1 columns"),
-        ("x,x,y\n1,2,3\n2,3,4\n", "above 3 columns"),
-        ("sin,y\n1,2\n2,3\n", "above 2 columns"),
-    ],
-)
-def test_bad_points_are_refused(tmp_path, text, message):
-    file = tmp_path / "points.csv"
-    file.write_text(text)
-    with pytest.raises(errors.UsageError, match=message):
-        formulas(data=str(file))
-    with pytest.raises(errors.UsageError, match="nguyen = 13 is not a formula of the benchmark; choose 1 to 12"):
-        formulas(13)
+def test_a_run_is_not_resumed_on_other_points():
+    state = state_of(formulas(1))
+    restore(formulas(1), state)
+    with pytest.raises(errors.UsageError, match=r"^the points are not those that the run began with; restore its file"):
+        restore(formulas(2), state)
 
 
 @pytest.mark.parametrize("method", benchmark.METHODS)

@@ -27,6 +27,7 @@ def stand_in(monkeypatch, tmp_path):
         return ("", 0.0) if "X" in text or not text else ("".join(sorted(text)), SCORES.get(text[0], 1.0))
 
     monkeypatch.setattr(module, "judge", lambda reward, target: judge)
+    monkeypatch.setattr(module, "canonical", lambda text: judge(text)[0])
     (tmp_path / "lines.smi").write_text("\n".join(LINES) + "\n")
     return str(tmp_path / "lines.smi")
 
@@ -65,6 +66,16 @@ def test_a_repeated_molecule_earns_less_in_training_only(stand_in):
 def test_a_molecule_of_the_training_set_is_not_novel():
     laboratory = Laboratory(lambda text: (text, 1.0), LINES, True)
     assert laboratory.novelty([written("CCO"), written("OCC"), written("CCN", ended=False)]) == [False, True, False]
+
+
+def test_a_file_may_have_names_and_its_molecules_are_known_however_they_are_written(stand_in, tmp_path):
+    (tmp_path / "named.smi").write_text("OC ethanol\nN\tammonia\n\nOCN\n")
+    task = molecules(smiles=str(tmp_path / "named.smi"))
+    assert [text for _, text in task.demonstrate] == ["OC", "N", "OCN"]
+    assert task.score([written("CO"), written("NCO"), written("CC")], "novelty").tolist() == [0, 0, 1]
+    (tmp_path / "wrong.smi").write_text("smiles\nCXO\n")
+    with pytest.raises(UsageError, match=r"^'CXO', the molecule 2 of .*wrong.smi, is not a SMILES that RDKit can read"):
+        molecules(smiles=str(tmp_path / "wrong.smi"))
 
 
 def test_the_memory_survives_a_checkpoint(stand_in):

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 
 from ppo import UsageError
 from ppo.text import Completion, Task, Vocabulary
@@ -25,16 +26,25 @@ def completion(prompt="ab", response="c", ended=True):
     return Completion(ABC, tuple(ABC.encode(prompt)), tuple(ABC.encode(response)), ended)
 
 
-def test_a_completion_is_printed_in_one_line():
-    assert str(completion()) == "ab → c"
-    assert str(completion(ended=False)) == "ab → c …"
-    assert str(Completion(ABC, (0,), (1, 3, 2, 0), True, turn_ids=((1, 3), (2,), (0,)))) == "a → b / c / a"
-
-
 def test_a_prompt_is_drawn_as_tokens_with_its_info():
     assert task().draw(RNG) == ([], None)
     assert task(prompt=lambda rng: "ab").draw(RNG) == ([0, 1], None)
     assert task(prompt=lambda rng: ("c", 7)).draw(RNG) == ([2], 7)
+
+
+def allowed(mask):
+    return task(mask=lambda cs: mask).allowed([completion()]).tolist()
+
+
+def test_a_mask_is_of_truths_or_of_ones():
+    assert allowed([[True, False, True, True]]) == allowed([[1, 0, 1, 1]]) == allowed([[1.0, 0.0, 1.0, 1.0]])
+    assert task().allowed([completion()]).tolist() == [[True] * 4]
+
+
+def test_replies_and_demonstrations_are_tokens():
+    assert task(reply=lambda cs: ["ab", None]).replies([completion()] * 2) == [[0, 1], None]
+    assert task().replies([completion()]) == [None]
+    assert task().demonstration(("ab", "c")) == task().demonstration(["ab", "c"]) == ([0, 1], [2])
 
 
 def test_scores_are_the_reward_or_a_metric_and_zero_without_a_reward():
@@ -74,6 +84,24 @@ def test_a_reward_that_cannot_be_used_names_the_sequence(reward, sentence):
             "prompt function raised ZeroDivisionError: division by zero",
         ),
         (lambda: task(prompt=lambda rng: "abcab", max_prompt=4).draw(RNG), "5 tokens, more than max_prompt = 4"),
+        (lambda: task(max_tokens=2.5), "max_tokens = 2.5 has the wrong type; give a whole number"),
+        (lambda: task(per_token="yes"), "per_token = 'yes' has the wrong type; give True or False"),
+        (lambda: task(missing_end=math.nan), "missing_end = nan is not finite; choose a number"),
+        (lambda: task(metrics={"short": 3}), "the metric 'short' = 3 has the wrong type; give a function"),
+        (lambda: task(features=(Discrete(2), 3)), "has the wrong type; give a space and a function"),
+        (lambda: task(demonstrate=5), "demonstrate = 5 has the wrong type; give a function or a list"),
+        (lambda: task().demonstration("ab"), "a demonstration is 'ab'; give a pair of prompt and response"),
+        (lambda: task().demonstration(("ab",)), r"a demonstration is \('ab',\); give a pair of prompt and response"),
+        (lambda: task().demonstration(("ab", 3)), "a demonstration's text is 3, which is not a text"),
+        (
+            lambda: task(reply=lambda cs: None).replies([completion()]),
+            "returned None to 1 completions; return one for each",
+        ),
+        (lambda: task(reply=lambda cs: "a").replies([completion()]), "returned 'a' to 1 completions"),
+        (lambda: task(reply=lambda cs: [3]).replies([completion()]), "the reply is 3, which is not a text; give a str"),
+        (lambda: allowed([[0.5, 1, 1, 1]]), "the mask of 1 completions holds 0.5; give True where a token may follow"),
+        (lambda: allowed([["a"] * 4]), "the mask of 1 completions holds a; give True"),
+        (lambda: allowed([[1, 1]]), r"the mask of 1 completions has the shape \(1, 2\); it must be \(1, 4\)"),
         (lambda: call("mask", lambda: 1 / 0), "the task's mask function raised ZeroDivisionError"),
         (
             lambda: check_arguments("E-v0", lambda length, letters=3: 0, {"length": 1, "lenght": 2}),

@@ -129,8 +129,11 @@ class Packer:
                 kind = getattr(value, "dtype", type(value).__name__)
                 raise UsageError(
                     f"observations{where} have the shape {tuple(shape)} and the dtype {kind}, but the space needs "
-                    f"(N, {', '.join(map(str, leaf.shape))}) and {leaf.dtype}"
+                    f"({', '.join(['N', *map(str, leaf.shape)])}) and {leaf.dtype}"
                 )
+        if len({len(value) for value in values}) > 1:
+            rows = ", ".join(f"{len(value)} at {path!r}" for (path, _), value in zip(self.leaves, values, strict=True))
+            raise UsageError(f"the parts of an observation have different numbers of rows: {rows}")
         return self.join(values)
 
     def join(self, values: Sequence[Any], plain: bool = False) -> Tensor:

@@ -2,8 +2,9 @@
 
 import gymnasium
 
+from ppo.text.completion import Completion
 from ppo.text.env import TokenEnv, register
-from ppo.text.task import Completion, Task
+from ppo.text.task import Task
 from ppo.text.tasks import strings
 from ppo.text.tasks.dialogue import dialogue
 from ppo.text.tasks.formulas import formulas

@@ -18,9 +18,10 @@ from gymnasium.vector.utils import batch_space
 from ppo.envs.spaces import Packer, packed_size
 from ppo.envs.text_env import Demonstration, TextEnv, generators
 from ppo.errors import UsageError
+from ppo.text.completion import Completion
 from ppo.text.sequences import Sequences
 from ppo.text.state import objects, restore, state_of
-from ppo.text.task import Completion, Task, call, check_arguments
+from ppo.text.task import Task, call, check_arguments
 from ppo.text.vocabulary import Vocabulary
 
 
@@ -67,7 +68,7 @@ class TokenEnv(TextEnv):
     def demonstrations(self) -> list[Demonstration]:
         """The tokens of the task's list of demonstrations; empty if it has a function that draws them, or none."""
         texts = self.task.demonstrate
-        return [] if texts is None or callable(texts) else [self._encode(sequence) for sequence in texts]
+        return [] if texts is None or callable(texts) else [self.task.demonstration(sequence) for sequence in texts]
 
     @property
     def prompt_length(self) -> int:
@@ -129,7 +130,7 @@ class TokenEnv(TextEnv):
         """
         if not callable(self.task.demonstrate):
             return super().demonstrate(rng)
-        return self._encode(call("demonstrate", self.task.demonstrate, rng))
+        return self.task.demonstration(call("demonstrate", self.task.demonstrate, rng))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return a copy of what the task remembers; see `ppo.text.state`."""
@@ -148,9 +149,6 @@ class TokenEnv(TextEnv):
         for name, owner in objects(self.task, "set_training").items():
             call(f"{name}.set_training", owner.set_training, training)
 
-    def _encode(self, texts: tuple[str, ...]) -> Demonstration:
-        return tuple(self.vocabulary.encode(text, "a demonstration's text") for text in texts)
-
     def _valid(self) -> np.ndarray:
         """Return (N,) bool: the next action is a decision."""
         return self.sequences.at_last_token() & ~self.waiting
@@ -167,12 +165,9 @@ class TokenEnv(TextEnv):
         replied = np.zeros(self.num_envs, bool)
         if self.task.reply is None or not len(rows):
             return replied
-        replies = call("reply", self.task.reply, self.sequences.completions(rows))
-        if len(replies) != len(rows):
-            raise UsageError(f"the task's reply function returned {len(replies)} replies to {len(rows)} completions")
-        for n, text in zip(rows, replies, strict=True):
-            if text is not None:
-                self.sequences.append_reply(n, self.vocabulary.encode(text, "the reply"))
+        for n, tokens in zip(rows, self.task.replies(self.sequences.completions(rows)), strict=True):
+            if tokens is not None:
+                self.sequences.append_reply(n, tokens)
                 replied[n] = True
         return replied
 
@@ -198,20 +193,10 @@ class TokenEnv(TextEnv):
         return obs if len(obs) > 1 else obs["token"]
 
     def _mask(self, rows: np.ndarray, deciding: list[Completion]) -> np.ndarray:
-        """Return (N, V): which tokens may follow in `rows`, which are `deciding`; all where the policy does not decide.
-
-        Raises:
-            UsageError: the task's mask has another shape.
-        """
+        """Return (N, V): which tokens may follow in `rows`, which are `deciding`; all where the policy does not decide."""
         mask = np.ones((self.num_envs, len(self.vocabulary)), np.int8)
-        if self.task.mask is not None and deciding:
-            allowed = np.asarray(call("mask", self.task.mask, deciding))
-            shape = len(rows), len(self.vocabulary)
-            if allowed.shape != shape:
-                raise UsageError(
-                    f"the mask of {len(rows)} completions has the shape {allowed.shape}; it must be {shape}"
-                )
-            mask[rows] = allowed
+        if deciding:
+            mask[rows] = self.task.allowed(deciding)
         mask[rows[self.sequences.decisions[rows] < self.task.min_tokens], self.vocabulary.end] = 0
         return mask
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ppo.errors import UsageError
 from ppo.run.load import load
+from ppo.text.completion import Completion
 from ppo.text.env import pack_tokens
-from ppo.text.task import Completion
 from ppo.text.vocabulary import Vocabulary
 
 

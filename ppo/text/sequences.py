@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ppo.text.task import Completion
+from ppo.text.completion import Completion
 from ppo.text.vocabulary import Vocabulary
 
 

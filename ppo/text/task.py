@@ -1,62 +1,28 @@
 """The task: what the policy writes, from which prompts, for which reward; a vocabulary and a few functions."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Dict, Discrete, MultiBinary, Space
 
 from ppo.errors import UsageError, one_line
+from ppo.text.completion import Completion
 from ppo.text.vocabulary import Vocabulary
 
-FUNCTION = Callable | None, "a function"  # type, and its name in an error
+# Types, and their names in an error.
+FUNCTION, INTEGER, FLAG = (Callable | None, "a function"), (Integral, "a whole number"), (bool, "True or False")
 KINDS: dict[str, tuple[Any, str]] = {
     "vocabulary": (Vocabulary, "a Vocabulary"), "metrics": (Mapping, "functions by name"), "reward": FUNCTION,
-    "prompt": FUNCTION, "mask": FUNCTION, "reply": FUNCTION,
+    "prompt": (Callable, "a function"), "mask": FUNCTION, "reply": FUNCTION, "max_tokens": INTEGER, "min_tokens": INTEGER,
+    "max_prompt": INTEGER, "missing_end": (Real, "a number"), "per_token": FLAG, "continues": FLAG,
+    "demonstrate": (Callable | list | tuple | None, "a function or a list"),
 }  # fmt: skip
 MAX_PROMPT = 1024  # tokens; a longer prompt is an error unless the task raises the limit
-
-
-@dataclass(frozen=True)
-class Completion:
-    """A prompt and the response to it, finished or not.
-
-    Attributes:
-        vocabulary: the tokens.
-        prompt_ids: tokens of the prompt.
-        response_ids: tokens after it, without the end token of the last turn.
-        ended: whether the last token was an end token.
-        info: what the task drew together with the prompt.
-        turn_ids: the response split into turns of the policy and replies of the environment, alternately.
-    """
-
-    vocabulary: Vocabulary
-    prompt_ids: tuple[int, ...]
-    response_ids: tuple[int, ...]
-    ended: bool
-    info: Any = None
-    turn_ids: tuple[tuple[int, ...], ...] = ()
-
-    def __str__(self) -> str:
-        """Return prompt and response in one line; … marks a response without an end token."""
-        return f"{self.prompt} → {' / '.join(self.turns)}{'' if self.ended else ' …'}"
-
-    @property
-    def prompt(self) -> str:
-        """The prompt as text."""
-        return self.vocabulary.decode(self.prompt_ids)
-
-    @property
-    def response(self) -> str:
-        """The response as text."""
-        return self.vocabulary.decode(self.response_ids)
-
-    @property
-    def turns(self) -> tuple[str, ...]:
-        """The policy's turns and the environment's replies, alternately, as texts."""
-        return tuple(self.vocabulary.decode(turn) for turn in self.turn_ids or (self.response_ids,))
 
 
 def no_prompt(rng: np.random.Generator) -> str:
@@ -118,10 +84,16 @@ class Task:
                 raise UsageError(f"{name} = {getattr(self, name)!r:.60} has the wrong type; give {noun}")
         if self.max_tokens < 1:
             raise UsageError(f"max_tokens = {self.max_tokens} is too small; choose at least 1")
-        if self.features is not None and not (
-            isinstance(self.features, tuple) and len(self.features) == 2 and isinstance(self.features[0], Space)
-        ):
-            raise UsageError(f"features = {self.features!r:.60} has the wrong type; give a space and a function")
+        match self.features:
+            case None | (Space(), Callable()):
+                pass
+            case _:
+                raise UsageError(f"features = {self.features!r:.60} has the wrong type; give a space and a function")
+        for name, function in self.metrics.items():
+            if not callable(function):
+                raise UsageError(f"the metric {name!r} = {function!r:.60} has the wrong type; give a function")
+        if not math.isfinite(self.missing_end):
+            raise UsageError(f"missing_end = {self.missing_end} is not finite; choose a number")
         reserved = sorted({"reward", "ended"} & set(self.metrics))
         if reserved:
             raise UsageError(f"every text task has a metric {reserved[0]!r}; give yours another name")
@@ -158,6 +130,55 @@ class Task:
             )
         return tokens, info
 
+    def allowed(self, completions: list[Completion]) -> np.ndarray:
+        """Return which tokens may follow unfinished completions, (B, V) bool; all without a mask.
+
+        Raises:
+            UsageError: the task's mask raised, has another shape, or holds something else than true and false.
+        """
+        shape = len(completions), len(self.vocabulary)
+        if self.mask is None:
+            return np.ones(shape, bool)
+        mask = np.asarray(call("mask", self.mask, completions))
+        if mask.shape != shape:
+            raise UsageError(
+                f"the mask of {len(completions)} completions has the shape {mask.shape}; it must be {shape}"
+            )
+        if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
+            other = mask[~np.isin(mask, (0, 1))].flat[0]
+            raise UsageError(
+                f"the mask of {len(completions)} completions holds {other}; give True where a token may follow"
+            )
+        return mask.astype(bool)
+
+    def replies(self, completions: list[Completion]) -> list[list[int] | None]:
+        """Return the tokens of the environment's replies to completions; None where there is none, which ends the sequence.
+
+        Raises:
+            UsageError: the task's function raised, or did not return a text or None for each.
+        """
+        if self.reply is None:
+            return [None] * len(completions)
+        replies = call("reply", self.reply, completions)
+        if not isinstance(replies, Sequence) or isinstance(replies, str) or len(replies) != len(completions):
+            what = f"{len(replies)} replies" if isinstance(replies, list | tuple) else f"{replies!r:.80}"
+            raise UsageError(
+                f"the task's reply function returned {what} to {len(completions)} completions; return one for each"
+            )
+        return [None if text is None else self.vocabulary.encode(text, "the reply") for text in replies]
+
+    def demonstration(self, texts: Any) -> tuple[list[int], ...]:
+        """Return the tokens of a demonstration: of a prompt and a response; in a dialogue, of a prompt, a turn, a reply, a turn, ….
+
+        Raises:
+            UsageError: it has another form, or symbols that are not in the vocabulary.
+        """
+        if not isinstance(texts, tuple | list) or not texts or len(texts) % 2:
+            raise UsageError(
+                f"a demonstration is {texts!r:.80}; give a pair of prompt and response, or (prompt, turn, reply, turn, …)"
+            )
+        return tuple(self.vocabulary.encode(text, "a demonstration's text") for text in texts)
+
     def score(self, completions: list[Completion], name: str = "reward") -> np.ndarray:
         """Return the rewards (B,) of completions, or the metric of this name.
 
@@ -193,6 +214,8 @@ def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """
     try:
         return function(*arguments)
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f"the task's {name} function raised {one_line(error)}") from error
 

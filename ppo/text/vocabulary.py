@@ -57,8 +57,10 @@ class Vocabulary:
             noun: names the text in an error; "the prompt", for example.
 
         Raises:
-            UsageError: the text has a symbol that is not in the vocabulary, or a lone surrogate.
+            UsageError: it is not a text, or has a symbol that is not in the vocabulary, or a lone surrogate.
         """
+        if not isinstance(text, str):
+            raise UsageError(f"{noun or 'a text'} is {text!r:.60}, which is not a text; give a str")
         where = f"{noun} {text[:60]!r}".lstrip()
         try:
             text.encode()

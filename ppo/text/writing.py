@@ -9,8 +9,8 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.envs.spaces import Packer
+from ppo.text.completion import Completion
 from ppo.text.env import TokenEnv
-from ppo.text.task import Completion
 
 MAX_STEPS = 27_000  # of a sequence
 

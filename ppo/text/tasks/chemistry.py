@@ -12,6 +12,8 @@ REWARDS = ("qed", "similarity")
 RADIUS = 2  # in bonds: ECFP4 looks at neighbourhoods with a diameter of 4
 BITS = 1024  # of a fingerprint, for the internal diversity
 
+DEFAULT = "celecoxib"  # the target without another one
+
 Judge = Callable[[str], tuple[str, float]]  # of a text: the canonical SMILES and the score, or "" and 0
 
 
@@ -21,33 +23,54 @@ def judge(reward: str, target: str) -> Judge:
     Args:
         reward: qed, the quantitative estimate of drug-likeness (Bickerton et al. 2012); or similarity, the Tanimoto similarity of
             ECFP4 fingerprints with counts to the target (Rogers and Hahn 2010), as in GuacaMol (Brown et al. 2019). Both are from 0 to 1.
-        target: for similarity: the name of a drug in `DRUGS`, or a SMILES.
+        target: for similarity: the name of a drug in `DRUGS`, or a SMILES; empty: celecoxib.
 
     Raises:
-        UsageError: the reward is unknown, the target is not a molecule, or RDKit is not installed.
+        UsageError: the reward is unknown or has no target, the target is not a molecule, or RDKit is not installed.
     """
     if reward not in REWARDS:
         raise UsageError(f"reward = {reward!r} is unknown; choose {', '.join(REWARDS)}")
+    if reward == "qed" and target:
+        raise UsageError(
+            f"target = {target!r} has no effect on the reward qed; give reward = 'similarity', or leave it out"
+        )
+    chem = _chem()
+    from rdkit.Chem import QED
+
+    score = QED.qed if reward == "qed" else _similarity(target or DEFAULT)
+
+    def judge_text(text: str) -> tuple[str, float]:
+        molecule = chem.MolFromSmiles(text) if text else None
+        return ("", 0.0) if molecule is None else (chem.MolToSmiles(molecule), float(score(molecule)))
+
+    return judge_text
+
+
+def canonical(text: str) -> str:
+    """Return the canonical SMILES of a text; "" if it is not a molecule.
+
+    Raises:
+        UsageError: RDKit is not installed.
+    """
+    chem = _chem()
+    molecule = chem.MolFromSmiles(text) if text else None
+    return "" if molecule is None else str(chem.MolToSmiles(molecule))
+
+
+def _chem() -> Any:
     if not is_installed("rdkit"):
         raise UsageError(f"text/Molecules-v0 needs rdkit; {INSTALL}")
     from rdkit import Chem, RDLogger
-    from rdkit.Chem import QED
 
     RDLogger.DisableLog("rdApp.*")  # which reports every text that is not a molecule
-    score = QED.qed if reward == "qed" else _similarity(target)
-
-    def judge_text(text: str) -> tuple[str, float]:
-        molecule = Chem.MolFromSmiles(text) if text else None
-        return ("", 0.0) if molecule is None else (Chem.MolToSmiles(molecule), float(score(molecule)))
-
-    return judge_text
+    return Chem
 
 
 def _similarity(target: str) -> Callable[[Any], float]:
     from rdkit import Chem, DataStructs
     from rdkit.Chem import rdFingerprintGenerator
 
-    molecule = Chem.MolFromSmiles(DRUGS.get(target, target)) if target else None
+    molecule = Chem.MolFromSmiles(DRUGS.get(target, target))
     if molecule is None:
         raise UsageError(f"target = {target!r} is not a molecule; give a SMILES or one of {', '.join(DRUGS)}")
     fingerprint = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS).GetSparseCountFingerprint

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppo.text.task import Completion, Task
+from ppo.text.completion import Completion
+from ppo.text.task import Task
 from ppo.text.vocabulary import Vocabulary
 
 SLOTS = {

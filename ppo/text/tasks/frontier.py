@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppo.text.task import Completion, Task
+from ppo.text.completion import Completion
+from ppo.text.task import Task
 from ppo.text.vocabulary import Vocabulary
 
 LETTERS = "abcd"

@@ -3,17 +3,18 @@
 import gzip
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Any
 
 import torch
 
 from ppo.errors import UsageError
+from ppo.text.completion import Completion
 from ppo.text.package_data import package_file
 from ppo.text.ratings import text_lines
-from ppo.text.task import Completion, Task
-from ppo.text.tasks.chemistry import Judge, judge
+from ppo.text.task import Task
+from ppo.text.tasks.chemistry import Judge, canonical, judge
 from ppo.text.vocabulary import Vocabulary
 
 TOKEN = re.compile(
@@ -25,26 +26,29 @@ INSTALL = "pip install --no-deps molsets==0.3.1"
 
 
 def molecules(
-    reward: str = "qed", target: str = "celecoxib", divide_repeats: bool = True, smiles: str = "", max_tokens: int = 60
+    reward: str = "qed", target: str = "", divide_repeats: bool = True, smiles: str = "", max_tokens: int = 60
 ) -> Task:
     """Write a molecule as SMILES. A text that is not a molecule earns 0.
 
     Args:
         reward: qed or similarity; see `ppo.text.tasks.chemistry.judge`.
-        target: of the similarity: celecoxib, or a SMILES.
+        target: of the similarity: celecoxib, as without one, or a SMILES.
         divide_repeats: in training, a molecule that the run writes for the n-th time earns 1/n of its score.
-        smiles: a text file with a SMILES a line, for `ppo pretrain`; empty: the training set of MOSES, from the package molsets.
+        smiles: a text file whose lines begin with a SMILES, for `ppo pretrain`; empty: the training set of MOSES, from the package
+            molsets.
         max_tokens: most tokens of a molecule, the end token included; longer ones are left out.
 
     Raises:
-        UsageError: the reward is unknown, the target is not a molecule, a package is missing, or the file cannot be read.
+        UsageError: the reward is unknown, the target or a line is not a molecule, a package is missing, or the file cannot be read.
     """
     judge_text = judge(reward, target)
     lines = read(smiles)
+    # Those of MOSES are canonical, but for 8 of 10,000 that RDKit has come to write in another way.
+    known = canonical_lines(smiles) if smiles else lines
     fitting = [line for line in lines if len(TOKEN.findall(line)) < max_tokens]
     if not fitting:
         raise UsageError(f"no molecule of {smiles or 'MOSES'} has fewer than max_tokens = {max_tokens} tokens")
-    laboratory = Laboratory(judge_text, fitting, divide_repeats)
+    laboratory = Laboratory(judge_text, known, divide_repeats)
     metrics = {name: getattr(laboratory, name) for name in ("score", "validity", "uniqueness", "novelty")}
     return Task(
         vocabulary_of(fitting),
@@ -62,9 +66,25 @@ def read(path: str) -> list[str]:
         UsageError: the file cannot be read, or molsets is not installed.
     """
     if path:
-        return [line.strip() for line in text_lines(path) if line.strip()]
+        return [line.split()[0] for line in text_lines(path) if line.strip()]  # a name may follow
     file = package_file("molsets", "moses/dataset/data/train.csv.gz", "text/Molecules-v0", INSTALL)
     return gzip.decompress(file.read_bytes()).decode().splitlines()[1::EVERY]  # after the header
+
+
+@cache
+def canonical_lines(path: str) -> list[str]:
+    """Return the canonical SMILES of a file's lines; about 0.3 ms each.
+
+    Raises:
+        UsageError: a line is not a molecule.
+    """
+    lines = [canonical(line) for line in read(path)]
+    if "" in lines:
+        wrong = lines.index("")
+        raise UsageError(
+            f"{read(path)[wrong]!r}, the molecule {wrong + 1} of {path}, is not a SMILES that RDKit can read; remove it"
+        )
+    return lines
 
 
 def vocabulary_of(lines: Iterable[str]) -> Vocabulary:
@@ -77,7 +97,7 @@ class Laboratory:
 
     Args:
         judge: returns the canonical SMILES and the score of a text.
-        known: the SMILES of the training set.
+        known: the canonical SMILES of the training set.
         divide_repeats: whether a repeated molecule earns less in training.
     """
 
@@ -89,10 +109,10 @@ class Laboratory:
     def reward(self, completions: list[Completion]) -> list[float]:
         """Return the scores, in training divided by how often the molecule was written, this time included."""
         rewards = []
-        for canonical, score in self._judged(completions):
-            name = key(canonical)
+        for molecule, score in self._judged(completions):
+            name = key(molecule)
             times = self.times.get(name, 0) + 1
-            if canonical:
+            if molecule:
                 self.times[name] = times
             rewards.append(score / times if self.divide_repeats and self.training else score)
         return rewards

@@ -5,9 +5,10 @@ import zlib
 import numpy as np
 
 from ppo.errors import UsageError
+from ppo.text.completion import Completion
 from ppo.text.package_data import package_file
 from ppo.text.ratings import text_lines
-from ppo.text.task import Completion, Task
+from ppo.text.task import Task
 from ppo.text.vocabulary import Vocabulary
 
 MARK = "="  # ends a prompt

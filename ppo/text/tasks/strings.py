@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ppo.errors import UsageError
-from ppo.text.task import Completion, Task
+from ppo.text.completion import Completion
+from ppo.text.task import Task
 from ppo.text.vocabulary import Vocabulary
 
 Sampler = Callable[[np.random.Generator], str]

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ppo.text.task import Completion, Task
+from ppo.text.completion import Completion
+from ppo.text.task import Task
 from ppo.text.vocabulary import Vocabulary
 
 NODES = "abcdefghijklmnopqrstu"
