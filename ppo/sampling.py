@@ -22,6 +22,8 @@ from ppo.run.load import Saved, envs_for, load
 from ppo.text import Completion, TokenEnv
 from ppo.text.writing import write
 
+SAMPLING = ("temperature", "top_k", "top_p")  # settings that `sample` can override
+
 
 def sample(
     run: str | Path,
@@ -46,9 +48,11 @@ def sample(
         options: temperature, top_k, top_p: override the run's settings.
 
     Raises:
-        UsageError: the policy of the run does not write text, or its task cannot use the prompt.
+        UsageError: the policy of the run does not write text, its task cannot use the prompt, or an option is unknown.
     """
-    prompts = [prompt] if isinstance(prompt, str) else prompt
+    for name in options.keys() - set(SAMPLING):
+        raise UsageError(f"sample does not know the option {name!r}; it knows {', '.join(SAMPLING)}")
+    prompts = _prompts(prompt)
     number = number if prompts is None or isinstance(prompt, str) else len(prompts)
     _check_number(number)
     check_ranges(Config, {"seed": seed})
@@ -88,7 +92,9 @@ def best(run: str | Path, number: int = 10) -> list[dict[str, Any]]:
     checkpoint_path(Path(run), "latest")  # refuses what is not a run
     path = Path(run) / FILE
     if not path.is_file():
-        raise UsageError(f"{run} has no {FILE}: its policy does not write text, or no sequence ended in training")
+        raise UsageError(
+            f"{run} has no {FILE}, which `ppo train` writes once a text policy has ended a sequence; new samples: ppo sample {run}"
+        )
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [
@@ -98,6 +104,12 @@ def best(run: str | Path, number: int = 10) -> list[dict[str, Any]]:
         ]
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UsageError(f"{path} is damaged ({one_line(error)}); the run's next checkpoint replaces it") from error
+
+
+def _prompts(prompt: Any) -> Sequence[str] | None:
+    if not isinstance(prompt, Sequence | None):
+        raise UsageError(f"prompt = {prompt!r:.60} has the wrong type; give a text or a list of texts")
+    return [prompt] if isinstance(prompt, str) else prompt
 
 
 def _check_number(number: int) -> None:
@@ -112,18 +124,24 @@ def _set_prompts(env: TokenEnv, prompts: Sequence[str], env_id: str) -> str:
         UsageError: a prompt is not in the vocabulary, or the task needs more than a text.
     """
     vocabulary = env.vocabulary
+    tokens, info = env.task.draw(np.random.default_rng(0))
+    example = vocabulary.decode(tokens)
     for prompt in dict.fromkeys(prompts):
-        own = vocabulary.encode(prompt, "the prompt")
+        try:
+            own = vocabulary.encode(prompt, "the prompt")
+        except UsageError as error:
+            raise UsageError(
+                f"{error}; the task's own prompts are like {example!r}" if example else str(error)
+            ) from error
         if vocabulary.unknown and vocabulary.ids[vocabulary.unknown] in own:
             raise UsageError(f"{prompt!r} is not in the vocabulary ({len(vocabulary) - 1} symbols)")
-    tokens, info = env.task.draw(np.random.default_rng(0))
     if info is not None:
         raise UsageError(
             f"{env_id} draws each prompt together with an info that its functions need; leave out --prompt"
         )
     turn = itertools.cycle(prompts)  # a reset begins the sequences in their order
     env.task = replace(env.task, prompt=lambda rng: next(turn))
-    return vocabulary.decode(tokens)
+    return example
 
 
 def chat(

@@ -41,7 +41,7 @@ def test_a_setting_without_effect_on_the_actions_is_named(settings, space, sente
     [
         (
             {"critic_warmup": 10, "total_timesteps": 10_240},
-            "critic_warmup = 10 iterations of 1,024 steps leave nothing of total_timesteps = 10,240 to the actor; choose fewer",
+            "critic_warmup = 10 iterations of 1,024 rows may leave nothing of total_timesteps = 10,240 to the actor; choose fewer",
         ),
         ({"critic_warmup": 1, "vf_coef": 0.0}, "critic_warmup = 1 has no effect with vf_coef = 0, since the critic does not learn"),
         ({"separate_critic": True, "feedforward_critic": True}, "choose one of the two"),

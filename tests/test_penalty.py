@@ -33,6 +33,8 @@ def test_a_penalty_in_the_rewards_of_a_group_is_refused():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
+        ({"kl_coef": 0.0}, "kl_coef = 0 with reward = none leaves the actor nothing to learn from; choose a positive"),
+        ({"algorithm": "distill", "reference": ""}, "algorithm = distill needs a teacher; add --reference RUN"),
         ({"clip_rewards": 1.0}, "clip_rewards = 1.0 has no effect with reward = none; set it to 0.0"),
         ({"clip_rewards": 1.0, "kl_in": "rewards"}, "clip_rewards = 1.0 has no effect"),
         ({"group_size": 4}, "group_size = 4 has no effect with reward = none; set it to 1"),

@@ -11,6 +11,9 @@ def test_perfect_reversed_and_random_scores_have_known_figures():
     ratings = Ratings([""] * 30, [[float(n)] * 3 for n in range(30)], [])
     best = quality(np.arange(30.0), ratings, np.arange(30), np.arange(30))
     assert (best.accuracy, best.agreement, best.ceiling) == (1, 1, 1)
+    assert (
+        best.describe()[0][1] == "1.000 of comparisons by one rater each, of 435 pairs of held-out texts"
+    )  # 30 · 29 / 2
     assert best.by_length == (1, 1, 1)
     assert best.calibration == pytest.approx(0, abs=0.06)  # σ(1) for neighbours, whose order is certain
     assert quality(-np.arange(30.0), ratings, np.arange(30), np.arange(30)).accuracy == 0
@@ -20,7 +23,7 @@ def test_perfect_reversed_and_random_scores_have_known_figures():
     assert chance.agreement == pytest.approx(0.5, abs=0.02)
     assert chance.accuracy == pytest.approx(0.5, abs=0.03)
     pairs = quality(np.array([1.0, 0, 0, 1]), Ratings([""] * 4, [], [(0, 1), (2, 3)]), np.arange(4), np.ones(4))
-    assert (pairs.accuracy, pairs.comparisons) == (0.5, 2)
+    assert (pairs.accuracy, pairs.pairs) == (0.5, 2)
     assert np.isnan(pairs.agreement)
     assert [name for name, _ in pairs.describe()] == ["accuracy", "by length", "calibration"]
     assert "nan" not in str(pairs.describe())

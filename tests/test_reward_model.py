@@ -103,7 +103,7 @@ def test_random_labels_are_predicted_by_chance_however_often_they_are_repeated(t
     small = {"policy": "gru", "num_envs": 16, "num_steps": 16, "state_size": 32, "threads": 1, "total_timesteps": 8000}
     settings = {"runs_dir": str(tmp_path), "learning_rate": 0.03, "compile": "off"} | small
     result = train_reward_model(Trainer(preset("text/Copy-v0").replace(settings)), str(path), patience=0)
-    assert result.quality.comparisons == 25  # five comparisons, five times each
+    assert result.quality.pairs == 25  # five comparisons, five times each
     assert result.quality.accuracy == pytest.approx(0.5, abs=0.2)  # 1.0 if they are also among the training texts
 
 

@@ -51,6 +51,9 @@ def test_a_return_is_that_of_its_sequence(run):
     [
         ({"number": 0}, "n = 0 is too few; choose at least 1"),
         ({"prompt": "k!"}, r"'!' in the prompt 'k!' is not in the vocabulary \(21 symbols\)"),
+        ({"prompt": 5}, "prompt = 5 has the wrong type; give a text or a list of texts"),
+        ({"prompt": ["k", 5]}, "the prompt is 5, which is not a text; give a str"),
+        ({"learning_rate": 0.1}, "sample does not know the option 'learning_rate'; it knows temperature, top_k, top_p"),
         ({"temperature": 0.0}, "temperature = 0.0 in settings is too small"),
         ({"top_k": 23}, "top_k = 23 has no effect, since an action has 22 choices; choose fewer"),
         ({"seed": 2**63}, "seed = 9223372036854775808 is too large for int64"),
@@ -76,7 +79,7 @@ def test_the_best_sequences_of_the_training_are_printed_and_nothing_is_sampled(r
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [(None, "has no best.jsonl: its policy does not write text, or no sequence ended"), ("{}", "is damaged"),
+    [(None, "has no best.jsonl, which `ppo train` writes once a text policy has ended a sequence; new samples: ppo sample"), ("{}", "is damaged"),
      ('{"return": 1, "step": 2', "is damaged"), ("[1]", "is damaged"), ("\udc80", "is damaged")],
 )  # fmt: skip
 def test_a_file_of_the_best_that_cannot_be_read_is_one_sentence(run, tmp_path, text, sentence):
@@ -95,6 +98,11 @@ def test_a_prompt_that_the_task_cannot_use_is_blamed_and_not_the_function_that_r
     sentence = r"^text/Add-v0 cannot use the prompt '5=': the reward .* raised ValueError.*; its own prompts are like '\d+\+\d+='$"
     with pytest.raises(UsageError, match=sentence):
         sample(trainer.run_dir, 1, prompt="5=")
+    with pytest.raises(
+        UsageError,
+        match=r"'x' in the prompt .* is not in the vocabulary .*; the task's own prompts are like '\d+\+\d+='$",
+    ):
+        sample(trainer.run_dir, 1, prompt="x=")
 
 
 def test_a_task_without_replies_is_not_a_dialogue(run):

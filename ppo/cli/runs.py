@@ -152,7 +152,7 @@ class Sample:
     n: Annotated[int, arg(aliases=["-n"])] = 10
     """Number of sequences."""
     prompt: Annotated[str | None, optional("TEXT", "the task's own prompts")] = None
-    """Prompt of every sequence."""
+    """Prompt of every sequence. The return is that of what follows it."""
     temperature: Annotated[float | None, optional("FLOAT", "the run's setting")] = None
     """Sampling temperature; divides the logits."""
     top_k: Annotated[int | None, optional("INT", "the run's setting")] = None

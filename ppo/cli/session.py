@@ -190,9 +190,8 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
         lines.append(("note", note))
     if told := critic_note(envs.single_observation_space):
         lines.append(("critic", f"alone sees {told}; the policy acts without it"))
-    if config.critic_warmup:
-        steps = f"{config.critic_warmup * config.batch_size:,} steps"
-        lines.append(("critic", f"learns alone in the first {count(config.critic_warmup, 'iteration')}, {steps}"))
+    if (left := int(trainer.learner.warmup.left)) > 0:
+        lines.append(("critic", f"learns alone in the next {count(left, 'iteration')}"))
     if config.clip_rewards:
         lines.append(("rewards", f"clipped to ± {config.clip_rewards:g} in training; returns are of the raw ones"))
     lines += [("images", sentence) for sentence in describe_images(trainer.policy)]

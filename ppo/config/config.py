@@ -210,9 +210,9 @@ class Config:
             UsageError: the first setting that cannot be used, in one sentence.
         """
         check_ranges(self)
+        check_penalty(self)
         check_needs(self)
         check_together(self)
-        check_penalty(self)
         sequence_length(self, recurrent=False)
         check_memory(self)
 

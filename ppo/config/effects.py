@@ -51,7 +51,7 @@ def check_together(settings: Any) -> None:
         )
     if settings.critic_warmup * settings.batch_size >= settings.total_timesteps:
         raise UsageError(
-            f"critic_warmup = {settings.critic_warmup} iterations of {settings.batch_size:,} steps leave nothing of total_timesteps "
+            f"critic_warmup = {settings.critic_warmup} iterations of {settings.batch_size:,} rows may leave nothing of total_timesteps "
             f"= {settings.total_timesteps:,} to the actor; choose fewer iterations or a larger budget"
         )
     if settings.critic_warmup and not settings.vf_coef:

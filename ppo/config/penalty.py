@@ -30,6 +30,8 @@ def check_penalty(settings: Any) -> None:
     Raises:
         UsageError: names them.
     """
+    if settings.algorithm == "distill" and not settings.reference:
+        raise UsageError("algorithm = distill needs a teacher; add --reference RUN", page="text#distillation")
     if settings.kl_in == "rewards" and settings.group_size > 1:
         raise UsageError(
             f"kl_in = rewards does not go with group_size = {settings.group_size}, which divides rewards by their deviation in the group "
@@ -37,6 +39,11 @@ def check_penalty(settings: Any) -> None:
             page="text#without-a-critic",
         )
     if settings.reward == "none":
+        if settings.kl_coef == 0:
+            raise UsageError(
+                "kl_coef = 0 with reward = none leaves the actor nothing to learn from; choose a positive number",
+                page="text#distillation",
+            )
         of_rewards, of_returns = NEUTRAL["rewards"], NEUTRAL["returns"] if distils(settings) else {}
         for name, neutral in (of_rewards | of_returns).items():
             if getattr(settings, name) != neutral:

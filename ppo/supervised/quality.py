@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ppo.numbers import count
 from ppo.text.ratings import Ratings
 
 COMPARISONS = 50_000  # pairs of held-out texts
@@ -22,7 +23,7 @@ class Quality:
         ceiling: the same of the mean of all raters but the first.
         calibration: mean |predicted − observed| probability in ten bins; a tie counts as a half.
         by_length: accuracy for pairs of short, of middle and of long texts (thirds of all texts).
-        comparisons: how many there are.
+        pairs: how many pairs of texts are compared; of rated texts, each one by many raters.
     """
 
     accuracy: float
@@ -30,14 +31,14 @@ class Quality:
     ceiling: float
     calibration: float
     by_length: tuple[float, ...]
-    comparisons: int
+    pairs: int
 
     def describe(self) -> list[tuple[str, str]]:
         """Return (name, text) pairs about the figures that are known: without a second rater no agreement is."""
-        if not self.comparisons:
+        if not self.pairs:
             return [("accuracy", "unknown: in no comparison of held-out texts is one preferred")]
-        accuracy = f"{self.accuracy:.3f} of {self.comparisons:,} comparisons of held-out texts by one rater each"
-        lines = [("accuracy", accuracy)]
+        compared = f"comparisons by one rater each, of {count(self.pairs, 'pair')} of held-out texts"
+        lines = [("accuracy", f"{self.accuracy:.3f} of {compared}")]
         if not math.isnan(self.agreement):
             others = f"the mean of all other raters in {self.ceiling:.3f}"
             lines.append(("raters", f"a second rater agrees in {self.agreement:.3f} of comparisons, {others}"))
@@ -84,7 +85,7 @@ def quality(scores: np.ndarray, ratings: Ratings, indices: np.ndarray, lengths: 
     return Quality(
         _mean(correct[clear]), _agreement(pairs.label, pairs.other), _agreement(pairs.label, pairs.rest),
         _calibration(1 / (1 + np.exp(-difference)), (pairs.label + 1) / 2),
-        tuple(_mean(correct[which]) for which in in_third), int(clear.sum()),
+        tuple(_mean(correct[which]) for which in in_third), len({*zip(*np.sort([pairs.first[clear], pairs.second[clear]], 0).tolist(), strict=True)}),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ class TextExamples:
         corpus: text file, one sequence per line; empty: the task's own demonstrations.
 
     Raises:
-        UsageError: there are no demonstrations, or a line has symbols that are not in the vocabulary.
+        UsageError: there are no demonstrations, the task shows features, or a line has symbols that are not in the vocabulary.
     """
 
     tag = "eval/perplexity"
@@ -33,6 +33,7 @@ class TextExamples:
 
     def __init__(self, trainer: Trainer, env: TextEnv, corpus: str) -> None:
         self.space, self.device = trainer.envs.single_observation_space, trainer.parts.device.value
+        pack_tokens(self.space, np.array([env.vocabulary.end]), self.device)  # refuses a task with features
         self.notes: list[str] = []
         training, held_out, self.distinct = _sources(trainer, env, corpus)
         self.training = _pieces(_note_long(training, env.max_tokens, self.notes), env.vocabulary.end)

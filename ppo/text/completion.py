@@ -1,4 +1,4 @@
-"""The completion: a prompt, and what was written after it."""
+"""The completion: a prompt, and the response to it, finished or not."""
 
 from dataclasses import dataclass
 from typing import Any
