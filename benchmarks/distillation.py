@@ -7,10 +7,9 @@ PPO trains a teacher. A smaller student learns from it twice: by the divergence 
 An interrupted run is resumed, and a finished one is not repeated.
 """
 
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import count, product
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 import tyro
 
 from benchmarks import pages
-from benchmarks.runs import RESULTS, finish, save, settings
+from benchmarks.runs import RESULTS, fill, finish, settings
 from ppo.evaluation import evaluate
 from ppo.loop.trainer import Trainer
 from ppo.run.load import load
@@ -38,18 +37,6 @@ TEACHERS: dict[str, dict[str, Any]] = {  # settings besides the preset
     "text/Dialogue-v0": {},
 }  # fmt: skip
 CLONE = {"learning_rate": 1e-3, "total_timesteps": 300_000}  # that the dialogue's teacher starts from
-
-
-@dataclass(frozen=True)
-class Point:
-    """The shares of episodes that are solved, of one seed, by the policies' most probable tokens."""
-
-    task: str
-    seed: int
-    teacher: float
-    student: float
-    likelihood: float  # of the student that learnt the teacher's samples
-    parameters: float  # of the student, by those of the teacher
 
 
 def teacher_of(env_id: str, seed: int) -> Path:
@@ -75,37 +62,42 @@ def imitate(trainer: Trainer, teacher: Path) -> PretrainResult:
     return pretrain(trainer, patience=0)
 
 
-def train(env_id: str, seed: int) -> Point:
-    """Train a teacher and both students, and return what they solve."""
-    teacher = teacher_of(env_id, seed)
+def train(task: str, seed: int) -> list[dict[str, Any]]:
+    """Train a teacher and both students; return what share of episodes their most probable tokens solve.
+
+    The student by likelihood learns the teacher's samples; `parameters` are those of a student, by those of the teacher.
+    """
+    torch.set_num_threads(1)
+    teacher = teacher_of(task, seed)
     student = settings(
-        env_id, RUNS, "student", seed, algorithm="distill", reference=str(teacher), total_timesteps=TOKENS, **STUDENT
+        task, RUNS, "student", seed, algorithm="distill", reference=str(teacher), total_timesteps=TOKENS, **STUDENT
     )
     likelihood = settings(
-        env_id, RUNS, f"likelihood-{teacher.name}", seed, total_timesteps=TOKENS * PASSES, eval_episodes=0, **STUDENT
+        task, RUNS, f"likelihood-{teacher.name}", seed, total_timesteps=TOKENS * PASSES, eval_episodes=0, **STUDENT
     )
-    runs = teacher, finish(student), finish(likelihood, partial(imitate, teacher=teacher))
-    sizes = [sum(p.numel() for p in load(run).policy.parameters()) for run in runs]
-    first, second, third = (evaluate(run, EPISODES, deterministic=True).metric("solved") for run in runs)
-    return Point(env_id, seed, first, second, third, sizes[1] / sizes[0])
+    runs = {
+        "teacher": teacher,
+        "student": finish(student),
+        "likelihood": finish(likelihood, partial(imitate, teacher=teacher)),
+    }
+    sizes = {name: sum(p.numel() for p in load(run).policy.parameters()) for name, run in runs.items()}
+    solved = {name: evaluate(run, EPISODES, deterministic=True).metric("solved") for name, run in runs.items()}
+    return [solved | {"parameters": sizes["student"] / sizes["teacher"]}]
 
 
 def main(seeds: tuple[int, ...] = (1, 2, 3), jobs: int = 2, only: str = "") -> None:
-    """Train the missing runs, and write figures and page.
+    """Train the missing runs, and write figures after each, and the page.
 
     Args:
         seeds: of teachers and students.
         jobs: number of seeds at the same time.
         only: run only the tasks whose name contains this. Empty: all.
     """
-    torch.set_num_threads(1)
-    tasks = [env_id for env_id in TEACHERS if only in env_id]
-    with ProcessPoolExecutor(jobs) as pool:
-        points = [*pool.map(train, *zip(*product(tasks, seeds), strict=True))]
+    cells = [{"task": task, "seed": seed} for task in TEACHERS if only in task for seed in seeds]
     command = (
         f"python -m benchmarks.distillation --seeds {' '.join(map(str, seeds))}{f' --only {only}' if only else ''}"
     )
-    save(RESULTS / "distillation.json", command, [asdict(p) for p in points], tokens=TOKENS, passes=PASSES)
+    fill(RESULTS / "distillation.json", command, cells, train, jobs, tokens=TOKENS, passes=PASSES)
     pages.write()
 
 
