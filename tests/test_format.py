@@ -50,6 +50,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, content, sentence)
 def test_arrays_may_have_the_names_that_step_returns(tmp_path):
     np.savez(tmp_path / "d.npz", reward=np.ones(2), terminated=np.zeros(2))
     assert sorted(read_npz(tmp_path / "d.npz")[0]) == ["rewards", "terminations"]
+    np.savez(tmp_path / "d.npz", reward=np.ones(2), rewards=np.zeros(2))
+    with pytest.raises(UsageError, match="has reward and rewards, which mean the same; leave out one of them"):
+        read_npz(tmp_path / "d.npz")
 
 
 def test_a_lone_array_is_refused(tmp_path):

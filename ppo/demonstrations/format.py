@@ -16,6 +16,7 @@ metadata               text          JSON: the environment and its arguments, it
 import io
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ SHORT = {"reward": "rewards", "terminated": "terminations", "truncated": "trunca
 def names(space: Space[Any], noun: str) -> list[str]:
     """Return the names of the arrays of a space's leaves, in packing order; `noun` is "observations" or "actions"."""
     return [f"{noun}/{path}" if path else noun for path, _ in leaves(space)]
+
+
+def check_distinct(given: Iterable[str], path: Path) -> None:
+    """Refuse a file that has the same array under two names.
+
+    Raises:
+        UsageError: names both.
+    """
+    for short, name in SHORT.items():
+        if {short, name} <= {*given}:
+            raise UsageError(f"{path} has {short} and {name}, which mean the same; leave out one of them", PAGE)
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
@@ -69,6 +81,7 @@ def read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise UsageError(f"{path} is one array; give an NPZ file with observations and actions", PAGE)
+            check_distinct(loaded.files, path)
             arrays = {SHORT.get(name, name): loaded[name] for name in loaded.files}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or one_line(error)}") from error

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Space
 
 from ppo.demonstrations.arrays import Demonstrations, demonstrations_of
-from ppo.demonstrations.format import FLAGS, PAGE, SHORT, names, read_npz
+from ppo.demonstrations.format import FLAGS, PAGE, SHORT, check_distinct, names, read_npz
 from ppo.envs.spaces import leaf_values, leaves
 from ppo.errors import UsageError, one_line
 from ppo.numbers import count
@@ -63,6 +63,7 @@ def _table(path: Path, obs_space: Space[Any], action_space: Space[Any]) -> dict[
                 raise UsageError(
                     f"{path} has {word!r:.60} in row {line} of the column {header[n]}; give a number", PAGE
                 ) from error
+    check_distinct(header, path)
     arrays = {COLUMNS[name]: numbers[:, n] for n, name in enumerate(header) if name in COLUMNS}
     for noun, prefix, space in (("observations", "obs", obs_space), ("actions", "action", action_space)):
         shapes = [leaf.shape for _, leaf in leaves(space)]
