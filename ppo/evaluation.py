@@ -12,7 +12,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from ppo.config import Config
-from ppo.config.setting import check_ranges
+from ppo.config.setting import check_ranges, check_whole
 from ppo.envs import time_limit
 from ppo.errors import UsageError
 from ppo.loop.collector import Collector
@@ -96,10 +96,8 @@ def evaluate(
     Raises:
         UsageError: see `load_policy`; or the policy was trained with other spaces than the environment has.
     """
-    if episodes < 1:
-        raise UsageError(f"episodes = {episodes} is too few; choose at least 1")
-    if max_steps < 0:
-        raise UsageError(f"max_steps = {max_steps} is too small; choose at least 0")
+    for name, value, low in (("episodes", episodes, 1), ("max_steps", max_steps, 0), ("seed", seed, 0)):
+        check_whole(name, value, low)
     check_ranges(Config, {"seed": seed})
     player = load_policy(run, checkpoint, trust, told)
     deterministic = not player.config.eval_sampled if deterministic is None else deterministic

@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from ppo.config import Config
 from ppo.config.effects import check_actions
 from ppo.config.memory import check_memory
-from ppo.config.setting import check_ranges
+from ppo.config.setting import check_ranges, check_whole
 from ppo.errors import UsageError, one_line
 from ppo.loop.best import FILE, as_text
 from ppo.run.checkpoint import checkpoint_path
@@ -54,7 +54,8 @@ def sample(
         raise UsageError(f"sample does not know the option {name!r}; it knows {', '.join(SAMPLING)}")
     prompts = _prompts(prompt)
     number = number if prompts is None or isinstance(prompt, str) else len(prompts)
-    _check_number(number)
+    check_whole("n", number, 1)
+    check_whole("seed", seed, 0)
     check_ranges(Config, {"seed": seed})
     saved = load(run, checkpoint, trust, **options)
     check_memory(saved.config.replace({"num_envs": number, "num_steps": 1}))
@@ -88,7 +89,7 @@ def best(run: str | Path, number: int = 10) -> list[dict[str, Any]]:
     Raises:
         UsageError: it is not a run of a text policy, no sequence has ended, or the file is damaged.
     """
-    _check_number(number)
+    check_whole("n", number, 1)
     checkpoint_path(Path(run), "latest")  # refuses what is not a run
     path = Path(run) / FILE
     if not path.is_file():
@@ -110,11 +111,6 @@ def _prompts(prompt: Any) -> Sequence[str] | None:
     if not isinstance(prompt, Sequence | None):
         raise UsageError(f"prompt = {prompt!r:.60} has the wrong type; give a text or a list of texts")
     return [prompt] if isinstance(prompt, str) else prompt
-
-
-def _check_number(number: int) -> None:
-    if number < 1:
-        raise UsageError(f"n = {number} is too few; choose at least 1")
 
 
 def _set_prompts(env: TokenEnv, prompts: Sequence[str], env_id: str) -> str:

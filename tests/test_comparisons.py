@@ -18,6 +18,8 @@ def test_a_text_is_preferred_as_often_as_its_ratings_exceed_those_of_the_other()
     assert Comparisons(ratings, "even")(np.array([0, 1]))[0, 1] == 0  # 1 against 2
     with pytest.raises(UsageError, match="raters = 'odd' leaves a text without a rating"):
         Comparisons(Ratings(["a"], [[1]], []), "odd")
+    with pytest.raises(UsageError, match="all ratings are 1, so that no text is preferred to another; give different"):
+        Comparisons(Ratings(["a", "b"], [[1, 1], [1]], []), "all")
 
 
 def test_in_a_pair_the_first_is_preferred_and_other_pairs_are_not_compared():

@@ -8,7 +8,7 @@ from ppo.config.effects import check_actions, check_episodes, check_needs, check
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_horizon", 5), ("kl_in", "loss"), ("reward", "none")]
+    ("name", "value"), [("kl_coef", 0.5), ("kl_target", 6.0), ("kl_in", "loss"), ("reward", "none")]
 )
 def test_a_setting_needs_the_setting_that_it_acts_with(name, value):
     check_needs(Config(**{name: value, "reference": "RUN"}))
@@ -17,6 +17,14 @@ def test_a_setting_needs_the_setting_that_it_acts_with(name, value):
         UsageError, match=f"{name} = {value} has no effect without reference; add --reference or leave out {name}"
     ):
         check_needs(Config(**{name: value}))
+
+
+def test_the_horizon_of_an_adaptive_penalty_needs_its_target():
+    check_needs(Config(kl_horizon=5, kl_target=6.0, reference="RUN"))
+    with pytest.raises(
+        UsageError, match="kl_horizon = 5 has no effect without kl_target; add --kl-target or leave out kl_horizon"
+    ):
+        check_needs(Config(kl_horizon=5, reference="RUN"))
 
 
 @pytest.mark.parametrize(

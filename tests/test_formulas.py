@@ -106,6 +106,10 @@ def test_a_run_is_not_resumed_on_other_points():
     restore(formulas(1), state)
     with pytest.raises(errors.UsageError, match=r"^the points are not those that the run began with; restore its file"):
         restore(formulas(2), state)
+    other = formulas(1)
+    other.reward.__self__.training.columns["x"][0] += 1
+    with pytest.raises(errors.UsageError, match=r"^the points are not those that the run began with"):
+        restore(other, state)
 
 
 @pytest.mark.parametrize("method", benchmark.METHODS)

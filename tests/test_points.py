@@ -37,6 +37,13 @@ def test_a_file_as_programs_write_it_is_read_whole(tmp_path):
         ("x,y\n1,nan\n", "point 1 of .* is '1,nan'"),
         ("x,y\n1,2\n3,2\n", "all have the same value"),
         ("x,y\n", "fewer than two"),
+        (
+            "x,y\n" + "".join(f"{n},0.1\n" for n in range(20)),
+            "all have the same value",
+        ),  # whose deviation is only rounding
+        ("x,y\n1,2e300\n2,-1e300\n", "too large or too close for float64; give them in another unit"),
+        ("x,y\n1,1e-200\n2,2e-200\n", "too large or too close"),
+        (f"x,y\n1,{'1' * 140_000}\n", "cannot read points from .*: .*field larger than field limit"),
         ("", "has no text"),
     ],
 )

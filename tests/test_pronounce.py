@@ -123,7 +123,13 @@ def test_a_word_is_in_one_part_for_ever(dictionary):
     ("part", "text", "sentence"),
     [
         ("test", "read R IY1 D\n", "part = 'test' is unknown; choose training, held-out"),
-        ("training", "1 2\n", r"has no word for the part training \(0 words in all\); give more words"),
+        ("held-out", "read R IY1 D\n", r"has no word for the part held-out \(1 words in all\); give more words"),
+        (
+            "training",
+            "read,R,IY1,D\nred,R,EH1,D\n",
+            "no line of .* has the form `hello HH AH0 L OW1`; fix the file, or raise max_tokens = 24",
+        ),
+        ("training", "is = Z\n", "has the phoneme '=', which ends a prompt; write it with another symbol"),
     ],
 )
 def test_a_mistake_is_one_sentence(part, text, sentence, tmp_path):

@@ -51,4 +51,20 @@ def test_calibration_is_the_gap_between_predicted_and_observed_probability():
     ratings = Ratings([""] * 4, [], [(0, 1), (2, 3)])
     # The first of each pair is preferred; the model says σ(0) = 0.5 and σ(log 3) = 0.75.
     figures = quality(np.array([0, 0, np.log(3), 0]), ratings, np.arange(4), np.ones(4))
-    assert figures.calibration == pytest.approx((0.5 + 0.25) / 2)
+    assert figures.calibration == pytest.approx(
+        0.25 / 2
+    )  # a half is right for the first pair, in one order or the other
+
+
+def test_a_model_that_knows_the_probabilities_is_calibrated():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(20_000, 2))
+    better = (rng.random(20_000) < 1 / (1 + np.exp(scores[:, 1] - scores[:, 0]))).astype(int)
+    chosen_first = np.take_along_axis(scores, np.stack([1 - better, better], 1), 1).ravel()
+    pairs = [(n, n + 1) for n in range(0, 40_000, 2)]
+    figures = quality(chosen_first, Ratings([""] * 40_000, [], pairs), np.arange(40_000), np.ones(40_000))
+    assert figures.calibration < 0.01
+    assert (
+        quality(3 * chosen_first, Ratings([""] * 40_000, [], pairs), np.arange(40_000), np.ones(40_000)).calibration
+        > 0.1
+    )

@@ -62,6 +62,10 @@ def test_a_reward_model_of_ratings_or_preferences_scores_completions(tmp_path, k
     assert f"of {len(texts)} texts for training of {path}; as rewards they have 0 and 1" in str(result.scale)
     with pytest.raises(UsageError, match="has another vocabulary; use the same corpus"):
         RewardModel(str(result.run_dir), Vocabulary("abc"))
+    with pytest.raises(
+        UsageError, match="is a reward model, which never learnt to write; choose a run of `ppo pretrain`"
+    ):
+        Trainer(preset("text/Copy-v0").replace(settings | {"reference": str(result.run_dir)}))
 
 
 def test_scores_are_standardised_on_samples_of_the_reference_and_a_prompt_is_read_first(tmp_path, monkeypatch):

@@ -51,6 +51,8 @@ def test_a_return_is_that_of_its_sequence(run):
     [
         ({"number": 0}, "n = 0 is too few; choose at least 1"),
         ({"prompt": "k!"}, r"'!' in the prompt 'k!' is not in the vocabulary \(21 symbols\)"),
+        ({"number": 2.5}, "n = 2.5 is not a whole number"),
+        ({"seed": 1.5}, "seed = 1.5 is not a whole number"),
         ({"prompt": 5}, "prompt = 5 has the wrong type; give a text or a list of texts"),
         ({"prompt": ["k", 5]}, "the prompt is 5, which is not a text; give a str"),
         ({"learning_rate": 0.1}, "sample does not know the option 'learning_rate'; it knows temperature, top_k, top_p"),

@@ -9,7 +9,7 @@ import pytest
 
 from ppo import Config, UsageError
 from ppo.cli import main as cli
-from ppo.config.setting import ROLES, Range, names, setting
+from ppo.config.setting import ROLES, Range, check_whole, names, setting
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,12 @@ def test_a_range_has_its_ends_and_no_number_beyond_float32_or_int64(allowed, ins
     assert all(value in allowed for value in inside)
     assert not any(value in allowed for value in outside)
     assert str(allowed) == words
+
+
+@pytest.mark.parametrize("value", [2.5, "3", None, True])
+def test_a_number_that_is_not_whole_is_named(value):
+    check_whole("episodes", 1, 1)
+    with pytest.raises(UsageError, match=f"^episodes = {value!r} is not a whole number$"):
+        check_whole("episodes", value, 1)
+    with pytest.raises(UsageError, match=r"^episodes = 0 is too few; choose at least 1$"):
+        check_whole("episodes", 0, 1)

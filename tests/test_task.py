@@ -8,7 +8,7 @@ from gymnasium.spaces import Discrete
 
 from ppo import UsageError
 from ppo.text import Completion, Task, Vocabulary
-from ppo.text.task import call, check_arguments
+from ppo.text.task import call
 
 ABC = Vocabulary("abc")
 RNG = np.random.default_rng(0)
@@ -103,15 +103,12 @@ def test_a_reward_that_cannot_be_used_names_the_sequence(reward, sentence):
         (lambda: allowed([["a"] * 4]), "the mask of 1 completions holds a; give True"),
         (lambda: allowed([[1, 1]]), r"the mask of 1 completions has the shape \(1, 2\); it must be \(1, 4\)"),
         (lambda: call("mask", lambda: 1 / 0), "the task's mask function raised ZeroDivisionError"),
-        (
-            lambda: check_arguments("E-v0", lambda length, letters=3: 0, {"length": 1, "lenght": 2}),
-            "E-v0 does not know the argument 'lenght'; it knows length, letters",
-        ),
-        (lambda: check_arguments("E-v0", lambda: 0, {"x": 2}), "does not know the argument 'x'; it takes no arguments"),
-        (
-            lambda: check_arguments("E-v0", lambda x, **more: 0, {"y": 2}),
-            "needs the argument 'x'; give it with --env-kw",
-        ),
+        (lambda: task(max_prompt=-1), "max_prompt = -1 is too small; choose at least 0"),
+        (lambda: task(metrics={3: lengths}), "the metric 3 = .* has the wrong type; give a function by its name"),
+        (lambda: task().demonstration(("a", "b", "c", "a")), "but the task does not reply; give a pair of prompt"),
+        (lambda: task(reward=lambda cs: ["1.5"]).score([completion()]), r"is \['1.5'\]; return one number for each"),
+        (lambda: task(reward=lambda cs: [1j]).score([completion()]), r"is \[1j\]; return one number for each"),
+        (lambda: allowed([[1], [1, 1]]), "the task's mask function raised ValueError"),
     ],
 )
 def test_a_mistake_is_one_sentence(make, sentence):

@@ -28,6 +28,8 @@ def test_a_function_splits_texts_and_an_unknown_symbol_stands_for_all_others():
     ("make", "sentence"),
     [
         (lambda: Vocabulary(""), "the vocabulary has no symbols; give it at least one"),
+        (lambda: Vocabulary(None), "the symbols None are not a list of texts; give one"),
+        (lambda: Vocabulary([1, 2]), "the symbol 1 is not a text; give a str"),
         (lambda: Vocabulary("aba"), "the vocabulary has the symbol 'a' twice"),
         (lambda: Vocabulary("ab", "", "a"), "the vocabulary has the symbol 'a' twice"),
         (lambda: Vocabulary(["ab", "c"]), "the symbol 'ab' cannot be found in a text; use symbols of one character"),

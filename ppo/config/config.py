@@ -153,7 +153,7 @@ class Config:
     loss with group_size or without a reward, otherwise rewards."""
     kl_target: float = setting(0.0, "reference", needs="reference", low=0)
     """Adapt kl_coef to keep the KL divergence of an episode near this many nats (Ziegler et al. 2019). 0: kl_coef as it is."""
-    kl_horizon: int = setting(10_000, "reference", needs="reference", low=1)
+    kl_horizon: int = setting(10_000, "reference", needs="kl_target", low=1)
     """Episodes over which kl_coef is adapted."""
 
     exp_name: Name = setting("", "run", fixed=True)

@@ -27,7 +27,7 @@ def check_needs(settings: Any) -> None:
     for name, need in _changed(settings, "needs"):
         if not getattr(settings, need):
             raise UsageError(
-                f"{name} = {getattr(settings, name)} has no effect without {need}; add --{need} or leave out {name}"
+                f"{name} = {getattr(settings, name)} has no effect without {need}; add --{need.replace('_', '-')} or leave out {name}"
             )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from ppo.config.schedule import Point, Schedule, Scheduled, read_schedule
@@ -84,6 +85,18 @@ def setting(
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def check_whole(name: str, value: Any, low: int) -> None:
+    """Refuse what is not a whole number of at least `low`.
+
+    Raises:
+        UsageError: names it.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UsageError(f"{name} = {value!r:.60} is not a whole number")
+    if value < low:
+        raise UsageError(f"{name} = {value} is too {'small' if low == 0 else 'few'}; choose at least {low}")
 
 
 def names(settings: Any, *roles: str) -> list[str]:

@@ -226,5 +226,9 @@ def _reference(config: Config, run: str, spaces: dict[str, Any], device: torch.d
     if not run:
         return None
     saved = load_for("reference", run, spaces, temperature=config.temperature, top_k=0, top_p=1.0)
+    if saved.meta["made_by"] == "reward":
+        raise UsageError(
+            f"reference = {run!r} is a reward model, which never learnt to write; choose a run of `ppo pretrain` or `ppo train`"
+        )
     coefficients = schedules(config)["kl_coef"], config.kl_target, config.kl_horizon
     return Reference(saved.policy.to(device), *coefficients, saved.meta["sha256"], kl_in_loss(config))

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ppo.errors import UsageError
+from ppo.numbers import count
 from ppo.text.corpus import HELD_OUT
 from ppo.text.ratings import Ratings
 
@@ -20,13 +21,17 @@ class Comparisons:
         raters: which raters count: all, or those at even or odd positions in each text's list.
 
     Raises:
-        UsageError: a text has no rating by these raters.
+        UsageError: a text has no rating by these raters, or all ratings are the same.
     """
 
     def __init__(self, ratings: Ratings, raters: str) -> None:
         by_text = [np.array(numbers[RATERS[raters]]) for numbers in ratings.ratings]
         if not all(map(len, by_text)):
             raise UsageError(f"raters = {raters!r} leaves a text without a rating; choose all")
+        if len({*map(float, np.concatenate([*by_text, []]))}) == 1:
+            raise UsageError(
+                f"all ratings are {by_text[0][0]:g}, so that no text is preferred to another; give different ones"
+            )
         levels = np.unique(np.concatenate([*by_text, [0.0]]))
         # Shares (M, K) of a text's ratings on each level: P(a > b) + P(a = b) / 2 is then a product.
         self.shares = np.array([[(numbers == level).mean() for level in levels] for numbers in by_text])
@@ -93,7 +98,7 @@ def split(ratings: Ratings, where: str) -> tuple[list[np.ndarray], list[np.ndarr
     """
     items = len(items_of(ratings))
     if items < HELD_OUT:
-        raise UsageError(f"{where} has {items} lines; give at least {HELD_OUT}, since a tenth is held out")
+        raise UsageError(f"{where} has {count(items, 'line')}; give at least {HELD_OUT}, since a tenth is held out")
     training: list[tuple[int, ...]] = []
     held_out: list[tuple[int, ...]] = []
     for group in connected(ratings):

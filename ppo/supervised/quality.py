@@ -129,6 +129,8 @@ def _agreement(label: np.ndarray, other: np.ndarray) -> float:
 
 
 def _calibration(predicted: np.ndarray, observed: np.ndarray) -> float:
+    """Return the mean |predicted − observed| over bins; each pair counts in both orders, since data may name the better one first."""
+    predicted, observed = np.concatenate([predicted, 1 - predicted]), np.concatenate([observed, 1 - observed])
     bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
     members = [bins == n for n in range(BINS) if (bins == n).any()]
     return float(sum(abs((predicted - observed)[which].mean()) * which.mean() for which in members))

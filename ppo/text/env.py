@@ -18,10 +18,11 @@ from gymnasium.vector.utils import batch_space
 from ppo.envs.spaces import Packer, packed_size
 from ppo.envs.text_env import Demonstration, TextEnv, generators
 from ppo.errors import UsageError
+from ppo.text.arguments import check_arguments
 from ppo.text.completion import Completion
 from ppo.text.sequences import Sequences
 from ppo.text.state import objects, restore, state_of
-from ppo.text.task import Task, call, check_arguments
+from ppo.text.task import Task, call
 from ppo.text.vocabulary import Vocabulary
 
 

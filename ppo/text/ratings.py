@@ -152,7 +152,7 @@ def read(source: str) -> Ratings:
             where = f"{source}, line {number}"
             try:
                 _add(ratings, json.loads(line), where)
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                 raise UsageError(
                     f"{where} does not have the form {FORM}: {one_line(error)}", page="text#data"
                 ) from error
@@ -183,7 +183,8 @@ def _add(ratings: Ratings, row: dict[str, object], where: str) -> None:
         ratings.pairs.append(pair)
         ratings.prompts.update(dict.fromkeys(pair, str(prompt)) if prompt else {})
     elif "ratings" in row:
-        numbers = np.asarray(row["ratings"], np.float64)
+        given = np.asarray(row["ratings"])
+        numbers = np.asarray(row["ratings"], np.float64) if given.dtype.kind in "iufO" else np.zeros(0)
         if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
             raise UsageError(f"{where}: ratings = {row['ratings']!r:.40} are not a list of numbers")
         ratings.ratings.append(numbers.tolist())

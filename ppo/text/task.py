@@ -1,6 +1,5 @@
 """The task: what the policy writes, from which prompts, for which reward; a vocabulary and a few functions."""
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Dict, Discrete, MultiBinary, Space
 
 from ppo.errors import UsageError, one_line
+from ppo.numbers import count
 from ppo.text.completion import Completion
 from ppo.text.vocabulary import Vocabulary
 
@@ -82,16 +82,19 @@ class Task:
         for name, (kind, noun) in KINDS.items():
             if not isinstance(getattr(self, name), kind):
                 raise UsageError(f"{name} = {getattr(self, name)!r:.60} has the wrong type; give {noun}")
-        if self.max_tokens < 1:
-            raise UsageError(f"max_tokens = {self.max_tokens} is too small; choose at least 1")
+        for name, low in (("max_tokens", 1), ("max_prompt", 0)):
+            if getattr(self, name) < low:
+                raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {low}")
         match self.features:
             case None | (Space(), Callable()):
                 pass
             case _:
                 raise UsageError(f"features = {self.features!r:.60} has the wrong type; give a space and a function")
         for name, function in self.metrics.items():
-            if not callable(function):
-                raise UsageError(f"the metric {name!r} = {function!r:.60} has the wrong type; give a function")
+            if not callable(function) or not isinstance(name, str):
+                raise UsageError(
+                    f"the metric {name!r} = {function!r:.60} has the wrong type; give a function by its name"
+                )
         if not math.isfinite(self.missing_end):
             raise UsageError(f"missing_end = {self.missing_end} is not finite; choose a number")
         reserved = sorted({"reward", "ended"} & set(self.metrics))
@@ -139,7 +142,8 @@ class Task:
         shape = len(completions), len(self.vocabulary)
         if self.mask is None:
             return np.ones(shape, bool)
-        mask = np.asarray(call("mask", self.mask, completions))
+        function = self.mask
+        mask = call("mask", lambda: np.asarray(function(completions)))
         if mask.shape != shape:
             raise UsageError(
                 f"the mask of {len(completions)} completions has the shape {mask.shape}; it must be {shape}"
@@ -177,6 +181,10 @@ class Task:
             raise UsageError(
                 f"a demonstration is {texts!r:.80}; give a pair of prompt and response, or (prompt, turn, reply, turn, …)"
             )
+        if len(texts) > 2 and self.reply is None:
+            raise UsageError(
+                f"a demonstration is {texts!r:.80}, but the task does not reply; give a pair of prompt and response"
+            )
         return tuple(self.vocabulary.encode(text, "a demonstration's text") for text in texts)
 
     def score(self, completions: list[Completion], name: str = "reward") -> np.ndarray:
@@ -194,11 +202,12 @@ class Task:
             culprit = next((c for c in completions if _raises(function, c)), completions[0])
             raise UsageError(f"the {name} of {_quote(culprit)} raised {one_line(error)}") from error
         try:
-            scores = np.asarray(values, np.float64)
+            found = np.asarray(values)
+            scores = found.astype(np.float64) if found.dtype.kind in "biufO" else np.empty(0)
         except Exception:  # an object of another library may raise anything when it is turned into an array
             scores = np.empty(0)
         if scores.shape != (len(completions),):
-            what = f"{len(scores)} numbers" if scores.ndim == 1 and len(scores) else f"{values!r:.80}"
+            what = count(len(scores), "number") if scores.ndim == 1 and len(scores) else f"{values!r:.80}"
             raise UsageError(f"the {name} of {len(completions)} completions is {what}; return one number for each")
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
@@ -218,23 +227,6 @@ def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         raise
     except Exception as error:
         raise UsageError(f"the task's {name} function raised {one_line(error)}") from error
-
-
-def check_arguments(env_id: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    """Check that a function takes these keyword arguments, an environment's.
-
-    Raises:
-        UsageError: names the first one that it does not know, or that is missing.
-    """
-    parameters = inspect.signature(function).parameters
-    named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    unknown = [name for name in arguments if name not in named]
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        rule = f"it knows {', '.join(named)}" if named else "it takes no arguments"
-        raise UsageError(f"{env_id} does not know the argument {unknown[0]!r}; {rule}")
-    missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
-    if missing:
-        raise UsageError(f"{env_id} needs the argument {missing[0]!r}; give it with --env-kwargs {missing[0]} …")
 
 
 def _quote(completion: Completion) -> str:

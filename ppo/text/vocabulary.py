@@ -23,12 +23,16 @@ class Vocabulary:
         self, symbols: Iterable[str], separator: str = "", read_only: Iterable[str] = (),
         split: Callable[[str], list[str]] | None = None, unknown: str = ""
     ) -> None:  # fmt: skip
+        if not isinstance(symbols, Iterable):
+            raise UsageError(f"the symbols {symbols!r:.60} are not a list of texts; give one")
         writable, self.separator = tuple(symbols), separator
         self.split, self.unknown = split or self._split_at_separator, unknown
         if not writable:
             raise UsageError("the vocabulary has no symbols; give it at least one")
         self.end = len(writable)
         self.symbols = (*writable, *read_only)
+        if others := [symbol for symbol in self.symbols if not isinstance(symbol, str)]:
+            raise UsageError(f"the symbol {others[0]!r:.60} is not a text; give a str")
         self.ids = {symbol: n + (n >= self.end) for n, symbol in enumerate(self.symbols)}
         if len(self.ids) < len(self.symbols):
             repeated = next(symbol for n, symbol in enumerate(self.symbols) if symbol in self.symbols[:n])

@@ -68,8 +68,8 @@ class Search:
         self.places, self.error = lru_cache(2**14)(self._places), lru_cache(2**16)(self._error)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the values of the points, by which a resumed run knows them."""
-        return {"values": torch.from_numpy(self.training.values)}
+        """Return the points, by which a resumed run knows them, (P, variables + 1)."""
+        return {"points": torch.from_numpy(np.column_stack([*self.training.columns.values(), self.training.values]))}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Check that the run's points are these.
@@ -77,7 +77,7 @@ class Search:
         Raises:
             UsageError: they are others, whose rewards would be mixed with those of the run.
         """
-        if not np.array_equal(state["values"], self.training.values):
+        if not torch.equal(state["points"], self.state_dict()["points"]):
             raise UsageError("the points are not those that the run began with; restore its file, or train a new run")
 
     def reward(self, completions: list[Completion]) -> list[float]:

@@ -10,8 +10,8 @@ from gymnasium.vector.utils import batch_space
 
 from ppo.envs.text_env import Demonstration, TextEnv, generators
 from ppo.errors import UsageError
+from ppo.text.arguments import check_arguments
 from ppo.text.corpus import read_lines, split, vocabulary_of
-from ppo.text.task import check_arguments
 
 PARTS = ("all", "training", "held-out")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppo.errors import UsageError
+from ppo.errors import UsageError, one_line
 from ppo.text.ratings import text_lines
 
 OPERATORS: dict[str, np.ufunc] = {
@@ -70,7 +70,7 @@ def draw(nguyen: int) -> tuple[Points, Points]:
     Raises:
         UsageError: there is no such formula.
     """
-    if nguyen not in NGUYEN:
+    if nguyen not in NGUYEN or isinstance(nguyen, bool):
         raise UsageError(f"nguyen = {nguyen!r} is not a formula of the benchmark; choose 1 to {len(NGUYEN)}")
     formula, num_variables, (low, high) = NGUYEN[nguyen]
     rng = np.random.default_rng(SEED)
@@ -87,7 +87,10 @@ def read(data: str) -> tuple[Points, Points]:
     Raises:
         UsageError: it has no names, or a line that is not a point.
     """
-    names, *rows = [row for row in csv.reader(text_lines(data)) if any(cell.strip() for cell in row)]
+    try:
+        names, *rows = [row for row in csv.reader(text_lines(data)) if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise UsageError(f"cannot read points from {data}: {one_line(error)}") from error
     names = [name.strip() for name in names]
     bad = [name for name in names[:-1] if not name or set(name) & set(" \t") or name in OPERATORS or _is_number(name)]
     if len(names) < 2 or bad or len({*names}) < len(names):
@@ -98,9 +101,13 @@ def read(data: str) -> tuple[Points, Points]:
     for n, row in enumerate(rows, 1):
         if len(row) != len(names) or not all(map(_is_number, row)):
             raise UsageError(f"point {n} of {data} is {','.join(row)!r:.80}; give {len(names)} finite numbers")
-    table = np.array(rows, np.float64)
-    if len(rows) < 2 or table[:, -1].std() == 0:
+    if len({float(row[-1]) for row in rows}) < 2:
         raise UsageError(f"the points of {data} are fewer than two, or all have the same value; give others")
+    table = np.array(rows, np.float64)
+    with np.errstate(over="ignore"):
+        deviation = table[:, -1].std()
+    if not 0 < deviation < math.inf:
+        raise UsageError(f"the values of {data} are too large or too close for float64; give them in another unit")
     points = Points(dict(zip(names[:-1], table.T, strict=False)), table[:, -1])
     return points, points
 

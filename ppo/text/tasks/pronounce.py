@@ -87,6 +87,12 @@ def read(dictionary: str = "", max_tokens: int = 24) -> Pronunciations:
             and text not in found.setdefault(word, [])
         ):
             found[word].append(text)
+        if MARK in phonemes:
+            raise UsageError(f"{path} has the phoneme {MARK!r}, which ends a prompt; write it with another symbol")
+    if not found:
+        raise UsageError(
+            f"no line of {path} has the form `hello HH AH0 L OW1`; fix the file, or raise max_tokens = {max_tokens}"
+        )
     return {word: tuple(texts) for word, texts in found.items()}
 
 
