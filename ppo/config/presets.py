@@ -66,11 +66,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "learning_rate": 2.5e-4, "clip_coef": 0.1, "clip_vloss": True, "ent_coef": 0.01, "clip_rewards": 1.0,
         "eval_sampled": True, "eval_episodes": 8, "eval_max_steps": 12_500,
     },
-    # The general settings with the learning rate of MAPPO (Yu et al. 2022); not tuned. 48 places are whole copies of 2, 3, 4, 6 or 8
-    # agents.
+    # The general settings with the learning rate of MAPPO (Yu et al. 2022) and the γ of MADDPG (Lowe et al. 2017); 48 places are whole
+    # copies of 2, 3, 4, 6 or 8 agents. Episodes of MPE are cut after 25 steps, where values bootstrap from states that no rollout
+    # goes on from: with γ = 0.99 simple_spread's team return rose from −78 to −59 and fell to −132 (seed 1 after 1.2M and 1.4M steps).
     "ppo.envs.pettingzoo": {
         "num_envs": 48, "num_steps": 100, "total_timesteps": 3_000_000, "update_epochs": 10, "num_minibatches": 4,
-        "learning_rate": 7e-4, "ent_coef": 0.01, "normalize_obs": True, "scale_rewards": True,
+        "learning_rate": 7e-4, "gamma": 0.95, "ent_coef": 0.01, "normalize_obs": True, "scale_rewards": True,
     },
     # The settings of PureJaxRL (Lu et al. 2022) for these games, but for its clipped values; they suit one convolution as well. With
     # 1e-3 instead of 5e-3, Asterix's return after 500,000 steps was 1.5 instead of 3.2 (one seed).
