@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 
 from ppo import UsageError
@@ -23,6 +24,7 @@ def test_arguments_of_their_types_pass():
     check_arguments("E-v0", task, {"length": 1, "letters": None, "name": "x", "share": 1, "strict": True, "other": [1]})
     check_arguments("E-v0", partial(Made, 4), {"size": 2})
     check_arguments("E-v0", lambda x, y=3: 0, {"x": "anything"})
+    check_arguments("E-v0", task, {"length": np.int64(3), "share": np.float32(0.5)})
 
 
 @pytest.mark.parametrize(

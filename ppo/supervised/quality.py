@@ -79,13 +79,16 @@ def quality(scores: np.ndarray, ratings: Ratings, indices: np.ndarray, lengths: 
     pairs = _draw_pairs(ratings, indices)
     difference = scores[pairs.first] - scores[pairs.second]
     clear = pairs.label != 0
+    both = np.unique(
+        np.sort([pairs.first[clear], pairs.second[clear]], axis=0), axis=1
+    )  # (2, pairs), whatever their order
     correct = np.where(difference == 0, 0.5, np.sign(difference) == pairs.label)
     thirds = np.searchsorted(np.quantile(lengths, [1 / 3, 2 / 3]), lengths)
     in_third = [clear & (thirds[pairs.first] == n) & (thirds[pairs.second] == n) for n in range(3)]
     return Quality(
         _mean(correct[clear]), _agreement(pairs.label, pairs.other), _agreement(pairs.label, pairs.rest),
         _calibration(1 / (1 + np.exp(-difference)), (pairs.label + 1) / 2),
-        tuple(_mean(correct[which]) for which in in_third), len({*zip(*np.sort([pairs.first[clear], pairs.second[clear]], 0).tolist(), strict=True)}),
+        tuple(_mean(correct[which]) for which in in_third), both.shape[1],
     )  # fmt: skip
 
 

@@ -3,18 +3,17 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from numbers import Integral, Real
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from ppo.errors import UsageError
 
-KIND_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: 'a text, as in "5"',
-    NoneType: "nothing",
-}
+# What an argument annotated with a type must be, and its name in an error.
+KINDS: dict[Any, tuple[type, str]] = {
+    int: (Integral, "a whole number"), float: (Real, "a number"), bool: (bool, "true or false"), str: (str, 'a text, as in "5"'),
+    NoneType: (NoneType, "nothing"),
+}  # fmt: skip
 
 
 def check_arguments(env_id: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -32,25 +31,21 @@ def check_arguments(env_id: str, function: Callable[..., Any], arguments: Mappin
     hints = _hints(function)
     for name, value in arguments.items():
         kinds = get_args(hints.get(name)) or (hints.get(name),)
-        if set(kinds) <= KIND_NAMES.keys() and not any(_is(value, kind) for kind in kinds):
-            raise UsageError(f"{env_id}: {name} = {value!r:.60} is not {KIND_NAMES[kinds[0]]}")
+        if set(kinds) <= KINDS.keys() and not any(_is(value, kind) for kind in kinds):
+            raise UsageError(f"{env_id}: {name} = {value!r:.60} is not {KINDS[kinds[0]][1]}")
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
     if missing:
         raise UsageError(f"{env_id} needs the argument {missing[0]!r}; give it with --env-kwargs {missing[0]} …")
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of a function's arguments, as far as they can be read."""
+    """Return the types of a function's arguments; none if they cannot be read, or a class has no constructor of its own."""
     whole = function.func if isinstance(function, partial) else function
     try:
         return get_type_hints(vars(whole)["__init__"] if isinstance(whole, type) else whole)
-    except (
-        KeyError,
-        NameError,
-        TypeError,
-    ):  # a class without a constructor of its own, or annotations that cannot be read
+    except (KeyError, NameError, TypeError):
         return {}
 
 
-def _is(value: Any, kind: type) -> bool:
-    return isinstance(value, bool) == (kind is bool) and isinstance(value, (int, float) if kind is float else kind)
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, bool) == (kind is bool) and isinstance(value, KINDS[kind][0])
