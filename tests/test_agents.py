@@ -156,6 +156,21 @@ def test_an_agent_that_is_terminated_needs_no_observation():
     assert rows[1][:, 0].tolist() == [1, 2, 2]  # it keeps its last one
 
 
+def test_an_agent_may_come_later():
+    from pettingzoo.relay import Relay
+
+    class Late(Relay):
+        def reset(self, seed=None, options=None):
+            observations, infos = super().reset(seed, options)
+            self.agents = self.agents[:1]
+            return {agent: observations[agent] for agent in self.agents}, infos
+
+    envs = Agents(Late, 3, "late", shared=True)
+    obs, info = envs.reset(seed=0)
+    assert info["valid"].tolist() == [True, False, False]
+    assert envs.observation_space.contains(obs)
+
+
 @pytest.mark.parametrize("games", [1, 3, 5])
 def test_an_evaluation_plays_whole_games(tmp_path, games):
     with Trainer(small(RELAY, runs_dir=str(tmp_path), total_timesteps=60)) as trainer:

@@ -35,6 +35,11 @@ def test_the_horizon_of_an_adaptive_penalty_needs_its_target():
         ({"temperature": 0.5}, MultiBinary(2), "temperature = 0.5 has no effect: no part of an action is a choice"),
         ({"action_bound": "tanh"}, Discrete(2), "action_bound = 'tanh' has no effect: no part of an action is a Box"),
         ({"log_std_init": -1.0}, Discrete(2), "log_std_init = -1.0 has no effect: no part of an action is a Box"),
+        (
+            {"target_entropy": 0.7},
+            Discrete(2),
+            "target_entropy = 0.7 cannot be reached: that of uniform actions is 0.693 nats",
+        ),
         ({}, Text(3), "action space is Text, which is not supported"),
     ],
 )

@@ -12,6 +12,7 @@ RELAY = "pettingzoo:relay"
     ("kwargs", "message"),
     [
         ({"critic": "some"}, "critic = 'some' is unknown; choose own or all"),
+        ({"pad": "fale"}, "pad = 'fale' is unknown; choose true or false"),
         ({"pad": True}, "pad needs SuperSuit: pip install supersuit"),
     ],
 )
@@ -45,6 +46,10 @@ def test_a_missing_module_is_named(monkeypatch):
         UsageError, match=r"'pettingzoo:absent' .the module absent, or pettingzoo.absent.: there is no module"
     ):
         make_envs("pettingzoo:absent", 1)
+    with pytest.raises(
+        UsageError, match=r"'pettingzoo:mpe2/nope_v3': mpe2 has no module nope_v3, and pettingzoo no mpe2.nope_v3"
+    ):
+        make_envs("pettingzoo:mpe2/nope_v3", 1)
     monkeypatch.setattr("ppo.envs.families.is_installed", lambda name: name != "pettingzoo")
     with pytest.raises(
         UsageError, match=r'belongs to PettingZoo, which is not installed: pip install -e ".\[pettingzoo\]"'

@@ -33,6 +33,9 @@ def test_a_table_has_the_numbers_of_all_parts_one_after_another(tmp_path):
     [
         ([], "has no column obs_0; the observations need obs_0 to obs_2"),
         (["obs_0,obs_1,obs_2,terminated"], "has no column action_0; the actions need action_0 .see docs"),
+        ([HEADER + ",obs_9"], "has a column obs_9, but the observations end with obs_2"),
+        ([HEADER + ",obs_0", "1,2,0,3,0,1,0,1"], "has obs_0 twice; leave out one of them"),
+        ([HEADER.replace("truncated", "done"), "1,2,0,3,0,1,0"], "has a column done; name it terminated where the task ended"),
         ([HEADER + ",action_1"], "has a column action_1, but the actions end with action_0"),
         ([HEADER + ",terminations", "1,2,0,3,0,1,0,1"], "has terminated and terminations, which mean the same"),
         ([HEADER, "1,2,3"], "has 3 values in row 0, but 7 columns"),

@@ -80,6 +80,24 @@ def test_two_processes_draw_different_settings(study, monkeypatch):
     assert seeds == [None, BASE.seed, None]  # the process that creates the study draws by its seed
 
 
+def test_a_process_waits_for_a_trial_of_another_one_which_then_concludes(study, monkeypatch):
+    first = study.open()
+    with pytest.warns(UserWarning, match="Heartbeat"):  # as the trial of another process, without its thread
+        elsewhere = first.ask()
+    waited = []
+
+    def wait(seconds):
+        waited.append(seconds)
+        first.tell(elsewhere, 5.0)
+
+    monkeypatch.setattr("time.sleep", wait)
+    assert not study.run(study.open(), 2, 0, lambda line: None)
+    assert len(waited) == 1
+    assert [trial.state for trial in first.trials] == [TrialState.COMPLETE] * 2  # two and no more
+    assert study.run(study.open(), 2, 0, lambda line: None)  # all have ended: whoever asks concludes
+    assert study.run(study.open(), 3, 0, lambda line: None)
+
+
 def test_a_database_that_another_process_creates_at_the_same_time_is_opened_again(study, monkeypatch):
     monkeypatch.setattr("ppo.tuning.study.PAUSES", (0.0,))
     create, errors = optuna.create_study, [IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))]

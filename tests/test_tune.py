@@ -34,6 +34,11 @@ def test_a_search_ends_with_settings_that_train_takes(tmp_path, monkeypatch, cap
         ("--trials 0", "trials = 0 is too small; choose at least 1"),
         ("--space absent.toml", "cannot read settings from absent.toml"),
         ("--num-minibatches 7", "does not divide"),
+        ("--name ../out", "name = '../out' is the name of a folder; leave out slashes and colons"),
+        (
+            "--eval-episodes 0",
+            "metric = eval/episodic_return needs evaluations, but eval_episodes = 0; raise it, or choose",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_trial(tmp_path, monkeypatch, capsys, flags, message):

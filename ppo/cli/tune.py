@@ -44,14 +44,16 @@ class Tune:
         """Search, and print the trials and the result."""
         try:
             from ppo.tuning.outcome import conclude, trial_lines, write
-            from ppo.tuning.space import read_space
-            from ppo.tuning.study import Study, inspect
+            from ppo.tuning.space import kind_of, read_space
+            from ppo.tuning.study import Study
         except ModuleNotFoundError as error:
             raise UsageError(f"ppo tune needs {error.name}: pip install 'ppo[tune]'") from error
         for name, least in (("trials", 1), ("trial_seeds", 1), ("fresh_seeds", 0), ("hours", 0)):
             if not getattr(self, name) >= least:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {least}")
-        base, kind = self.settings, inspect(self.settings, self.metric)
+        if set(self.name) & set("/\\:"):
+            raise UsageError(f"name = {self.name!r} is the name of a folder; leave out slashes and colons")
+        base, kind = self.settings, kind_of(self.settings, self.metric)
         origin = preset_name(base.env_id, base.algorithm)
         folder = base.runs_dir.absolute() / "tune" / (self.name or base.env_id.replace("/", "_"))
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,10 +67,12 @@ class Tune:
             ("folder", str(folder)),
         ])  # fmt: skip
         try:
-            tuned.run(study, self.trials, self.hours, lambda line: console.print(line, markup=False))
+            concludes = tuned.run(study, self.trials, self.hours, lambda line: console.print(line, markup=False))
             write(tuned, study)
             print_lines(console, trial_lines(tuned, study))
-            if self.fresh_seeds:
+            if self.fresh_seeds and not concludes:
+                print_lines(console, [("comparison", "made by the process that ended the last trial")])
+            elif self.fresh_seeds:
                 print_lines(console, conclude(tuned, study, range(base.seed, base.seed + self.fresh_seeds)))
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on with this study")

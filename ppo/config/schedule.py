@@ -92,7 +92,10 @@ def read_schedule(text: str) -> float | Schedule:
         return _read_adaptive(text)
     start, *rest = (part.strip() for part in text.split("->"))
     if not rest:
-        return read_number(start)
+        try:
+            return read_number(start)
+        except ValueError as error:
+            raise ValueError(f"{error}; for a schedule {SYNTAX}, as in 3e-4 -> 0") from error
     if not all([start, *rest]):
         raise ValueError(f"{text!r} has -> without a number on each side; {SYNTAX}, as in 3e-4 -> 0")
     points = [Point(read_number(start))]

@@ -95,7 +95,7 @@ def demonstrations_of(
     if not done[-1:].all() or not length:
         raise UsageError(
             f"{source} has {count(int(done.sum()), 'complete episode')}, and its last row does not end one; set terminations or "
-            "truncations there",
+            "truncations there (terminated or truncated in a table)",
             PAGE,
         )
     observations, actions = columns.values()

@@ -16,7 +16,8 @@ metadata               text          JSON: the environment and its arguments, it
 import io
 import json
 import zipfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,14 @@ def names(space: Space[Any], noun: str) -> list[str]:
     return [f"{noun}/{path}" if path else noun for path, _ in leaves(space)]
 
 
-def check_distinct(given: Iterable[str], path: Path) -> None:
-    """Refuse a file that has the same array under two names.
+def check_distinct(given: Sequence[str], path: Path) -> None:
+    """Refuse a file that has the same array under two names, or one name twice.
 
     Raises:
         UsageError: names both.
     """
+    if twice := [name for name, times in Counter(given).items() if times > 1]:
+        raise UsageError(f"{path} has {twice[0]} twice; leave out one of them", PAGE)
     for short, name in SHORT.items():
         if {short, name} <= {*given}:
             raise UsageError(f"{path} has {short} and {name}, which mean the same; leave out one of them", PAGE)

@@ -1,6 +1,7 @@
 """Where recorded episodes come from: an NPZ file, a CSV table, or a Minari data set that is on this machine."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def _table(path: Path, obs_space: Space[Any], action_space: Space[Any]) -> dict[
                     f"{path} has {word!r:.60} in row {line} of the column {header[n]}; give a number", PAGE
                 ) from error
     check_distinct(header, path)
+    if done := {"done", "dones"} & {*header}:
+        raise UsageError(
+            f"{path} has a column {done.pop()}; name it terminated where the task ended, and truncated where a time limit cut it",
+            PAGE,
+        )
     arrays = {COLUMNS[name]: numbers[:, n] for n, name in enumerate(header) if name in COLUMNS}
     for noun, prefix, space in (("observations", "obs", obs_space), ("actions", "action", action_space)):
         shapes = [leaf.shape for _, leaf in leaves(space)]
@@ -72,8 +78,8 @@ def _table(path: Path, obs_space: Space[Any], action_space: Space[Any]) -> dict[
         if missing := [name for name in needed if name not in header]:
             wanted = f"{needed[0]} to {needed[-1]}" if needed[1:] else needed[0]
             raise UsageError(f"{path} has no column {missing[0]}; the {noun} need {wanted}", PAGE)
-        if f"{prefix}_{len(needed)}" in header:
-            raise UsageError(f"{path} has a column {prefix}_{len(needed)}, but the {noun} end with {needed[-1]}", PAGE)
+        if more := [name for name in header if re.fullmatch(rf"{prefix}_\d+", name) and name not in needed]:
+            raise UsageError(f"{path} has a column {more[0]}, but the {noun} end with {needed[-1]}", PAGE)
         block = numbers[:, [header.index(name) for name in needed]]
         parts = np.split(block, np.cumsum(sizes)[:-1], axis=1)
         arrays |= {

@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 
 from ppo.envs.critic_key import CRITIC_KEY
 from ppo.envs.fits import MASK_KEY, is_number, misfit, short
-from ppo.envs.spaces import one_line
+from ppo.envs.spaces import one_line, take
 from ppo.errors import UsageError
 
 PAGE = "environments#several-agents"
@@ -201,4 +201,4 @@ def _nothing(space: Space[Any]) -> Any:
     if isinstance(space, Dict):
         return {key: np.ones(part.shape, part.dtype) if key == MASK_KEY and isinstance(part, MultiBinary) else _nothing(part)
                 for key, part in space.spaces.items()}  # fmt: skip
-    return create_empty_array(space, fn=np.zeros)
+    return take(create_empty_array(space, 1, np.zeros), 0)

@@ -25,6 +25,9 @@ def agents_spec(env_id: str) -> EnvSpec:
     if not name:
         raise UsageError(f"env_id = {env_id!r} names no environment; for example {PREFIX}mpe2/simple_spread_v3", PAGE)
     inside = is_installed("pettingzoo") and not _exists(name)
+    top, *rest = name.split(".")
+    if inside and rest and _exists(top) and not _exists(f"pettingzoo.{name}"):
+        raise UsageError(f"env_id = {env_id!r}: {top} has no module {'.'.join(rest)}, and pettingzoo no {name}", PAGE)
     source = f"env_id = {env_id!r} (the module {name}, or pettingzoo.{name})"
     module = import_user_module(f"pettingzoo.{name}" if inside else name, source)
     if not any(hasattr(module, function) for function in ("parallel_env", "env")):
@@ -35,6 +38,8 @@ def agents_spec(env_id: str) -> EnvSpec:
     def make(num_envs: int = 1, critic: str = "own", pad: bool = False, **kwargs: Any) -> Agents:
         if critic not in CRITICS:
             raise UsageError(f"critic = {critic!r} is unknown; choose {' or '.join(CRITICS)}", PAGE)
+        if not isinstance(pad, bool):
+            raise UsageError(f"pad = {pad!r} is unknown; choose true or false", PAGE)
         return Agents(lambda: make_parallel(module, pad, kwargs), num_envs, env_id, critic == "all")
 
     return EnvSpec(env_id, vector_entry_point=make)

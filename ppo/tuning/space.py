@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ppo.config import Config
+from ppo.config.goal import Goal
 from ppo.config.values import plain, read_toml
 from ppo.errors import UsageError
+from ppo.loop.scalars import tags
+from ppo.loop.trainer import Trainer
+from ppo.policies import resolve_policy
 
 HERE = Path(__file__).parent
 KEYS = {"low", "high", "log"}
@@ -145,3 +149,26 @@ def _number(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def kind_of(base: Config, metric: str) -> str:
+    """Return the kind of the base settings' search space, after checking them and the metric.
+
+    Raises:
+        UsageError: they cannot be trained, or the run does not log the metric.
+    """
+    if metric.startswith("eval/") and not base.eval_episodes:
+        raise UsageError(
+            f"metric = {metric} needs evaluations, but eval_episodes = 0; raise it, or choose charts/episodic_return"
+        )
+    with Trainer(base) as trainer:
+        Goal(metric, ">=", 0.0).check(tags(trainer.parts), "metric")
+        policy = resolve_policy("auto", trainer.envs)
+    return {"gru": "text", "cnn": "pixels"}.get(policy, "control")
+
+
+def words(settings: dict[str, Any]) -> str:
+    """Return settings as a list of names and values."""
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
+    )

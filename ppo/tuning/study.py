@@ -5,12 +5,13 @@ several processes, on one machine or on many, work on the same study. A trial's 
 interrupted goes on from their checkpoints.
 """
 
+import contextlib
 import csv
 import math
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,31 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError
 
 from ppo.config import Config
-from ppo.config.goal import Goal
 from ppo.errors import NonFiniteError, UsageError, one_line
-from ppo.loop.scalars import tags
 from ppo.loop.trainer import Trainer
-from ppo.policies import resolve_policy
-from ppo.tuning.space import Space
+from ppo.tuning.space import Space, words
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 HEARTBEAT, GRACE = 20, 120  # seconds; after 120 without a heartbeat, another process begins a trial again
+WAIT = 5  # seconds between two looks at the trials of other processes
 PAUSES = 0.2, 1.0  # seconds before a database is opened again
 TENTHS = 10  # of a run, at which a trial reports
 STARTUP = 5  # trials before any is stopped early
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+
+
+@contextlib.contextmanager
+def heartbeats() -> Iterator[None]:
+    """Use Optuna's heartbeats, which it has called experimental since version 2, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+with heartbeats():
     RETRY = RetryHeartbeatStaleTrialCallback(max_retry=10)  # queues an interrupted trial again
 
 Tell = Callable[[str], None]  # of a line on a trial's progress
@@ -72,7 +79,10 @@ class Study:
         try:
             study = self._create(PAUSES)
         except Exception as error:  # of the database's driver
-            raise UsageError(f"cannot open the database {self.storage}: {one_line(error)}") from error
+            raise UsageError(
+                f"cannot open the database {self.storage}: {one_line(error)}; give a URL such as sqlite:///study.db or "
+                "postgresql://HOST/DB, and install its driver"
+            ) from error
         known, own = study.user_attrs.get("study"), self.description
         if known is None:  # later processes draw at random, so that no two draw alike
             study.sampler = optuna.samplers.TPESampler(seed=self.base.seed, multivariate=True)
@@ -87,8 +97,7 @@ class Study:
     def _create(self, pauses: tuple[float, ...]) -> optuna.Study:
         """Open the study in the database, or create it; again after each pause, since processes that begin together clash."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since Optuna 2
+            with heartbeats():
                 storage = RDBStorage(
                     self.storage, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=RETRY
                 )
@@ -119,14 +128,18 @@ class Study:
         """Return the settings of a trial."""
         return {name: dimension.suggest(trial, name) for name, dimension in self.space.items()}
 
-    def run(self, study: optuna.Study, trials: int, hours: float, tell: Tell) -> None:
-        """Run trials until the study has this many, or the hours are over.
+    def run(self, study: optuna.Study, trials: int, hours: float, tell: Tell) -> bool:
+        """Run trials until the study has this many and none is under way in another process, or the hours are over.
+
+        Returns:
+            Whether this process is the one that concludes: it ended the last trial, or found all of them ended.
 
         Raises:
             KeyboardInterrupt: told to stop; the trial under way is the next one that this study runs.
         """
 
         def ended(study: optuna.Study, trial: FrozenTrial) -> None:
+            own.append(trial.number)
             score = f"{trial.value:.6g}" if trial.state is TrialState.COMPLETE else trial.user_attrs["why"]
             tell(f"trial {trial.number}: {score}; {words(self.settings(trial))}")
 
@@ -137,10 +150,24 @@ class Study:
                 RETRY(study, study.trials[trial.number])
                 raise
 
-        if sum(trial.state in ENDED for trial in study.get_trials(deepcopy=False)) < trials:
-            study.optimize(
-                objective, timeout=3600 * hours if hours else None, callbacks=[ended, MaxTrialsCallback(trials, ENDED)],
-            )  # fmt: skip
+        own, end = list[int](), time.monotonic() + 3600 * hours if hours else math.inf
+        while time.monotonic() < end:
+            states = [trial.state for trial in study.get_trials(deepcopy=False)]
+            done, running = (sum(state in wanted for state in states) for wanted in (ENDED, (TrialState.RUNNING,)))
+            if done + running < trials:
+                study.optimize(objective, n_trials=1, callbacks=[ended])
+            elif running:  # elsewhere, or its process was killed
+                time.sleep(WAIT)
+                with heartbeats():
+                    optuna.storages.fail_stale_trials(study)
+            else:
+                break
+        last = max(
+            (trial.datetime_complete, trial.number)
+            for trial in study.get_trials(deepcopy=False)
+            if trial.datetime_complete and trial.state in ENDED
+        )
+        return not own or last[1] in own
 
     def score(self, trial: optuna.Trial) -> float:
         """Train the runs of a trial and return their mean score.
@@ -210,14 +237,9 @@ def _difference(known: dict[str, Any], own: dict[str, Any]) -> str:
         names = [name for name in spaces[0] | spaces[1] if spaces[0].get(name) != spaces[1].get(name)]
         return f"has another search space (it differs in {', '.join(names)})"
     changed = next(key for key in own if known.get(key) != own[key])
+    if changed == "seeds":
+        return f"has runs with the seeds {known.get(changed)}, not {own[changed]} (--seed and --trial-seeds)"
     return f"has {changed} = {known.get(changed)}, not {own[changed]}"
-
-
-def words(settings: dict[str, Any]) -> str:
-    """Return settings as a list of names and values."""
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
-    )
 
 
 def last(table: Path, metric: str, iteration: int) -> float:
@@ -225,15 +247,3 @@ def last(table: Path, metric: str, iteration: int) -> float:
     with table.open(newline="", encoding="utf-8") as file:
         values = [row[metric] for row in csv.DictReader(file) if row.get(metric) and int(row["iteration"]) <= iteration]
     return float(values[-1]) if values else math.nan
-
-
-def inspect(base: Config, metric: str) -> str:
-    """Return the kind of the base settings' search space, after checking them and the metric.
-
-    Raises:
-        UsageError: they cannot be trained, or the run does not log the metric.
-    """
-    with Trainer(base) as trainer:
-        Goal(metric, ">=", 0.0).check(tags(trainer.parts), "metric")
-        policy = resolve_policy("auto", trainer.envs)
-    return {"gru": "text", "cnn": "pixels"}.get(policy, "control")
