@@ -92,7 +92,7 @@ def test_the_help_of_resume_has_the_settings_that_are_not_fixed(capsys):
     [
         ("train --gama 0.9", "unrecognized options: --gama, 0.9; did you mean --gamma?"),
         ("train --num-envs four", "error parsing --num-envs: 'four' is not a whole number; see `ppo train --help`"),
-        ("train --gamma high", "error parsing --gamma: 'high' is not a number; see `ppo train --help`"),
+        ("train --gamma high", "error parsing --gamma: 'high' is not a number; for a schedule write START -> VALUE"),
         ("train --num-envs", "missing value for argument '--num-envs'. Expected 1 values; see `ppo train --help`"),
         (
             "train --env-kwargs a 007",
