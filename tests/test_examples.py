@@ -29,6 +29,7 @@ BRIEF = {  # arguments of main, and whether its result shows that it worked as f
     "told_critic": ({"total_timesteps": 1920}, lambda returns: all(len(own) == 1 for own in returns.values())),
     "compare_libraries": ({"total_timesteps": 2048}, lambda verdicts: len(verdicts) == 2),
     "huggingface_policy": ({"total_timesteps": 4096}, lambda solved: solved > 0),
+    "own_agents": ({"total_timesteps": 4800}, lambda earned: 0 <= earned <= 20),
 }  # fmt: skip
 FULL = {  # what the docstring claims of the whole run
     "own_environment": lambda earned: earned > 28,
@@ -43,8 +44,9 @@ FULL = {  # what the docstring claims of the whole run
     "told_critic": lambda returns: returns[True][0] > returns[False][0],
     "compare_libraries": lambda verdicts: all("no verdict" in text for text in verdicts),
     "huggingface_policy": lambda solved: solved > 0.95,
+    "own_agents": lambda earned: earned > 18,
 }
-NEEDS = {"huggingface_policy": "transformers"}  # a package that no extra of ppo has
+NEEDS = {"huggingface_policy": "transformers", "own_agents": "pettingzoo"}  # a package that the extra dev lacks
 
 
 @pytest.fixture
