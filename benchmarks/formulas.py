@@ -25,7 +25,7 @@ FORMULAS = (1, 2, 4, 6, 9)
 PLAIN = {"risk_quantile": 0.0, "norm_adv": True}
 METHODS: dict[str, dict[str, Any]] = {  # by name, what each changes in the preset
     "risk-seeking": {},
-    "REINFORCE": PLAIN | {"algorithm": "reinforce", "baseline": False, "gae_lambda": 1.0},
+    "REINFORCE": PLAIN | {"algorithm": "reinforce", "baseline": False, "gae_lambda": 1.0, "learning_rate": 1e-3},
     "PPO": PLAIN | {"update_epochs": 4, "num_minibatches": 4, "learning_rate": 1e-3},
 }
 STEPS = 3_000_000  # tokens, at most
@@ -65,7 +65,7 @@ def main(jobs: int = 2, seeds: int = 10) -> None:
     cells = [
         {"method": m, "nguyen": n, "seed": seed} for m in METHODS for seed in range(1, seeds + 1) for n in FORMULAS
     ]
-    fill(FILE, "python -m benchmarks.formulas", cells, train, jobs, tokens=STEPS, paper=PUBLISHED)
+    fill(FILE, "python -m benchmarks.formulas", cells, train, jobs, methods=METHODS, tokens=STEPS, paper=PUBLISHED)
     pages.write()
 
 
