@@ -6,7 +6,8 @@ Of HalfCheetah a run's own episodes are the demonstrations, with sampled actions
 those of the rule in examples/demonstrations.py. An interrupted run is resumed, and a finished one is not repeated.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ class Setup:
     target: float
     alone: dict[str, Any]  # of PPO alone
     after: dict[str, Any]  # of PPO from the clone
-    more: dict[str, Any] = field(default_factory=dict)  # of all runs
+    more: dict[str, Any]  # of all runs
+    rule: Callable[[str, int], float] | None = (
+        None  # writes that many episodes to a file; None: the run of PPO alone plays them
+    )
 
 
 SETUPS = {
@@ -44,7 +48,7 @@ SETUPS = {
         {"checkpoint_every": 8, "eval_episodes": 5},
     ),
     "MountainCarContinuous-v0, 130 steps": Setup(
-        "MountainCarContinuous-v0", 10, 90, {"total_timesteps": 100_000}, {"total_timesteps": 100_000}, {"max_episode_steps": STEPS}
+        "MountainCarContinuous-v0", 10, 90, {"total_timesteps": 100_000}, {"total_timesteps": 100_000}, {"max_episode_steps": STEPS}, demonstrate,
     ),
 }  # fmt: skip
 CLONE = {"total_timesteps": 300_000, "eval_episodes": 0}  # rows that are learnt, at most
@@ -63,10 +67,10 @@ def train(task: str, seed: int) -> list[dict[str, Any]]:
     make = partial(settings, setup.env_id, RUNS, seed=seed)
     alone = finish(make("alone", **setup.alone | setup.more))
     file = alone / "demonstrations.npz"
-    if setup.env_id == "HalfCheetah-v5":
-        shown = record(alone, file, setup.episodes, deterministic=False, seed=seed).mean
+    if setup.rule:
+        shown = setup.rule(str(file), setup.episodes)
     else:
-        shown = demonstrate(str(file), setup.episodes)
+        shown = record(alone, file, setup.episodes, deterministic=False, seed=seed).mean
     learn = partial(pretrain, demonstrations=str(file))
     clone = finish(make(f"clone-{alone.name}", **setup.more | CLONE), learn)
     after = finish(make("after", init_from=str(clone), **setup.after | setup.more))

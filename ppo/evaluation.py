@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from ppo.config import Config
-from ppo.config.setting import check_ranges, check_whole
+from ppo.config.setting import check_whole
 from ppo.envs import time_limit
 from ppo.errors import UsageError
 from ppo.loop.collector import Collector
@@ -98,7 +97,6 @@ def evaluate(
     """
     for name, value, low in (("episodes", episodes, 1), ("max_steps", max_steps, 0), ("seed", seed, 0)):
         check_whole(name, value, low)
-    check_ranges(Config, {"seed": seed})
     player = load_policy(run, checkpoint, trust, told)
     deterministic = not player.config.eval_sampled if deterministic is None else deterministic
     with contextlib.closing(envs_for(player, min(MAX_ENVS, episodes), env_kwargs)) as envs:
@@ -128,7 +126,7 @@ def film(
         import imageio.v2 as imageio
     except ImportError as error:
         raise UsageError("a video needs imageio: pip install imageio imageio-ffmpeg") from error
-    check_ranges(Config, {"seed": seed})
+    check_whole("seed", seed, 0)
     player = load_policy(run, checkpoint, trust)
     deterministic = not player.config.eval_sampled if deterministic is None else deterministic
     with contextlib.closing(envs_for(player, 1, env_kwargs)) as envs:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from ppo.config import Config
 from ppo.config.effects import check_actions
 from ppo.config.memory import check_memory
-from ppo.config.setting import check_ranges, check_whole
+from ppo.config.setting import check_whole
 from ppo.errors import UsageError, one_line
 from ppo.loop.best import FILE, as_text
 from ppo.run.checkpoint import checkpoint_path
@@ -56,7 +55,6 @@ def sample(
     number = number if prompts is None or isinstance(prompt, str) else len(prompts)
     check_whole("n", number, 1)
     check_whole("seed", seed, 0)
-    check_ranges(Config, {"seed": seed})
     saved = load(run, checkpoint, trust, **options)
     check_memory(saved.config.replace({"num_envs": number, "num_steps": 1}))
     if options:
@@ -156,7 +154,7 @@ def chat(
     Raises:
         UsageError: the environment of the run does not reply.
     """
-    check_ranges(Config, {"seed": seed})
+    check_whole("seed", seed, 0)
     saved = load(run, checkpoint, trust)
     with contextlib.closing(envs_for(saved, 1)) as envs:
         env = _token_env(saved, envs)

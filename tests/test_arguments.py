@@ -1,5 +1,6 @@
 """Arguments of a text environment that its function does not take."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,18 @@ from ppo import UsageError
 from ppo.text.arguments import check_arguments
 
 
-def task(length: int, letters: int | None = None, name: str = "", share: float = 0.5, strict: bool = False, other=None):
+def task(
+    length: int,
+    letters: int | None = None,
+    name: str = "",
+    share: float = 0.5,
+    strict: bool = False,
+    other=None,
+    words: list[str] = (),
+    weights: dict[str, float] | None = None,
+    read: Callable[[str], int] | None = None,
+    old: int | None = 3,
+):
     """Take arguments of many types."""
 
 
@@ -24,6 +36,7 @@ def test_arguments_of_their_types_pass():
     check_arguments("E-v0", task, {"length": 1, "letters": None, "name": "x", "share": 1, "strict": True, "other": [1]})
     check_arguments("E-v0", partial(Made, 4), {"size": 2})
     check_arguments("E-v0", lambda x, y=3: 0, {"x": "anything"})
+    check_arguments("E-v0", task, {"length": 1, "words": ["a"], "weights": {"a": 1.0}, "read": len, "old": None})
     check_arguments("E-v0", task, {"length": np.int64(3), "share": np.float32(0.5)})
 
 
@@ -37,6 +50,7 @@ def test_arguments_of_their_types_pass():
         ),
         (lambda: 0, {"x": 2}, "does not know the argument 'x'; it takes no arguments"),
         (lambda x, **more: 0, {"y": 2}, "needs the argument 'x'; give it with --env-kw"),
+        (task, {"length": 1, "old": "x"}, "old = 'x' is not a whole number"),
         (task, {"length": "ten"}, "^E-v0: length = 'ten' is not a whole number$"),
         (task, {"length": True}, "length = True is not a whole number"),
         (task, {"length": 1, "letters": 2.5}, "letters = 2.5 is not a whole number"),

@@ -92,7 +92,7 @@ def test_an_episode_that_never_ends_is_cut_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda run: evaluate(run, 0), "episodes = 0 is too few; choose at least 1"),
+        (lambda run: evaluate(run, 0), "episodes = 0 is too small; choose at least 1"),
         (lambda run: evaluate(run, max_steps=-1), "max_steps = -1 is too small; choose at least 0"),
         (lambda run: evaluate(run, checkpoint="best"), "has no checkpoint 'best'"),
         (lambda run: evaluate(run.parent), "is not a run folder"),

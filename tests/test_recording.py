@@ -121,7 +121,7 @@ def test_the_printed_command_learns_from_what_the_critic_saw_in_the_same_environ
     [
         ("no/d.npz", {}, "choose a name that ends with .npz in a folder that exists"),
         ("d.pkl", {}, "choose a name that ends with .npz"),
-        ("d.npz", {"episodes": 0}, "episodes = 0 is too few"),
+        ("d.npz", {"episodes": 0}, "episodes = 0 is too small"),
     ],
 )
 def test_what_cannot_be_recorded_is_one_sentence(run, tmp_path, out, options, sentence):

@@ -49,7 +49,7 @@ def test_a_return_is_that_of_its_sequence(run):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"number": 0}, "n = 0 is too few; choose at least 1"),
+        ({"number": 0}, "n = 0 is too small; choose at least 1"),
         ({"prompt": "k!"}, r"'!' in the prompt 'k!' is not in the vocabulary \(21 symbols\)"),
         ({"number": 2.5}, "n = 2.5 is not a whole number"),
         ({"seed": 1.5}, "seed = 1.5 is not a whole number"),

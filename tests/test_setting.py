@@ -89,5 +89,5 @@ def test_a_number_that_is_not_whole_is_named(value):
     check_whole("episodes", 1, 1)
     with pytest.raises(UsageError, match=f"^episodes = {value!r} is not a whole number$"):
         check_whole("episodes", value, 1)
-    with pytest.raises(UsageError, match=r"^episodes = 0 is too few; choose at least 1$"):
+    with pytest.raises(UsageError, match=r"^episodes = 0 is too small; choose at least 1$"):
         check_whole("episodes", 0, 1)

@@ -98,6 +98,12 @@ def test_a_process_waits_for_a_trial_of_another_one_which_then_concludes(study, 
     assert study.run(study.open(), 3, 0, lambda line: None)
 
 
+def test_out_of_time_no_trial_begins(study):
+    opened = study.open()
+    study.run(opened, 3, 1e-12, lambda line: None)
+    assert [trial.state for trial in opened.trials] == [TrialState.WAITING]
+
+
 def test_a_database_that_another_process_creates_at_the_same_time_is_opened_again(study, monkeypatch):
     monkeypatch.setattr("ppo.tuning.study.PAUSES", (0.0,))
     create, errors = optuna.create_study, [IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))]

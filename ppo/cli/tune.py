@@ -51,7 +51,7 @@ class Tune:
         for name, least in (("trials", 1), ("trial_seeds", 1), ("fresh_seeds", 0), ("hours", 0)):
             if not getattr(self, name) >= least:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {least}")
-        if set(self.name) & set("/\\:"):
+        if set(self.name) & set("/\\:") or self.name in (".", ".."):
             raise UsageError(f"name = {self.name!r} is the name of a folder; leave out slashes and colons")
         base, kind = self.settings, kind_of(self.settings, self.metric)
         origin = preset_name(base.env_id, base.algorithm)

@@ -164,16 +164,12 @@ def check_actions(settings: Any, action_space: Space[Any]) -> None:
         if kind not in {kind for kind, _ in factors}:
             raise UsageError(f"{name} = {getattr(settings, name)!r} has no effect: {FACTORS[kind]}; leave out {name}")
     choices = [outputs for kind, outputs in factors if kind == "categorical"]
-    if (
-        settings.target_entropy != "off"
-        and len(choices) == len(factors)
-        and settings.target_entropy > sum(map(math.log, choices))
-    ):
+    highest = sum(map(math.log, choices)) if len(choices) == len(factors) else math.inf  # entropy
+    if settings.target_entropy != "off" and settings.target_entropy > highest:
         raise UsageError(
-            f"target_entropy = {settings.target_entropy} cannot be reached: that of uniform actions is "
-            f"{sum(map(math.log, choices)):.3f} nats; choose less"
+            f"target_entropy = {settings.target_entropy} cannot be reached: that of uniform actions is {highest:.3f} nats; choose less"
         )
-    most = max((outputs for kind, outputs in factors if kind == "categorical"), default=settings.top_k)
+    most = max(choices, default=settings.top_k)
     if settings.top_k > most:
         raise UsageError(f"top_k = {settings.top_k} has no effect, since an action has {most} choices; choose fewer")
 

@@ -88,15 +88,15 @@ def setting(
 
 
 def check_whole(name: str, value: Any, low: int) -> None:
-    """Refuse what is not a whole number of at least `low`.
+    """Refuse what is not a whole number of at least `low` that int64 holds.
 
     Raises:
         UsageError: names it.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise UsageError(f"{name} = {value!r:.60} is not a whole number")
-    if value < low:
-        raise UsageError(f"{name} = {value} is too {'small' if low == 0 else 'few'}; choose at least {low}")
+    if fault := Range(low).fault(int(value)):
+        raise UsageError(f"{name} = {value} {fault}")
 
 
 def names(settings: Any, *roles: str) -> list[str]:

@@ -28,11 +28,11 @@ class Comparisons:
         by_text = [np.array(numbers[RATERS[raters]]) for numbers in ratings.ratings]
         if not all(map(len, by_text)):
             raise UsageError(f"raters = {raters!r} leaves a text without a rating; choose all")
-        if len({*map(float, np.concatenate([*by_text, []]))}) == 1:
+        levels = np.unique(np.concatenate([*by_text, []]))
+        if len(levels) == 1:
             raise UsageError(
-                f"all ratings are {by_text[0][0]:g}, so that no text is preferred to another; give different ones"
+                f"all ratings are {levels[0]:g}, so that no text is preferred to another; give different ones"
             )
-        levels = np.unique(np.concatenate([*by_text, [0.0]]))
         # Shares (M, K) of a text's ratings on each level: P(a > b) + P(a = b) / 2 is then a product.
         self.shares = np.array([[(numbers == level).mean() for level in levels] for numbers in by_text])
         self.above = (1 + np.sign(levels[:, None] - levels)) / 2  # (K, K)

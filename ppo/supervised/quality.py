@@ -79,9 +79,8 @@ def quality(scores: np.ndarray, ratings: Ratings, indices: np.ndarray, lengths: 
     pairs = _draw_pairs(ratings, indices)
     difference = scores[pairs.first] - scores[pairs.second]
     clear = pairs.label != 0
-    both = np.unique(
-        np.sort([pairs.first[clear], pairs.second[clear]], axis=0), axis=1
-    )  # (2, pairs), whatever their order
+    # (2, pairs): which texts are compared, in whatever order
+    both = np.unique(np.sort([pairs.first[clear], pairs.second[clear]], axis=0), axis=1)
     correct = np.where(difference == 0, 0.5, np.sign(difference) == pairs.label)
     thirds = np.searchsorted(np.quantile(lengths, [1 / 3, 2 / 3]), lengths)
     in_third = [clear & (thirds[pairs.first] == n) & (thirds[pairs.second] == n) for n in range(3)]

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Integral, Real
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ppo.errors import UsageError
 
@@ -30,7 +30,8 @@ def check_arguments(env_id: str, function: Callable[..., Any], arguments: Mappin
         raise UsageError(f"{env_id} does not know the argument {unknown[0]!r}; {rule}")
     hints = _hints(function)
     for name, value in arguments.items():
-        kinds = get_args(hints.get(name)) or (hints.get(name),)
+        hint = hints.get(name)
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         if set(kinds) <= KINDS.keys() and not any(_is(value, kind) for kind in kinds):
             raise UsageError(f"{env_id}: {name} = {value!r:.60} is not {KINDS[kinds[0]][1]}")
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]

@@ -151,10 +151,10 @@ class Study:
                 raise
 
         own, end = list[int](), time.monotonic() + 3600 * hours if hours else math.inf
-        while time.monotonic() < end:
+        while True:
             states = [trial.state for trial in study.get_trials(deepcopy=False)]
             done, running = (sum(state in wanted for state in states) for wanted in (ENDED, (TrialState.RUNNING,)))
-            if done + running < trials:
+            if done + running < trials and time.monotonic() < end:
                 study.optimize(objective, n_trials=1, callbacks=[ended])
             elif running:  # elsewhere, or its process was killed
                 time.sleep(WAIT)
@@ -162,12 +162,12 @@ class Study:
                     optuna.storages.fail_stale_trials(study)
             else:
                 break
-        last = max(
+        complete = [
             (trial.datetime_complete, trial.number)
             for trial in study.get_trials(deepcopy=False)
             if trial.datetime_complete and trial.state in ENDED
-        )
-        return not own or last[1] in own
+        ]
+        return not own or max(complete)[1] in own
 
     def score(self, trial: optuna.Trial) -> float:
         """Train the runs of a trial and return their mean score.

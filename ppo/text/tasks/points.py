@@ -70,7 +70,7 @@ def draw(nguyen: int) -> tuple[Points, Points]:
     Raises:
         UsageError: there is no such formula.
     """
-    if nguyen not in NGUYEN or isinstance(nguyen, bool):
+    if nguyen not in NGUYEN:
         raise UsageError(f"nguyen = {nguyen!r} is not a formula of the benchmark; choose 1 to {len(NGUYEN)}")
     formula, num_variables, (low, high) = NGUYEN[nguyen]
     rng = np.random.default_rng(SEED)
