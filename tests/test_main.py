@@ -208,7 +208,7 @@ def test_a_run_is_trained_evaluated_and_resumed(folder, capsys):
     assert "has no checkpoint 'iteration_000009'" in refused(
         capsys, "eval", str(run), "--checkpoint", "iteration_000009"
     )
-    assert "episodes = 0 is too few" in refused(capsys, "eval", str(run), "--episodes", "0")
+    assert "episodes = 0 is too small" in refused(capsys, "eval", str(run), "--episodes", "0")
     assert "total_timesteps = 8 is less than one rollout" in refused(
         capsys, "resume", str(run), "--total-timesteps", "8"
     )
