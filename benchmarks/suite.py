@@ -155,7 +155,7 @@ def write(suite: str, results: list[Result], command: str) -> None:
 def draw(suite: str) -> None:
     """Draw all curves of a suite together with the published ones."""
     result = compare_runs([RESULTS / f"{suite}.csv"])
-    picture(list(result.panels.values()), "iqm").savefig(PAGES / f"{suite}.png", dpi=110)
+    picture(list(result.panels.values()), "iqm").savefig(PAGES / f"{suite}.png", dpi=110, bbox_inches="tight")
 
 
 def main(

@@ -19,7 +19,7 @@ COLOURS = ("#1f5fa8", "#c8553d", "#3b8f5a", "#7b5ea7", "#b8860b", "#4c7a89")
 GREYS = ("#555555", "#8a8a8a", "#a9854f", "#7a9a7a", "#9a7a9a")  # of the best five published curves in a panel
 # Of an environment its name, its picture as SVG, and for each group the verdict and its tables with their titles.
 Section = tuple[str, str, list[tuple[str, list[tuple[str, Rows]]]]]
-MAX_NAME = 48  # letters of a group's name in a legend
+MAX_NAME = 60  # letters of a group's name in a legend
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --quiet: #666; --line: #ddd; --better: #1a7f37; --worse: #b42318 }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: var(--ink);
