@@ -143,11 +143,12 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
         "total_timesteps": 1_000_000,
     },
     # A search for one expression, so it is risk-seeking, with one gradient step per rollout as in Petersen et al. (2021). Plain PPO
-    # became certain of an expression with the return 0.76: its entropy was 0.01 after 1.2M tokens (Nguyen-2, one seed).
+    # became certain of an expression with the return 0.76: its entropy was 0.01 after 1.2M tokens (Nguyen-2, one seed). Nothing reads
+    # the values, and the critic's gradient would disturb the GRU that it shares with the actor (docs/results/formulas.md).
     "text/Formulas": FAMILIES["ppo.text"] | {
         "state_size": 32, "hidden_sizes": (32,), "num_envs": 128, "update_epochs": 1, "num_minibatches": 1,
         "learning_rate": 3e-3, "anneal_lr": False, "ent_coef": 0.005, "norm_adv": False, "risk_quantile": 0.05,
-        "total_timesteps": 3_000_000,
+        "vf_coef": 0.0, "total_timesteps": 3_000_000,
     },
     # Both are for a pretrained policy, which is good already: small steps over large rollouts, and no entropy bonus, which would undo
     # what likelihood has learnt. The critic is slow to learn: with 2 epochs over 4 minibatches Pronounce's explained nothing after
