@@ -1,6 +1,10 @@
 """A function of tensors is traced as it computes, and its name in the cache changes with all that it depends on."""
 
+import gc
+import multiprocessing
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from torch import Tensor
 from ppo.envs.spaces import Packer
 from ppo.loop.collector import act
 from ppo.machine.flat import FlatPolicy
-from ppo.machine.inductor import CompileError, begin, cache_path, trace
+from ppo.machine.inductor import CompileError, _fork, begin, cache_path, trace
 from ppo.policies import build_policy
 
 N = 2
@@ -130,3 +134,22 @@ def test_private_names_of_torch_stand_in_two_files():
     files = {file for file, source in sources.items() if re.search(r"torch[\w.:]*[.:]_|torch\.fx\.exp", source)}
     assert files == {"machine/inductor.py", "machine/operations.py"}
     assert [file for file, source in sources.items() if "tracing()" in source and not file.startswith("machine/")] == []
+
+
+def test_files_of_the_parents_garbage_are_closed_quietly_in_a_fork(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: os.write(2, str(unraisable.exc_value).encode()))
+
+    def compile_():
+        gc.collect()
+        raise CompileError("enough")
+
+    garbage = [multiprocessing.Pipe()]
+    garbage.append(garbage)  # only the collector can free it
+    gc.disable()
+    try:
+        del garbage
+        with pytest.raises(CompileError, match="enough"):
+            _fork(compile_, tmp_path / "code.pt2")()
+    finally:
+        gc.enable()
+    assert capfd.readouterr().err == ""

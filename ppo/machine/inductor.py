@@ -5,6 +5,7 @@ On Linux a fork of this process compiles it, so that several functions are compi
 
 import contextlib
 import functools
+import gc
 import hashlib
 import logging
 import multiprocessing
@@ -148,7 +149,9 @@ def _answer(compile_: Callable[[], None], sender: Connection) -> None:
     """Compile in this process, a fork, and send the reason why it failed, or else nothing."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    # Whoever is connected to the parent must notice its end, though this process lives on.
+    # Whoever is connected to the parent must notice its end, though this process lives on. The parent's objects that own these files
+    # must not be collected here, where they would close them again.
+    gc.freeze()
     os.closerange(3, sender.fileno())
     os.closerange(sender.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     torch.set_num_threads(1)  # OpenMP would wait for the threads that a fork does not have
