@@ -102,3 +102,18 @@ def test_a_module_is_imported_before_its_environment_is_looked_up(tmp_path, monk
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert preset_name("alias:Alias-v0") == "ppo + mujoco"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "gamma"),
+    [
+        ("Hopper-v5", "0.98 -> 0.995 at 0.08"),  # 1,000 steps
+        ("Pusher-v5", 0.98),  # 100 steps
+        ("Reacher-v5", 0.96),  # 50 steps
+        ("FrozenLake-v1", 0.99),  # 100 steps, of another family
+    ],
+)
+def test_values_of_mujoco_look_ahead_for_half_of_the_time_limit(env_id, gamma):
+    assert preset(env_id) == preset(env_id).replace({"gamma": gamma})
+    assert preset(env_id, "a2c").gamma == ending(preset(env_id), "gamma")
+    assert preset(env_id, "grpo").gamma == 1

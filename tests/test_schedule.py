@@ -36,6 +36,13 @@ def test_a_line_to_zero_has_the_bits_of_annealing(share):
 
 
 @pytest.mark.parametrize(
+    ("highest", "text"), [(1.0, "0.98 -> 0.995 at 0.08"), (0.99, "0.98 -> 0.99 at 0.08"), (0.9, "0.9"), (0.98, "0.98")]
+)
+def test_a_schedule_can_be_capped(highest, text):
+    assert str(read_schedule("0.98 -> 0.995 at 0.08").capped(highest)) == text
+
+
+@pytest.mark.parametrize(
     ("text", "written"),
     [
         ("3e-4", "0.0003"),

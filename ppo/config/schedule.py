@@ -58,6 +58,11 @@ class Schedule:
         """Return whether the number stays the same."""
         return len(self.points) == 1 and self.bounds is None
 
+    def capped(self, highest: float) -> "Schedule":
+        """Return the schedule with values of at most `highest`."""
+        points = tuple(point._replace(value=min(point.value, highest)) for point in self.points)
+        return Schedule(points if len({point.value for point in points}) > 1 else points[:1], self.bounds)
+
     @property
     def numbers(self) -> tuple[float, ...]:
         """Return the numbers that a range must hold. A schedule may begin or end at 0 also where a constant may not be 0."""
