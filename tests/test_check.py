@@ -295,6 +295,11 @@ def test_a_text_that_is_left_out_is_noted_as_in_training(monkeypatch):
     assert dict(check("CartPole-v1", 1, 2))["note"] == note
 
 
+def test_a_discount_that_looks_beyond_the_time_limit_is_noted():
+    assert "truncated after 20:" in dict(check("CartPole-v1", 1, 2, max_episode_steps=20))["note"]
+    assert "note" not in dict(check("CartPole-v1", 1, 2))
+
+
 def test_the_random_steps_are_a_phase():
     texts = []
     with listening(texts.append):

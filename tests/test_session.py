@@ -57,6 +57,11 @@ def test_a_checkpoint_that_truncates_episodes_is_noted():
     assert "note" not in lines_of(Trainer(Config().replace(SETTINGS)))
 
 
+def test_a_discount_that_looks_beyond_the_time_limit_is_noted():
+    trainer = Trainer(Config().replace(SETTINGS | {"max_episode_steps": 16, "gamma": 0.95, "checkpoint_every": 9}))
+    assert "truncated after 16:" in lines_of(trainer)["note"]
+
+
 def test_the_command_to_train_from_a_pretrained_policy_can_be_run(capsys):
     config = Config().replace(
         SETTINGS | {"env_id": "text/Copy-v0", "env_kwargs": {"length": 3}, "total_timesteps": 256}

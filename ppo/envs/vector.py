@@ -119,6 +119,17 @@ def time_limit(envs: VectorEnv) -> int:
     return max(0, (base.spec.max_episode_steps if base.spec is not None else None) or 0)
 
 
+def horizon_note(envs: VectorEnv, gamma: float) -> str:
+    """Return a sentence if values look further ahead than an episode is long, and a discount that does not; "" if they do not."""
+    limit = time_limit(envs)
+    if not limit or gamma == 1 or round(1 / (1 - gamma)) <= limit:
+        return ""
+    return (
+        f"gamma = {gamma:g} looks 1 / (1 - gamma) = {1 / (1 - gamma):.0f} steps ahead, and episodes are truncated after {limit}: values "
+        f"bootstrap there from states that no rollout goes on from; try --gamma {max(1 - 2 / limit, 0.0):.3g}, for half of the limit"
+    )
+
+
 def dropped(envs: VectorEnv) -> tuple[str, ...]:
     """Return the parts of the environment's observation, texts, that our copies of it leave out."""
     base = envs.unwrapped
