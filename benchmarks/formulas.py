@@ -22,7 +22,7 @@ from ppo.text.tasks.formulas import formulas
 
 ENV = "text/Formulas-v0"
 FORMULAS = (1, 2, 4, 6, 9)
-PLAIN = {"risk_quantile": 0.0, "norm_adv": True, "vf_coef": 0.5}
+PLAIN = {"risk_quantile": 0.0, "norm_adv": True, "vf_coef": 0.5, "num_steps": 64}
 METHODS: dict[str, dict[str, Any]] = {  # by name, what each changes in the preset
     "risk-seeking": {},
     "REINFORCE": PLAIN | {"algorithm": "reinforce", "baseline": False, "gae_lambda": 1.0, "learning_rate": 1e-3},
