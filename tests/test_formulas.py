@@ -115,7 +115,7 @@ def test_a_run_is_not_resumed_on_other_points():
 @pytest.mark.parametrize("method", benchmark.METHODS)
 def test_the_benchmark_in_small(tmp_path, monkeypatch, method):
     monkeypatch.setattr(benchmark, "RUNS", tmp_path)
-    monkeypatch.setattr(benchmark, "STEPS", 8192)
+    monkeypatch.setattr(benchmark, "STEPS", 16_384)
     (row,) = benchmark.train(method, 1, 1)
     assert not row["solved"]
     assert 200 < row["expressions"] < 2048
