@@ -36,14 +36,16 @@ TEACHERS: dict[str, dict[str, Any]] = {  # settings besides the preset
     },
     "text/Dialogue-v0": {},
 }  # fmt: skip
-CLONE = {"learning_rate": 1e-3, "total_timesteps": 300_000}  # that the dialogue's teacher starts from
+# The dialogue's preset has a tenth of this learning rate, for PPO from a clone.
+LIKELIHOOD = {"learning_rate": 1e-3, "eval_episodes": 0}
+CLONE = LIKELIHOOD | {"total_timesteps": 300_000}  # that the dialogue's teacher starts from
 
 
 def teacher_of(env_id: str, seed: int) -> Path:
     """Return the run of a teacher."""
     more = TEACHERS[env_id]
     if env_id == "text/Dialogue-v0":
-        clone = settings(env_id, RUNS, "clone", seed, eval_episodes=0, **CLONE)
+        clone = settings(env_id, RUNS, "clone", seed, **CLONE)
         more = more | {"init_from": str(finish(clone, pretrain))}
     return finish(settings(env_id, RUNS, "teacher", seed, **more))
 
@@ -73,7 +75,7 @@ def train(task: str, seed: int) -> list[dict[str, Any]]:
         task, RUNS, "student", seed, algorithm="distill", reference=str(teacher), total_timesteps=TOKENS, **STUDENT
     )
     likelihood = settings(
-        task, RUNS, f"likelihood-{teacher.name}", seed, total_timesteps=TOKENS * PASSES, eval_episodes=0, **STUDENT
+        task, RUNS, f"likelihood-{teacher.name}", seed, total_timesteps=TOKENS * PASSES, **LIKELIHOOD, **STUDENT
     )
     runs = {
         "teacher": teacher,
