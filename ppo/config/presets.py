@@ -189,8 +189,8 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> Config:
     own, family = _tables(env_id)
     tuned, limit = ENVIRONMENTS[own] if own else FAMILIES[family], find_spec(env_id).max_episode_steps
     if limit and family in HORIZONS:
-        gamma = schedules(Config().replace(tuned))["gamma"].capped(round(1 - 1 / (HORIZONS[family] * limit), 6))
-        tuned = tuned | {"gamma": str(gamma)}
+        highest = max(round(1 - 1 / (HORIZONS[family] * limit), 6), 0.0)
+        tuned = tuned | {"gamma": str(schedules(Config().replace(tuned))["gamma"].capped(highest))}
     if algorithm != "ppo":
         tuned = {name: tuned[name] for name in names(Config, "problem", "network", "run") if name in tuned}
         tuned["gamma"] = ending(Config().replace(tuned), "gamma")
