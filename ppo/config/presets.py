@@ -176,7 +176,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 
 # The share of the time limit that the horizon of the discount, 1 / (1 − γ), may take: values beyond the limit bootstrap from states that
 # no rollout goes on from. With γ 0.995 after 1M steps, Pusher (100 steps) ended at −31.6 and Reacher (50 steps) at −4.32, with half
-# the limit at −26.9 and −3.9 (docs/results/mujoco.md).
+# the limit at −27.7 and −3.60 (docs/results/mujoco.md).
 HORIZONS = {"gymnasium.envs.mujoco": 0.5}
 
 
