@@ -141,7 +141,7 @@ def finish(config: Config, learn: Callable[[Trainer], Any] = Trainer.train) -> P
     trainer = Trainer.resume(run) if run else Trainer(config.replace({"exp_name": name}))
     trainer.train() if run else learn(trainer)
     assert trainer.run_dir is not None
-    run = config.runs_dir / trainer.run_dir.name  # as `newest_run` names it: the digest of a run that starts from it has its path
+    run = config.runs_dir / trainer.run_dir.name  # as `newest_run`, since the digest of a run from it has its path
     if not meta_of(run)["finished"]:
         raise KeyboardInterrupt
     return run

@@ -153,7 +153,7 @@ def test_every_argument_of_a_suite_can_be_parsed(name):
 
 
 def test_an_interrupted_run_is_finished_and_a_finished_one_is_taken(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # the path of a run, new or taken, is relative, since it is part of the digest of those from it
+    monkeypatch.chdir(tmp_path)  # a run's path, new or taken, is relative: the digests of runs from it have it
     config = preset("text/RandomWalks-v0").replace(
         {"runs_dir": "some", "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "exp_name": "walk", "seed": 2}
         | {"update_epochs": 1, "eval_episodes": 1, "threads": 1}
