@@ -14,7 +14,7 @@ from ppo.config import Config, read_wrappers
 from ppo.config.memory import check_memory
 from ppo.config.presets import preset, preset_name
 from ppo.config.setting import check_ranges, ending
-from ppo.envs import FAMILIES, autoreset_mode, check_envs, dropped_note, horizon_note, make_envs, module_of
+from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of, notes
 from ppo.envs.atari import refusal
 from ppo.envs.critic_key import CRITIC_KEY, critic_note, mark_critic
 from ppo.envs.leaves import BoxLeaf
@@ -81,8 +81,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, config: Config) -> Itera
     yield "action", one_line(action_space)
     if told := critic_note(obs_space):
         yield "critic", f"alone sees {told}; the policy acts without it"
-    for note in filter(None, (dropped_note(envs), horizon_note(envs, ending(config, "gamma")))):
-        yield "note", note
+    yield from (("note", note) for note in notes(envs, ending(config, "gamma")))
     try:
         rollout, lengths, seconds = _roll(envs, policy, steps)
     except NonFiniteError as error:

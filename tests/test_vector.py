@@ -9,7 +9,7 @@ from probes import Endless
 from silent import Silent
 
 from ppo.config import Config
-from ppo.envs import autoreset_mode, check_envs, horizon_note, make_envs, time_limit
+from ppo.envs import autoreset_mode, check_envs, make_envs, notes, time_limit
 from ppo.errors import UsageError
 from ppo.loop.assemble import assemble
 from ppo.loop.collector import Collector
@@ -51,9 +51,9 @@ def test_the_time_limit_is_that_of_a_wrapper_or_0():
     ("limit", "gamma", "other"), [(50, 0.99, "0.96"), (100, 0.99, ""), (50, 1.0, ""), (1, 0.9, "0")]
 )
 def test_values_that_look_further_than_an_episode_is_long_are_noted(limit, gamma, other):
-    note = horizon_note(make_envs("CartPole-v1", 1, env_kwargs={"max_episode_steps": limit}), gamma)
+    (note,) = notes(make_envs("CartPole-v1", 1, env_kwargs={"max_episode_steps": limit}), gamma) or [""]
     assert (f"truncated after {limit}:" in note) == (f"try --gamma {other}, for half" in note) == bool(other)
-    assert not horizon_note(SyncVectorEnv([Endless]), gamma)  # without a limit
+    assert not notes(SyncVectorEnv([Endless]), gamma)  # without a limit
 
 
 @pytest.mark.parametrize("missing", ["single_observation_space", "single_action_space", "num_envs"])

@@ -13,7 +13,7 @@ from ppo.cli.terminal import command_of, print_lines, time_split
 from ppo.config import Config
 from ppo.config.setting import ending
 from ppo.config.words import environment_words, write_pairs
-from ppo.envs import autoreset_mode, dropped_note, horizon_note, time_limit
+from ppo.envs import autoreset_mode, notes, time_limit
 from ppo.envs.critic_key import critic_note
 from ppo.envs.spaces import one_line
 from ppo.envs.text_env import check_rewarded
@@ -187,8 +187,7 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"L {length}, {config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
-    notes = (dropped_note(envs), horizon_note(envs, ending(config, "gamma")))
-    lines += [("note", note) for note in notes if note]
+    lines += [("note", note) for note in notes(envs, ending(config, "gamma"))]
     if told := critic_note(envs.single_observation_space):
         lines.append(("critic", f"alone sees {told}; the policy acts without it"))
     if (left := int(trainer.learner.warmup.left)) > 0:

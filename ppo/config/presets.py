@@ -6,9 +6,11 @@ tuned for PPO: the other algorithms take only those with the role problem, netwo
 
 from typing import Any
 
+from gymnasium.envs.registration import EnvSpec
+
 from ppo.config.config import Config
 from ppo.config.setting import ending, names, schedules
-from ppo.envs import find_spec, module_of
+from ppo.envs import find_spec, module_of, within
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "ppo": {},
@@ -145,7 +147,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     # A search for one expression, so it is risk-seeking, with one gradient step per rollout as in Petersen et al. (2021). Plain PPO
     # became certain of an expression with the return 0.76: its entropy was 0.01 after 1.2M tokens (Nguyen-2, one seed). Nothing reads
     # the values, and the critic's gradient would disturb the GRU that it shares with the actor. With half the rollout, half of the runs
-    # stayed at an expression with the return 0.97 instead of Nguyen-4 (docs/results/formulas.md).
+    # stayed at an expression with a return of up to 0.98 instead of Nguyen-4 (docs/results/formulas.md).
     "text/Formulas": FAMILIES["ppo.text"] | {
         "state_size": 32, "hidden_sizes": (32,), "num_envs": 128, "num_steps": 128, "update_epochs": 1, "num_minibatches": 1,
         "learning_rate": 3e-3, "anneal_lr": False, "ent_coef": 0.005, "norm_adv": False, "risk_quantile": 0.05,
@@ -174,10 +176,10 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-# The share of the time limit that the horizon of the discount, 1 / (1 − γ), may take: values beyond the limit bootstrap from states that
-# no rollout goes on from. With γ 0.995 after 1M steps, Pusher (100 steps) ended at −31.6 and Reacher (50 steps) at −4.32, with half
+# In these families the horizon of the discount is at most half of the time limit: values beyond the limit bootstrap from states that no
+# rollout goes on from. With γ 0.995 after 1M steps, Pusher (100 steps) ended at −31.6 and Reacher (50 steps) at −4.32, with half
 # the limit at −27.7 and −3.60 (docs/results/mujoco.md).
-HORIZONS = {"gymnasium.envs.mujoco": 0.5}
+WITHIN_LIMIT = ("gymnasium.envs.mujoco",)
 
 
 def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> Config:
@@ -186,11 +188,12 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> Config:
     Raises:
         UsageError: the environment is unknown or not installed.
     """
-    own, family = _tables(env_id)
-    tuned, limit = ENVIRONMENTS[own] if own else FAMILIES[family], find_spec(env_id).max_episode_steps
-    if limit and family in HORIZONS:
-        highest = max(round(1 - 1 / (HORIZONS[family] * limit), 6), 0.0)
-        tuned = tuned | {"gamma": str(schedules(Config().replace(tuned))["gamma"].capped(highest))}
+    spec = find_spec(env_id)
+    own, family = _tables(env_id, spec)
+    tuned = ENVIRONMENTS[own] if own else FAMILIES[family]
+    if family in WITHIN_LIMIT and spec.max_episode_steps:
+        gamma = schedules(Config().replace(tuned))["gamma"].capped(within(spec.max_episode_steps))
+        tuned = tuned | {"gamma": str(gamma)}
     if algorithm != "ppo":
         tuned = {name: tuned[name] for name in names(Config, "problem", "network", "run") if name in tuned}
         tuned["gamma"] = ending(Config().replace(tuned), "gamma")
@@ -207,13 +210,13 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> Config:
 
 def preset_name(env_id: str, algorithm: str = "ppo") -> str:
     """Return what the preset of an environment and an algorithm is called, such as "ppo + mujoco"; raises as `preset`."""
-    own, family = _tables(env_id)
+    own, family = _tables(env_id, find_spec(env_id))
     return f"{algorithm} + {own or family.rpartition('.')[2] or 'general'}"
 
 
-def _tables(env_id: str) -> tuple[str, str]:
+def _tables(env_id: str, spec: EnvSpec) -> tuple[str, str]:
     """Return the key of an environment in `ENVIRONMENTS`, "" if it has none, and the key of its family in `FAMILIES`."""
-    entry = module_of(find_spec(env_id))
+    entry = module_of(spec)
     base = env_id.rpartition(":")[2].rpartition("-v")[0]
     return base if base in ENVIRONMENTS else "", next(
         (name for name in FAMILIES if name and entry.startswith(name)), ""

@@ -2,26 +2,18 @@
 
 from ppo.envs.families import FAMILIES, module_of
 from ppo.envs.gym import find_spec, make_envs
-from ppo.envs.vector import (
-    autoreset_mode,
-    check_envs,
-    check_vector_env,
-    dropped_note,
-    horizon_note,
-    lines_of,
-    time_limit,
-)
+from ppo.envs.vector import autoreset_mode, check_envs, check_vector_env, lines_of, notes, time_limit, within
 
 __all__ = [
     "FAMILIES",
     "autoreset_mode",
     "check_envs",
     "check_vector_env",
-    "dropped_note",
     "find_spec",
-    "horizon_note",
     "lines_of",
     "make_envs",
     "module_of",
+    "notes",
     "time_limit",
+    "within",
 ]
