@@ -28,7 +28,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     },
     # Shao et al. (2024), section 4.1: the baseline is the other responses to the same prompt, not a critic.
     "grpo": {
-        "num_envs": 64, "num_steps": 64, "update_epochs": 4, "num_minibatches": 8, "learning_rate": 1e-3,
+        "num_envs": 64, "num_steps": 64, "update_epochs": 4, "num_minibatches": 8, "learning_rate": 1e-3, "vf_coef": 0.0,
         "gae_lambda": 1.0, "baseline": False, "norm_adv": False, "ent_coef": 0.01, "group_size": 8, "gamma": 1.0,
     },
     # Agarwal et al. (2024), on-policy distillation with the reverse divergence: the student learns at the states that it visits
