@@ -46,7 +46,7 @@ def actor_critic(seed: int) -> tuple[list[int], list[float]]:
 
 def main() -> None:
     """Learn by both methods and write figures and page."""
-    gamma, rows = ending(preset("TrafficLight-v0"), "gamma"), []
+    gamma, rows = ending(preset("TrafficLight-v0"), "gamma")[1], []
     for seed in SEEDS:
         actions, values = actor_critic(seed)
         rows.append({"seed": seed, "q_values": learn(seed, gamma).tolist(), "values": values, "actions": actions})

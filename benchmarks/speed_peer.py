@@ -30,7 +30,7 @@ def measure_peer(row: Row) -> dict[str, float]:
 
     torch.set_num_threads(row.threads)
     config = row.config
-    gamma = ending(config, "gamma")
+    gamma = ending(config, "gamma")[1]
     kind = {"PPO": stable_baselines3.PPO, "RecurrentPPO": sb3_contrib.RecurrentPPO}[row.peer]
     name = {"PPO": "MlpPolicy", "RecurrentPPO": "MlpLstmPolicy"}[row.peer]
     name = "CnnPolicy" if config.policy == "cnn" else name

@@ -81,7 +81,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, config: Config) -> Itera
     yield "action", one_line(action_space)
     if told := critic_note(obs_space):
         yield "critic", f"alone sees {told}; the policy acts without it"
-    yield from (("note", note) for note in notes(envs, ending(config, "gamma")))
+    yield from (("note", note) for note in notes(envs, ending(config, "gamma")[0]))
     try:
         rollout, lengths, seconds = _roll(envs, policy, steps)
     except NonFiniteError as error:

@@ -29,7 +29,7 @@ COMMON = {"compile": "off", "checkpoint_every": 2, "vectorization": "auto", "thr
 }
 CONTROL = {"vectorization": "sync", "num_envs": 4, "num_steps": 32, "num_minibatches": 2, "update_epochs": 3}
 TEXT = {"policy": "gru", "num_envs": 8, "num_steps": 16, "state_size": 16, "hidden_sizes": [16], "num_minibatches": 2}
-ADAPTIVE = {"learning_rate": "adaptive", "target_kl": 0.1, "target_entropy": 0.5, "ent_coef": 0.01}
+ADAPTIVE = {"learning_rate": "adaptive", "target_kl": 0.1, "target_entropy": 0.5, "ent_coef": 0.01, "gamma": "adaptive"}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp": ("CartPole-v1", CONTROL | {"normalize_obs": True, "scale_rewards": True, "recompute_advantages": True}),
     "gru": ("CartPole-v1", CONTROL | ADAPTIVE | {"policy": "gru", "seq_len": 8, "clip_coef": "0.2 -> 0.1"}),

@@ -4,9 +4,12 @@ import math
 
 import pytest
 import torch
+from rollouts import make_rollout
 
 from ppo import Config, UsageError
+from ppo.loop import coefficients as coefficients_of
 from ppo.loop.coefficients import Coefficients
+from ppo.loop.rollout import Rollout
 
 ADAPTIVE = {"learning_rate": "adaptive from 1e-3 between 1e-4 and 2e-3", "target_kl": 0.01}
 STATS = {"approx_kl": 0.01, "entropy": 0.5}
@@ -98,3 +101,58 @@ def test_what_adapts_is_restored_and_begins_again_where_the_setting_is_changed()
     with pytest.raises(UsageError, match=r"adapted\.ent_coef is not a number"):
         other.load_state_dict({"adapted.ent_coef": torch.zeros(2, dtype=torch.float64)})
     assert coefficients().state_dict() == {}
+
+
+def test_the_discount_follows_its_schedule():
+    coefs = coefficients(gamma="0.9 -> 0.99 at 0.5", learning_rate=1.0)
+    assert coefs.gamma == 0.9
+    assert coefs.set(0.25) == {"learning_rate": 0.75, "gamma": pytest.approx(0.945)}
+    assert coefs.gamma == pytest.approx(0.945)
+
+
+def ended(**columns) -> Rollout:
+    """Return a rollout of ten decisions, and two rows in which nothing was decided, that ends where a column names a row."""
+    rollout = make_rollout(6, 2)
+    rollout.valid = torch.tensor([[True, True]] * 5 + [[False, False]])
+    for name, row in columns.items():
+        flags = torch.zeros(12, dtype=torch.bool)
+        flags[row] = True
+        setattr(rollout, name, flags.view(6, 2))
+    return rollout
+
+
+@pytest.mark.parametrize(
+    ("columns", "ends"),
+    [
+        ({}, 0), ({"terminated": 3}, 1), ({"truncated": 3}, 2), ({"value_ends": 3}, 1), ({"truncated": 3, "terminated": 4}, 3),
+        ({"truncated": 3, "terminated": 3}, 1), ({"truncated": 3, "value_ends": 3}, 1), ({"terminated": 11}, 0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_adaptive_discount_follows_the_share_of_decisions_that_end_an_episode(columns, ends):
+    coefs = coefficients(gamma="adaptive from 0.8 between 0 and 1")
+    coefs.follow(ended(**columns), step=29_000)  # past decisions count as 20,000
+    assert coefs.set(0.0)["gamma"] == coefs.gamma == pytest.approx(1 - (20_000 * 0.2 + ends) / 20_010)
+
+
+def test_the_start_of_an_adaptive_discount_counts_as_a_thousand_decisions():
+    coefs = coefficients(gamma="adaptive from 0.8 between 0 and 1")
+    coefs.follow(ended(terminated=[1, 2, 3]), step=0)
+    coefs.follow(ended(terminated=[1, 2]), step=10)
+    assert coefs.set(0.0)["gamma"] == pytest.approx(1 - (1_000 * 0.2 + 3 + 2) / 1_020)
+
+
+@pytest.mark.parametrize(("rows", "gamma"), [(0, 0.9), (slice(0, 12), 0.7), ([], 0.95)])
+def test_an_adaptive_discount_comes_to_look_as_far_ahead_as_episodes_last_between_its_bounds(monkeypatch, rows, gamma):
+    monkeypatch.setattr(coefficients_of, "MEMORY", 100)
+    coefs = coefficients(gamma="adaptive from 0.8 between 0.7 and 0.95")
+    for _ in range(200):
+        coefs.follow(ended(terminated=rows), step=10_000)
+    assert coefs.set(0.0)["gamma"] == pytest.approx(gamma, abs=1e-4)
+
+
+def test_a_rollout_without_decisions_changes_no_discount():
+    coefs, rollout = coefficients(gamma="adaptive from 0.95"), ended(terminated=3)
+    rollout.valid = torch.zeros_like(rollout.valid)
+    coefs.follow(rollout, step=0)
+    assert coefs.set(0.0)["gamma"] == pytest.approx(0.95)

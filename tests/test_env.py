@@ -190,7 +190,7 @@ def test_grpo_weighs_every_decision_by_its_returns_place_in_the_group(spread):
     rng, ends = np.random.default_rng(0), rollout.terminated.numpy()
     rewards = np.where(ends, 10 + spread * rng.normal(size=ends.shape), 0).astype(np.float32)
     rollout = replace(rollout, rewards=torch.from_numpy(rewards))
-    weights = trainer.learner.estimator.estimates(rollout, rewards).advantages.numpy()
+    weights = trainer.learner.estimator.estimates(rollout, rewards, 1.0).advantages.numpy()
     checked = 0
     for group in (slice(0, 4), slice(4, 8)):
         begin = 0

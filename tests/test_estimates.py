@@ -29,24 +29,16 @@ def test_where_the_value_ends_nothing_later_counts_as_where_the_episode_ends(col
     rollout = make_rollout(3, 1)
     rollout.values, rollout.next_values = torch.tensor([[10.0], [20], [30]]), torch.tensor([[20.0], [30], [40]])
     setattr(rollout, column, torch.tensor([[False], [True], [False]]))
-    estimator = Estimator(Config(gamma=0.5, gae_lambda=0.5))
-    found = estimator.estimates(rollout, np.array([[1.0], [2], [3]], np.float32))
+    estimator = Estimator(Config(gae_lambda=0.5))
+    found = estimator.estimates(rollout, np.array([[1.0], [2], [3]], np.float32), 0.5)
     assert found.advantages.flatten().tolist() == [-3.5, -18.0, -7.0]
 
 
-def test_a_discount_that_grows_has_the_value_of_the_share_of_the_budget_that_is_spent():
-    rollout, rewards = make_rollout(3, 2), np.array([[1.0, 4], [2, 5], [3, 6]], np.float32)
-    growing = Estimator(Config(gamma="0.2 -> 0.8 at 0.5"))
-    for spent, gamma in ((0.0, 0.2), (0.25, 0.5), (0.5, 0.8), (1.0, 0.8)):
-        constant = Estimator(Config(gamma=gamma)).estimates(rollout, rewards)
-        for grown, found in zip(growing.estimates(rollout, rewards, spent), constant, strict=True):
-            assert grown.flatten().tolist() == pytest.approx(found.flatten().tolist())
-
-
-def test_rewards_are_scaled_by_the_discount_that_the_run_ends_with():
+@pytest.mark.parametrize("gamma", ["0.2 -> 0.8", "adaptive from 0.2 between 0.1 and 0.8"])
+def test_rewards_are_scaled_by_the_largest_discount_that_the_run_can_end_with(gamma):
     rollout = make_rollout(4, 2)
-    growing, last = (Estimator(Config(gamma=gamma, scale_rewards=True, num_envs=2)) for gamma in ("0.2 -> 0.8", 0.8))
-    assert growing.rewards(rollout).tolist() == last.rewards(rollout).tolist()
+    changing, last = (Estimator(Config(gamma=x, scale_rewards=True, num_envs=2)) for x in (gamma, 0.8))
+    assert changing.rewards(rollout).tolist() == last.rewards(rollout).tolist()
 
 
 def test_the_outcome_is_known_where_the_value_ends():
@@ -72,7 +64,7 @@ def test_a_groups_returns_are_of_clipped_rewards():
     rollout.rewards, rollout.terminated = torch.tensor([[10.0, 20.0]]), torch.ones(1, 2, dtype=torch.bool)
     for clip, weights in ((0.0, [-1.0, 1.0]), (5.0, [0.0, 0.0])):
         estimator = Estimator(Config(clip_rewards=clip, group_size=2, gamma=1.0))
-        found = estimator.estimates(rollout, estimator.rewards(rollout)).advantages
+        found = estimator.estimates(rollout, estimator.rewards(rollout), 1.0).advantages
         assert found.flatten().tolist() == pytest.approx(weights, abs=1e-3)
 
 
@@ -99,7 +91,7 @@ def test_risk_seeking_trains_only_on_returns_above_the_quantile_by_their_distanc
     # returns less penalties: 0, 4, 2, 1; the 2/3-quantile is 2
     rollout = episodes_of_two([0.0, 5.0, 2.0, 1.0], [0.0, 1.0, 0.0, 0.0])
     estimator = Estimator(Config(risk_quantile=1 / 3, gamma=1.0, norm_adv=False, baseline=baseline))
-    weights = estimator.estimates(rollout, estimator.rewards(rollout)).advantages
+    weights = estimator.estimates(rollout, estimator.rewards(rollout), 1.0).advantages
     trained = estimator.trained(rollout)
     assert trained.tolist() == [[False, True, True, False]] * 2
     assert weights[:, trained[0]].flatten().tolist() == pytest.approx([2, 0, 2, 0], abs=1e-5)
@@ -114,7 +106,7 @@ def test_risk_seeking_counts_a_text_that_repeats_another_once():
     rollout.obs[:, 2], rollout.actions[:, 2] = rollout.obs[:, 1], rollout.actions[:, 1]
     estimator = Estimator(Config(risk_quantile=0.5, gamma=1.0, norm_adv=False), written=True)
     assert estimator.trained(rollout).tolist() == [[False, True, False, False, True]] * 2
-    assert estimator.estimates(rollout, estimator.rewards(rollout)).advantages[0, 1] == 2.5
+    assert estimator.estimates(rollout, estimator.rewards(rollout), 1.0).advantages[0, 1] == 2.5
     control = Estimator(
         estimator.config
     )  # chance gives the same actions other returns, and their quantile is what counts
@@ -125,7 +117,7 @@ def test_risk_seeking_with_groups_takes_the_quantile_of_each_group():
     # groups (0, 4) and (6, 7), medians 2 and 6.5, deviations 2 and 0.5
     rollout = episodes_of_two([0.0, 4.0, 6.0, 7.0], [0.0] * 4)
     estimator = Estimator(Config(risk_quantile=0.5, gamma=1.0, norm_adv=False, group_size=2))
-    weights = estimator.estimates(rollout, estimator.rewards(rollout)).advantages
+    weights = estimator.estimates(rollout, estimator.rewards(rollout), 1.0).advantages
     trained = estimator.trained(rollout)
     assert trained.tolist() == [[False, True, False, True]] * 2
     assert weights[0, trained[0]].tolist() == pytest.approx([2 / 2.0001, 0.5 / 0.5001])

@@ -36,10 +36,21 @@ def test_a_line_to_zero_has_the_bits_of_annealing(share):
 
 
 @pytest.mark.parametrize(
-    ("highest", "text"), [(1.0, "0.98 -> 0.995 at 0.08"), (0.99, "0.98 -> 0.99 at 0.08"), (0.9, "0.9"), (0.98, "0.98")]
+    ("name", "text", "written"),
+    [
+        ("learning_rate", "adaptive", "adaptive from 0.0003 between 1e-06 and 0.01"),
+        ("learning_rate", "adaptive between 1e-5 and 1", "adaptive from 0.0003 between 1e-05 and 1"),
+        ("gamma", "adaptive", "adaptive from 0.998 between 0.9 and 0.998"),
+        ("gamma", "adaptive from 0.95", "adaptive from 0.95 between 0.9 and 0.998"),
+        ("gamma", "adaptive between 0 and 1", "adaptive from 0.998 between 0 and 1"),
+        ("gamma", "adaptive between 0.5 and 0.9", "adaptive from 0.9 between 0.5 and 0.9"),
+        ("learning_rate", "adaptive between 0.1 and 1", "adaptive from 0.1 between 0.1 and 1"),
+    ],
 )
-def test_a_schedule_can_be_capped(highest, text):
-    assert str(read_schedule("0.98 -> 0.995 at 0.08").capped(highest)) == text
+def test_what_a_text_that_adapts_leaves_out_is_the_settings_own(name, text, written):
+    config = Config(**{name: text})
+    assert config.to_json()[name] == written
+    assert Config().replace(config.to_json()) == config == Config(**{name: read_schedule(text)})
 
 
 @pytest.mark.parametrize(
@@ -49,8 +60,9 @@ def test_a_schedule_can_be_capped(highest, text):
         ("3e-4->0", "0.0003 -> 0"),
         (" 0.2  ->  5e-2 linear at 1 ", "0.2 -> 0.05"),
         ("1 -> 2 cosine at .5 -> 3 step at 0.75", "1 -> 2 cosine at 0.5 -> 3 step at 0.75"),
-        ("adaptive", "adaptive from 0.0003 between 1e-06 and 0.01"),
-        ("adaptive between 1e-5 and 1", "adaptive from 0.0003 between 1e-05 and 1"),
+        ("adaptive", "adaptive"),
+        ("adaptive from 1e-3", "adaptive from 0.001"),
+        ("adaptive between 1e-5 and 1", "adaptive between 1e-05 and 1"),
     ],
 )
 def test_a_schedule_is_written_as_it_is_read(text, written):
@@ -73,7 +85,7 @@ def test_a_schedule_is_written_as_it_is_read(text, written):
         ("1 -> 0 step", "'0 step' does not say when"),
         ("1 -> 0 at 0.5 -> 2 at 0.25", "0.25 is not after 0.5; write the shares in increasing order"),
         ("1 -> 0 slowly", "'0 slowly' is not understood; write START -> VALUE"),
-        ("adaptive from", "'adaptive from' is not understood; write adaptive, adaptive from 3e-4, or"),
+        ("adaptive from", "'adaptive from' is not understood; write adaptive, adaptive from START, or"),
         ("adaptive from 1", "begins outside of its bounds; choose a start from 1e-06 to 0.01"),
     ],
 )
@@ -129,7 +141,15 @@ def test_the_command_line_refuses_in_one_sentence(capsys, flags, sentence):
             "has its bounds the wrong way round; write between 0.1 and 1",
         ),
         ({"learning_rate": "adaptive"}, "learning_rate = adaptive needs a target; add --target-kl 0.01, for example"),
-        ({"clip_coef": "adaptive"}, "has no target to adapt to, as only learning_rate has; choose a schedule"),
+        (
+            {"clip_coef": "adaptive"},
+            "clip_coef = 'adaptive': it has nothing to adapt to; choose a number or a schedule",
+        ),
+        ({"gamma": "adaptive from 0.5"}, "it begins outside of its bounds; choose a start from 0.9 to 0.998"),
+        (
+            {"gamma": "adaptive between 0.9 and 1.1"},
+            "between 0.9 and 1.1: 1.1 is out of range; choose a number from 0 to 1",
+        ),
         (
             {"learning_rate": "adaptive", "target_kl": 0.01, "update_epochs": 1, "num_minibatches": 1},
             "learning_rate = adaptive has no effect with one optimizer step an iteration",
@@ -151,7 +171,7 @@ def test_a_schedule_out_of_range_or_against_another_setting_is_named(settings, s
     [
         {"learning_rate": "1e-3 -> 0 at 0.5"}, {"learning_rate": "0 -> 1e-3 at 0.1 -> 0"}, {"ent_coef": "0 -> 0"},
         {"learning_rate": "adaptive", "target_kl": 0.01, "anneal_lr": False},
-        {"target_entropy": -3.0, "ent_coef": 0.01},
+        {"target_entropy": -3.0, "ent_coef": 0.01}, {"gamma": "adaptive"},
     ],
     ids=str,
 )  # fmt: skip

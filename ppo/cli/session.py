@@ -187,7 +187,7 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"L {length}, {config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
-    lines += [("note", note) for note in notes(envs, ending(config, "gamma"))]
+    lines += [("note", note) for note in notes(envs, ending(config, "gamma")[0])]
     if told := critic_note(envs.single_observation_space):
         lines.append(("critic", f"alone sees {told}; the policy acts without it"))
     if (left := int(trainer.learner.warmup.left)) > 0:

@@ -13,7 +13,7 @@ from ppo.config.effects import check_needs, check_together
 from ppo.config.lengths import sequence_length
 from ppo.config.memory import check_memory
 from ppo.config.penalty import check_penalty
-from ppo.config.schedule import Scheduled
+from ppo.config.schedule import GAMMA, LEARNING_RATE, Scheduled
 from ppo.config.setting import check_changeable, check_ranges, names, read_schedules, setting
 from ppo.config.values import convert, plain
 from ppo.config.words import EnvKwargs, Name, Wraps, default_hint, override
@@ -46,7 +46,7 @@ class Config:
     """N, the number of environments stepped together."""
     num_steps: int = setting(128, "rollout", main=True, low=1)
     """T, the steps of each environment between two updates."""
-    learning_rate: Scheduled = setting(3e-4, "update", main=True, positive=True, adapts_to="target_kl")
+    learning_rate: Scheduled = setting(3e-4, "update", main=True, positive=True, adaptive=LEARNING_RATE)
     """Step size of the optimizer: a number, which anneal_lr decreases; a schedule, as "3e-4 -> 1e-5 cosine at 0.8"; or adaptive,
     which starts at 3e-4 and keeps approx_kl near target_kl."""
 
@@ -58,8 +58,8 @@ class Config:
     gymnasium.wrappers:FrameStackObservation stack_size 4`. Repeat the flag for more; the first one is innermost."""
     max_episode_steps: int = setting(0, "problem", low=0)
     """Steps of the environment, inside its wrappers, after which Gymnasium truncates an episode. 0: the registered limit."""
-    gamma: Scheduled = setting(0.99, "problem", low=0, high=1)
-    """Discount factor γ. A schedule such as "0.98 -> 0.995 at 0.08" lets a policy learn what pays off soon before what lasts."""
+    gamma: Scheduled = setting(0.99, "problem", low=0, high=1, adaptive=GAMMA)
+    """Discount factor γ. adaptive: it looks ahead, 1 / (1 − γ) steps, as far as recent episodes lasted, from 10 to 500 steps."""
     reward: Literal["env", "none"] = setting("env", "update", needs="reference")
     """none: learn nothing from the environment's rewards, only the divergence from the reference policy. They are still logged."""
     clip_rewards: float = setting(0.0, "problem", low=0)

@@ -102,24 +102,18 @@ def check_episodes(settings: Any, longest: int) -> None:
 
 def _check_schedules(settings: Any) -> None:
     """Refuse schedules that contradict another setting, and numbers that adapt without a target."""
-    targets = {f.name: f.metadata["adapts_to"] for f in dataclasses.fields(settings)}
-    for name in (name for name, schedule in schedules(settings).items() if schedule.bounds):
-        if not targets[name]:
-            own = ", ".join(name for name, target in targets.items() if target)
-            raise UsageError(
-                f"{name} = {getattr(settings, name)} has no target to adapt to, as only {own} has; choose a schedule"
-            )
-        if not getattr(settings, targets[name]):
-            raise UsageError(
-                f"{name} = adaptive needs a target; add --{targets[name].replace('_', '-')} 0.01, for example"
-            )
+    own = {f.name: f.metadata["adaptive"] for f in dataclasses.fields(settings)}
+    for name in (name for name, schedule in schedules(settings).items() if schedule.adapts):
+        target = own[name].target
+        if target and not getattr(settings, target):
+            raise UsageError(f"{name} = adaptive needs a target; add --{target.replace('_', '-')} 0.01, for example")
     rate = settings.learning_rate
-    if isinstance(rate, Schedule) and rate.bounds and settings.update_epochs * settings.num_minibatches == 1:
+    if isinstance(rate, Schedule) and rate.adapts and settings.update_epochs * settings.num_minibatches == 1:
         raise UsageError(
             "learning_rate = adaptive has no effect with one optimizer step an iteration, before which the KL divergence is 0; "
             "raise update_epochs or num_minibatches"
         )
-    if isinstance(rate, Schedule) and not rate.bounds and not settings.anneal_lr:
+    if isinstance(rate, Schedule) and not rate.adapts and not settings.anneal_lr:
         raise UsageError(
             f"anneal_lr = False says that the learning rate is constant, but learning_rate = {rate} is a schedule; "
             "choose one number or leave out anneal_lr"

@@ -1,7 +1,7 @@
 """Presets: the settings that an algorithm and an environment family change, each with its reason.
 
 The algorithm's settings come first, then those of the environment or, if it has none, of its family. The latter are
-tuned for PPO: the other algorithms take only those with the role problem, network or run, and the last value of the discount.
+tuned for PPO: the other algorithms take only those with the role problem, network or run.
 """
 
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from gymnasium.envs.registration import EnvSpec
 
 from ppo.config.config import Config
-from ppo.config.setting import ending, names, schedules
-from ppo.envs import find_spec, module_of, within
+from ppo.config.setting import names, schedules
+from ppo.envs import find_spec, module_of
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "ppo": {},
@@ -53,11 +53,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     # As in Weng et al. (2022), advantages are not normalised, and are recomputed in each epoch. With several
     # environments a rollout is not one long episode. A gait pays off over seconds: with γ = 0.99 Swimmer stays below 50
-    # and HalfCheetah learns more slowly (docs/results/ablation.md). It begins lower, or half of the seeds of Hopper learn to
-    # stand before they learn to hop, and stay there (docs/results/mujoco.md).
+    # and HalfCheetah learns more slowly (docs/results/ablation.md). But while Hopper falls after 50 steps, a horizon of 200
+    # teaches half of the seeds to stand instead of to hop, and Reacher's 50 steps and Pusher's 100 are better off with half
+    # of them: the horizon follows the length of episodes (docs/results/mujoco.md).
     "gymnasium.envs.mujoco": {
         "num_envs": 8, "num_steps": 256, "total_timesteps": 1_000_000, "update_epochs": 10, "num_minibatches": 32,
-        "gamma": "0.98 -> 0.995 at 0.08", "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,
+        "gamma": "adaptive", "vf_coef": 0.25, "norm_adv": False, "recompute_advantages": True, "normalize_obs": True,
         "scale_rewards": True,
     },
     # Schulman et al. (2017), Table 5, as CleanRL's ppo_atari.py: 10M decisions are 40M frames. Episodes are whole games; a greedy
@@ -176,12 +177,6 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-# In these families the horizon of the discount is at most half of the time limit: values beyond the limit bootstrap from states that no
-# rollout goes on from. With γ 0.995 after 1M steps, Pusher (100 steps) ended at −31.6 and Reacher (50 steps) at −4.32, with half
-# the limit at −27.7 and −3.60 (docs/results/mujoco.md).
-WITHIN_LIMIT = ("gymnasium.envs.mujoco",)
-
-
 def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> Config:
     """Return the settings of the preset for an environment, an algorithm and a policy.
 
@@ -191,12 +186,8 @@ def preset(env_id: str, algorithm: str = "ppo", policy: str = "auto") -> Config:
     spec = find_spec(env_id)
     own, family = _tables(env_id, spec)
     tuned = ENVIRONMENTS[own] if own else FAMILIES[family]
-    if family in WITHIN_LIMIT and spec.max_episode_steps:
-        gamma = schedules(Config().replace(tuned))["gamma"].capped(within(spec.max_episode_steps))
-        tuned = tuned | {"gamma": str(gamma)}
     if algorithm != "ppo":
         tuned = {name: tuned[name] for name in names(Config, "problem", "network", "run") if name in tuned}
-        tuned["gamma"] = ending(Config().replace(tuned), "gamma")
     settings = {"policy": policy} | tuned | ALGORITHMS[algorithm]
     if policy != "auto":
         settings["policy"] = policy

@@ -12,8 +12,19 @@ from ppo.config.words import read_number
 
 SYNTAX = "write START -> VALUE, then perhaps linear, cosine or step, then perhaps `at SHARE`"
 ADAPTIVE = re.compile(r"adaptive(?: from (\S+))?(?: between (\S+) and (\S+))?")
-# The start is the default learning rate. The bounds are those of rl_games and of skrl's KLAdaptiveLR.
-START, LOW, HIGH = "3e-4", "1e-6", "1e-2"
+
+
+class Adaptive(NamedTuple):
+    """What the word alone means for a setting."""
+
+    start: float
+    low: float
+    high: float
+    target: str = ""  # another setting, the target to adapt to
+
+
+LEARNING_RATE = Adaptive(3e-4, 1e-6, 1e-2, "target_kl")  # bounds of rl_games and of skrl's KLAdaptiveLR
+GAMMA = Adaptive(0.998, 0.9, 0.998)  # looks 10 to 500 steps ahead
 
 
 class Point(NamedTuple):
@@ -35,11 +46,11 @@ class Schedule:
 
     Args:
         points: the first is at share 0, the others at increasing shares up to 1.
-        bounds: the lowest and the highest value of a number that adapts; it starts at its only point.
+        bounds: the lowest and the highest value of a number that adapts; it starts at its only point. () for either: see `completed`.
     """
 
     points: tuple[Point, ...]
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[float, float] | tuple[()] | None = None
 
     def at(self, spent: float) -> float:
         """Return the number where this share of the budget is spent; of one that adapts, its start."""
@@ -56,12 +67,28 @@ class Schedule:
     @property
     def constant(self) -> bool:
         """Return whether the number stays the same."""
-        return len(self.points) == 1 and self.bounds is None
+        return len(self.points) == 1 and not self.adapts
 
-    def capped(self, highest: float) -> "Schedule":
-        """Return the schedule with values of at most `highest`."""
-        points = tuple(point._replace(value=min(point.value, highest)) for point in self.points)
-        return Schedule(points if len({point.value for point in points}) > 1 else points[:1], self.bounds)
+    @property
+    def adapts(self) -> bool:
+        """Return whether the number follows measurements instead of the share of the budget."""
+        return self.bounds is not None
+
+    def completed(self, default: Adaptive) -> "Schedule":
+        """Return a number that adapts, with the setting's own start and bounds where its text names none.
+
+        Raises:
+            ValueError: the start is outside of the bounds.
+        """
+        low, high = self.bounds or (default.low, default.high)
+        points = self.points or (Point(min(max(default.start, low), high)),)
+        if not low <= points[0].value <= high:
+            raise ValueError(f"it begins outside of its bounds; choose a start from {_text(low)} to {_text(high)}")
+        return Schedule(points, (low, high))
+
+    def starting_at(self, value: float) -> "Schedule":
+        """Return a number that adapts, from another start."""
+        return Schedule((Point(value),), self.bounds)
 
     @property
     def numbers(self) -> tuple[float, ...]:
@@ -70,11 +97,11 @@ class Schedule:
         return (tuple(value for value in values if value) or values) + (self.bounds or ())
 
     def __str__(self) -> str:
-        start, *rest = self.points
         if self.bounds is not None:
-            low, high = map(_text, self.bounds)
-            return f"adaptive from {_text(start.value)} between {low} and {high}"
-        return " -> ".join([_text(start.value), *map(_segment, rest)])
+            start = "".join(f" from {_text(point.value)}" for point in self.points)
+            return "adaptive" + start + (" between " + " and ".join(map(_text, self.bounds)) if self.bounds else "")
+        first, *rest = self.points
+        return " -> ".join([_text(first.value), *map(_segment, rest)])
 
 
 def _segment(point: Point) -> str:
@@ -128,16 +155,16 @@ def _read_point(text: str, last: bool) -> Point:
 def _read_adaptive(text: str) -> Schedule:
     match = ADAPTIVE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not understood; write adaptive, adaptive from {START}, or adaptive from {START} "
-                         f"between {LOW} and {HIGH}")  # fmt: skip
-    start, low, high = (
-        read_number(word or default) for word, default in zip(match.groups(), (START, LOW, HIGH), strict=True)
-    )
+        raise ValueError(
+            f"{text!r} is not understood; write adaptive, adaptive from START, or adaptive from START between LOW and HIGH"
+        )
+    points = (Point(read_number(match[1])),) if match[1] else ()
+    if not match[2]:
+        return Schedule(points, ())
+    low, high = read_number(match[2]), read_number(match[3])
     if low > high:
         raise ValueError(f"{text!r} has its bounds the wrong way round; write between {high:g} and {low:g}")
-    if not low <= start <= high:
-        raise ValueError(f"{text!r} begins outside of its bounds; choose a start from {low:g} to {high:g}")
-    return Schedule((Point(start),), (low, high))
+    return Schedule(points, (low, high))
 
 
 Scheduled = Annotated[  # the type of a setting that may change during a run; the others stay the same

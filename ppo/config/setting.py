@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
-from ppo.config.schedule import Point, Schedule, Scheduled, read_schedule
+from ppo.config.schedule import Adaptive, Point, Schedule, Scheduled, read_schedule
 from ppo.errors import UsageError
 
 ROLES = {
@@ -63,7 +63,7 @@ def setting(
     fixed: bool = False,
     needs: str = "",
     acts_on: str = "",
-    adapts_to: str = "",
+    adaptive: Adaptive | None = None,
     **limits: Any,
 ) -> Any:
     """Return a dataclass field that describes itself. Its type is its annotation, its help the string below it.
@@ -75,12 +75,12 @@ def setting(
         fixed: a resumed run cannot change it. No resumed run can change its network either.
         needs: another setting, without which this one has no effect.
         acts_on: a kind of `Leaf.factors`; for actions without such a part, the setting has no effect.
-        adapts_to: another setting, the target to which this one adapts where its value is "adaptive".
+        adaptive: what "adaptive" means for this setting; None: it cannot adapt.
         limits: arguments of `Range`, for the number or for each number of a tuple.
     """
     metadata = {
         "role": role, "main": main, "fixed": fixed or role == "network", "needs": needs, "acts_on": acts_on,
-        "adapts_to": adapts_to, "range": Range(**limits),
+        "adaptive": adaptive, "range": Range(**limits),
     }  # fmt: skip
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
@@ -115,24 +115,29 @@ def schedules(settings: Any) -> dict[str, Schedule]:
     return {n: x if isinstance(x, Schedule) else Schedule((Point(x),)) for n, x in values.items()}
 
 
-def ending(settings: Any, name: str) -> float:
-    """Return the number with which a setting that may change ends a run."""
-    return schedules(settings)[name].at(1.0)
+def ending(settings: Any, name: str) -> tuple[float, float]:
+    """Return the lowest and the highest number with which a setting that may change can end a run."""
+    schedule = schedules(settings)[name]
+    return schedule.bounds or (schedule.at(1.0), schedule.at(1.0))
 
 
 def read_schedules(settings: Any) -> None:
-    """Replace the texts of a new dataclass of settings, by which Python's callers name schedules, by the schedules.
+    """Replace the texts of a new dataclass of settings, by which Python's callers name schedules, by whole schedules.
 
     Raises:
-        UsageError: a text describes none.
+        UsageError: a text describes none, or the setting cannot adapt.
     """
-    for f in dataclasses.fields(settings):
-        value = getattr(settings, f.name)
-        if f.type == Scheduled and isinstance(value, str):
-            try:
-                object.__setattr__(settings, f.name, read_schedule(value))
-            except ValueError as error:
-                raise UsageError(f"{f.name} = {value!r}: {error}") from None
+    for f in (f for f in dataclasses.fields(settings) if f.type == Scheduled):
+        value, default = getattr(settings, f.name), f.metadata["adaptive"]
+        try:
+            schedule = read_schedule(value) if isinstance(value, str) else value
+            if isinstance(schedule, Schedule) and schedule.adapts:
+                if not default:
+                    raise ValueError("it has nothing to adapt to; choose a number or a schedule")
+                schedule = schedule.completed(default)
+        except ValueError as error:
+            raise UsageError(f"{f.name} = {str(value)!r}: {error}") from None
+        object.__setattr__(settings, f.name, schedule)
 
 
 def changeable(settings: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from ppo.envs.families import FAMILIES, module_of
 from ppo.envs.gym import find_spec, make_envs
-from ppo.envs.vector import autoreset_mode, check_envs, check_vector_env, lines_of, notes, time_limit, within
+from ppo.envs.vector import autoreset_mode, check_envs, check_vector_env, lines_of, notes, time_limit
 
 __all__ = [
     "FAMILIES",
@@ -15,5 +15,4 @@ __all__ = [
     "module_of",
     "notes",
     "time_limit",
-    "within",
 ]

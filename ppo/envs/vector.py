@@ -119,11 +119,6 @@ def time_limit(envs: VectorEnv) -> int:
     return max(0, (base.spec.max_episode_steps if base.spec is not None else None) or 0)
 
 
-def within(limit: int) -> float:
-    """Return the discount whose horizon, 1 / (1 − γ), is half of a time limit."""
-    return max(round(1 - 2 / limit, 6), 0.0)
-
-
 def notes(envs: VectorEnv, gamma: float) -> list[str]:
     """Return what a user should know of environments that are trained with a discount, in sentences."""
     return [note for note in (dropped_note(envs), horizon_note(envs, gamma)) if note]
@@ -136,7 +131,7 @@ def horizon_note(envs: VectorEnv, gamma: float) -> str:
         return ""
     return (
         f"gamma = {gamma:g} looks 1 / (1 - gamma) = {1 / (1 - gamma):.0f} steps ahead, and episodes are truncated after {limit}: values "
-        f"bootstrap there from states that no rollout goes on from; try --gamma {within(limit):.3g}, for half of the limit"
+        f"bootstrap there from states that no rollout goes on from; try --gamma {max(1 - 2 / limit, 0):.3g}, for half of the limit"
     )
 
 

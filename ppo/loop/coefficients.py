@@ -11,15 +11,20 @@ from ppo.config.schedule import Point, Schedule
 from ppo.config.setting import schedules
 from ppo.errors import UsageError
 from ppo.loop.losses import Coefs
+from ppo.loop.rollout import Rollout
 from ppo.run.checkpoint import fits
 
 FACTOR = 1.5  # of the learning rate, as in rsl_rl, skrl and rl_games
 STEP, LARGEST_ERROR = 0.1, 1.0  # of log ent_coef for each nat of the entropy's error, and its clip in nats
 ENT_COEF = 1e-6, 1.0  # bounds of an ent_coef that adapts
+START, MEMORY = (
+    1_000,
+    20_000,
+)  # decisions that the start of an adaptive gamma counts for, and at most all before a rollout
 
 
 class Coefficients:
-    """The learning rate and the coefficients of the loss, as tensors whose values change while compiled code reads them.
+    """The discount, and, as tensors whose values change while compiled code reads them, the learning rate and the loss's coefficients.
 
     Args:
         config: the settings.
@@ -33,10 +38,11 @@ class Coefficients:
             self.schedules["learning_rate"] = Schedule((*rate.points, Point(0.0, share=1.0)))
         self.learning_rate = vector.new_zeros(())
         self.loss = Coefs(*(vector.new_zeros((), dtype=torch.float64) for _ in Coefs._fields))
-        names = [name for name, schedule in self.schedules.items() if schedule.bounds]
+        names = [name for name, schedule in self.schedules.items() if schedule.adapts]
         names += ["ent_coef"] if config.target_entropy != "off" else []
         self.adapted = {name: torch.zeros((), dtype=torch.float64) for name in names}
         self.restart(self.adapted)
+        self.gamma = self.schedules["gamma"].at(0.0)
 
     @property
     def largest_kl(self) -> float:
@@ -51,11 +57,31 @@ class Coefficients:
         """
         values = {name: schedule.at(spent) for name, schedule in self.schedules.items()}
         values |= {name: float(x) for name, x in self.adapted.items()}
+        self.gamma = values["gamma"]
         self.learning_rate.fill_(values["learning_rate"])
         for name, x in self.loss._asdict().items():
             x.fill_(values[name])
         constant = {name for name, schedule in self.schedules.items() if schedule.constant} - {"learning_rate"}
         return {name: value for name, value in values.items() if name not in constant - self.adapted.keys()}
+
+    def follow(self, rollout: Rollout, step: int) -> None:
+        """Adapt to a rollout (T, N), which began after `step` decisions, before the update from it."""
+        if "gamma" in self.adapted:
+            self.adapted["gamma"].fill_(self._gamma(rollout, step))
+
+    def _gamma(self, rollout: Rollout, step: int) -> float:
+        """Let 1 − γ follow the share of decisions that end an episode or a life, so that 1 / (1 − γ) is their mean length.
+
+        A time limit counts twice, so that values look half as far as it: beyond the limit, they bootstrap from states that no rollout
+        goes on from.
+        """
+        low, high = self.schedules["gamma"].bounds or (0.0, 1.0)
+        closed = rollout.terminated | rollout.value_ends
+        rows = int(rollout.valid.sum())
+        ends = int((rollout.valid & closed).sum()) + 2 * int((rollout.valid & rollout.truncated & ~closed).sum())
+        past = min(START + step, MEMORY)
+        share = (past * (1 - float(self.adapted["gamma"])) + ends) / (past + rows)
+        return min(max(1 - share, low), high)
 
     def adapt(self, stats: dict[str, float]) -> None:
         """Adapt to the statistics of an update, which are the same on all ranks."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppo.config import Config
 from ppo.config.penalty import distils
-from ppo.config.setting import ending, schedules
+from ppo.config.setting import ending
 from ppo.loop.advantages import (
     above_quantile,
     gae,
@@ -42,8 +42,7 @@ class Estimator:
 
     def __init__(self, config: Config, written: bool = False) -> None:
         self.config, self.written = config, written
-        self.gamma = schedules(config)["gamma"]
-        self.scaler = RewardScaler(ending(config, "gamma"), config.num_envs) if config.scale_rewards else None
+        self.scaler = RewardScaler(ending(config, "gamma")[1], config.num_envs) if config.scale_rewards else None
 
     def rewards(self, rollout: Rollout) -> np.ndarray:
         """Return the rewards to learn from (T, N): clipped, less the penalties, scaled, which updates the statistics."""
@@ -91,13 +90,13 @@ class Estimator:
         above = above_quantile(returns, whole & starts, self.config.risk_quantile, self.config.group_size)
         return above, whole & (above >= 0)
 
-    def estimates(self, rollout: Rollout, rewards: np.ndarray, spent: float = 1.0) -> Estimates:
-        """Return the estimates from a rollout with its values, the rewards (T, N), and the share of the budget spent."""
+    def estimates(self, rollout: Rollout, rewards: np.ndarray, gamma: float) -> Estimates:
+        """Return the estimates from a rollout with its values, the rewards (T, N) to learn from, and the discount."""
         config = self.config
         values, next_values = _on_host(rollout.values, rollout.next_values)
         closed, truncated = _on_host(rollout.terminated | rollout.value_ends, rollout.truncated)
         valid, next_valid = _on_host(rollout.valid, rollout.next_valid)
-        flags, trace = (closed, truncated, valid), (self.gamma.at(spent), config.gae_lambda)
+        flags, trace = (closed, truncated, valid), (gamma, config.gae_lambda)
         host = gae(rewards, values, next_values, *flags, *trace, next_valid)
         advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values

@@ -105,16 +105,17 @@ class Learner:
     @phase("updating the policy")
     def _update(self, rollout: Rollout, progress: float, stop: Stop) -> dict[str, float]:
         config, self.compile_seconds = self.config, 0.0
+        self.coefs.follow(rollout, round(progress * config.total_timesteps))
         coefs = self.coefs.set(progress)
         rewards = self.estimator.rewards(rollout)
-        estimates = self.estimator.estimates(rollout, rewards, progress)
+        estimates = self.estimator.estimates(rollout, rewards, self.coefs.gamma)
         batch = Batch.from_rollout(rollout, self.estimator.trained(rollout), estimates, self.seq_len)
         variance = explained_variance(batch.values, batch.returns, batch.valid)
         epochs: list[list[Step]] = []
         for epoch in range(config.update_epochs):
             if epoch and config.recompute_advantages:
                 again = rollout.with_values(self.policy.forward)
-                batch = batch.with_estimates(self.estimator.estimates(again, rewards, progress))
+                batch = batch.with_estimates(self.estimator.estimates(again, rewards, self.coefs.gamma))
             order = torch.randperm(batch.num_sequences, device=batch.valid.device).view(config.num_minibatches, -1)
             minibatches = batch.minibatches(order, self.part, config.norm_adv)
             if not epoch:

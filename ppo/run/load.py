@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from ppo.config import Config
-from ppo.config.setting import ending, names
+from ppo.config.setting import names, schedules
 from ppo.config.words import override, read_wrappers
 from ppo.envs import check_envs, make_envs
 from ppo.envs.critic_key import WithCritic, actor_space, hide_critic, mark_critic
@@ -54,7 +54,7 @@ def inherited(run: str, policy: str = "") -> dict[str, Any]:
     Raises:
         UsageError: see `load`.
     """
-    meta = read_checkpoint(checkpoint_path(Path(run), "latest"))[1]
+    tensors, meta = read_checkpoint(checkpoint_path(Path(run), "latest"))
     config = meta.settings().to_json()
     with only_trusted(run, meta["signed"], [policy]):
         module, colon, _ = config["policy"].partition(":")
@@ -63,7 +63,10 @@ def inherited(run: str, policy: str = "") -> dict[str, Any]:
     network = {
         name: config[name] for name in (*names(Config, "network"), "resize", "critic_key") if name in meta["config"]
     }
-    return network | {"gamma": ending(meta.settings(), "gamma")}
+    gamma = schedules(meta.settings())["gamma"]
+    if gamma.adapts:
+        return network | {"gamma": str(gamma.starting_at(round(float(tensors["adapted.gamma"]), 6)))}
+    return network | {"gamma": gamma.at(1.0)}
 
 
 def config_of(run: str | Path) -> Config:

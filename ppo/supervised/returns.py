@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppo.config.setting import ending
+from ppo.config.setting import schedules
 from ppo.demonstrations import Demonstrations
 from ppo.loop.estimates import Estimator
 from ppo.loop.losses import valid_mean
@@ -26,12 +26,12 @@ class Returns:
 
     def __init__(self, demonstrations: Demonstrations, estimator: Estimator, device: torch.device) -> None:
         assert demonstrations.rewards is not None
-        episodes, gamma = demonstrations.episodes, ending(estimator.config, "gamma")
+        episodes, gamma = demonstrations.episodes, schedules(estimator.config)["gamma"].at(1.0)
         rewards = estimator.clipped(demonstrations.rewards)
         if estimator.scaler is not None:
             starts = np.zeros((len(rewards), 1), bool)
             starts[[rows.start for rows in episodes]] = True
-            scaler = RewardScaler(gamma, 1)
+            scaler = RewardScaler(estimator.scaler.gamma, 1)
             scaler.stats = estimator.scaler.stats
             rewards = scaler.scale(rewards[:, None], starts, demonstrations.valid[:, None])[:, 0]
         discounts = np.where(demonstrations.valid, gamma, 1.0)
