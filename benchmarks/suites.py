@@ -36,7 +36,7 @@ ALGORITHMS = {  # A2C and REINFORCE of Weng et al. 2022, v3 and v2
 ABLATION = {
     "before": "--gamma 0.99 --log-std-init -0.5",
     "γ 0.995": "--gamma 0.995 --log-std-init -0.5",
-    "the preset: γ 0.995, noise of size 1": "",
+    "γ 0.995, noise of size 1": "--gamma 0.995",
     "λ 0.9": "--gamma 0.99 --log-std-init -0.5 --gae-lambda 0.9",
     "log σ −1": "--gamma 0.99 --log-std-init -1",
     "log σ −2": "--gamma 0.99 --log-std-init -2",

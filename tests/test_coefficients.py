@@ -7,7 +7,6 @@ import torch
 from rollouts import make_rollout
 
 from ppo import Config, UsageError
-from ppo.loop import coefficients as coefficients_of
 from ppo.loop.coefficients import Coefficients
 from ppo.loop.rollout import Rollout
 
@@ -121,38 +120,55 @@ def ended(**columns) -> Rollout:
     return rollout
 
 
+def horizon(gamma: float) -> float:
+    return 1 / (1 - gamma)
+
+
 @pytest.mark.parametrize(
     ("columns", "ends"),
     [
         ({}, 0), ({"terminated": 3}, 1), ({"truncated": 3}, 2), ({"value_ends": 3}, 1), ({"truncated": 3, "terminated": 4}, 3),
-        ({"truncated": 3, "terminated": 3}, 1), ({"truncated": 3, "value_ends": 3}, 1), ({"terminated": 11}, 0),
+        ({"truncated": 3, "terminated": 3}, 1), ({"truncated": 3, "value_ends": 3}, 1),
     ],
     ids=str,
 )  # fmt: skip
-def test_an_adaptive_discount_follows_the_share_of_decisions_that_end_an_episode(columns, ends):
+def test_an_adaptive_discount_looks_as_far_ahead_as_recent_episodes_lasted(columns, ends):
     coefs = coefficients(gamma="adaptive from 0.8 between 0 and 1")
-    coefs.follow(ended(**columns), step=29_000)  # past decisions count as 20,000
-    assert coefs.set(0.0)["gamma"] == coefs.gamma == pytest.approx(1 - (20_000 * 0.2 + ends) / 20_010)
+    coefs.follow(ended(**columns))  # ten decisions of two environments, which remember ten episodes of five steps each
+    assert coefs.set(0.0)["gamma"] == coefs.gamma
+    assert horizon(coefs.gamma) == pytest.approx((2 * 10 * 5 + 10) / (2 * 10 + ends))
 
 
-def test_the_start_of_an_adaptive_discount_counts_as_a_thousand_decisions():
-    coefs = coefficients(gamma="adaptive from 0.8 between 0 and 1")
-    coefs.follow(ended(terminated=[1, 2, 3]), step=0)
-    coefs.follow(ended(terminated=[1, 2]), step=10)
-    assert coefs.set(0.0)["gamma"] == pytest.approx(1 - (1_000 * 0.2 + 3 + 2) / 1_020)
+def test_an_end_counts_once_and_only_after_a_decision():
+    for rows, ends in (([11], 1), ([9, 11], 1), ([8, 9, 10, 11], 2), ([7, 11], 2)):
+        coefs = coefficients(gamma="adaptive from 0.8 between 0 and 1")
+        coefs.follow(ended(terminated=rows))  # rows 10 and 11 are no decisions
+        assert horizon(coefs.set(0.0)["gamma"]) == pytest.approx(110 / (20 + ends))
 
 
-@pytest.mark.parametrize(("rows", "gamma"), [(0, 0.9), (slice(0, 12), 0.7), ([], 0.95)])
-def test_an_adaptive_discount_comes_to_look_as_far_ahead_as_episodes_last_between_its_bounds(monkeypatch, rows, gamma):
-    monkeypatch.setattr(coefficients_of, "MEMORY", 100)
+@pytest.mark.parametrize(("rows", "gamma"), [([0], 0.9), (slice(0, 12), 0.7), ([], 0.95)])
+def test_an_adaptive_discount_settles_at_the_mean_length_or_at_a_bound(rows, gamma):
     coefs = coefficients(gamma="adaptive from 0.8 between 0.7 and 0.95")
-    for _ in range(200):
-        coefs.follow(ended(terminated=rows), step=10_000)
+    for _ in range(300):
+        coefs.follow(ended(terminated=rows))
     assert coefs.set(0.0)["gamma"] == pytest.approx(gamma, abs=1e-4)
+
+
+def test_waves_of_time_limits_leave_the_horizon_at_half_of_the_limit():
+    coefs, seen = coefficients(gamma="adaptive from 0.98 between 0.9 and 0.998", num_envs=8), []
+    for step in range(0, 20_000, 250):
+        rollout = make_rollout(250, 8)
+        if step % 1_000 == 750:
+            rollout.truncated = rollout.truncated.clone()
+            rollout.truncated[-1] = True
+        coefs.follow(rollout)
+        seen.append(coefs.set(0.0)["gamma"])
+    assert seen[:2] == pytest.approx([1 - 1 / 75, 0.99])  # as long as nothing ends, it looks 25 steps further each time
+    assert min(map(horizon, seen[-20:])) > 470
 
 
 def test_a_rollout_without_decisions_changes_no_discount():
     coefs, rollout = coefficients(gamma="adaptive from 0.95"), ended(terminated=3)
     rollout.valid = torch.zeros_like(rollout.valid)
-    coefs.follow(rollout, step=0)
+    coefs.follow(rollout)
     assert coefs.set(0.0)["gamma"] == pytest.approx(0.95)

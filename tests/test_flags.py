@@ -27,8 +27,8 @@ def words(lines):
 @pytest.mark.parametrize(
     ("command", "phrases"),
     [
-        ("train", ["--gamma FLOAT|SCHEDULE", "from 10 to 500 steps. (default: 0.98)", "(default: CartPole-v1)"]),
-        ("train Pendulum-v1", ["from 10 to 500 steps. (default: 0.9)", "(default: 200000)"]),
+        ("train", ["--gamma FLOAT|SCHEDULE", "or half of a time limit. (default: 0.98)", "(default: CartPole-v1)"]),
+        ("train Pendulum-v1", ["or half of a time limit. (default: 0.9)", "(default: 200000)"]),
         ("resume", ["Never exceeded. (default: the run's own)", "--anneal-lr, --no-anneal-lr", "(required)"]),
         ("eval", ["--episodes INT Number of episodes. (default: 10)", "--video"]),
         ("check", ["--num-envs INT Number of environments stepped together. (default: 4)"]),

@@ -54,6 +54,23 @@ def test_what_a_run_inherits_is_the_settings_that_weights_and_values_depend_on(t
     assert Config().replace(network).policy_options().items() >= {"state_size": 5, "normalize_obs": False}.items()
 
 
+@pytest.mark.parametrize(
+    ("gamma", "last"),
+    [
+        ("0.9 -> 0.95", 0.95),
+        (
+            "adaptive from 0.98",
+            "adaptive from 0.980315 between 0.9 and 0.995",
+        ),  # 50 + 16 / 20, 2 × 8 steps without an end
+        ("adaptive from 0.99 between 0.9 and 0.9900000001", "adaptive from 0.9900000001 between 0.9 and 0.9900000001"),
+    ],
+)
+def test_the_discount_goes_on_where_it_was(tmp_path, gamma, last):
+    run = Trainer(Config().replace(SMALL | {"gamma": gamma, "runs_dir": str(tmp_path)})).train()
+    assert inherited(str(run))["gamma"] == last
+    assert Config().replace(inherited(str(run))).to_json()["gamma"] == last
+
+
 def test_a_run_of_other_spaces_is_named_with_the_setting(trainer):
     assert load_for("reference", str(trainer.run_dir), spaces_of(trainer.envs)).config == trainer.config
     with pytest.raises(UsageError, match="was trained on CartPole-v1, which has other spaces or another vocabulary"):

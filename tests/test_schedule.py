@@ -8,7 +8,7 @@ from command_line import refused
 
 from ppo import Config, UsageError
 from ppo.cli import main as cli
-from ppo.config.schedule import Point, Schedule, read_schedule
+from ppo.config.schedule import LEARNING_RATE, Point, Schedule, read_schedule
 from ppo.config.values import read_toml
 
 
@@ -25,7 +25,7 @@ from ppo.config.values import read_toml
     ],
 )
 def test_a_schedule_is_a_function_of_the_share_of_the_budget(text, values):
-    schedule = read_schedule(text)
+    schedule = read_schedule(text, LEARNING_RATE)
     assert {share: schedule.at(share) for share in values} == pytest.approx(values)
     assert not schedule.constant
 
@@ -40,9 +40,9 @@ def test_a_line_to_zero_has_the_bits_of_annealing(share):
     [
         ("learning_rate", "adaptive", "adaptive from 0.0003 between 1e-06 and 0.01"),
         ("learning_rate", "adaptive between 1e-5 and 1", "adaptive from 0.0003 between 1e-05 and 1"),
-        ("gamma", "adaptive", "adaptive from 0.998 between 0.9 and 0.998"),
-        ("gamma", "adaptive from 0.95", "adaptive from 0.95 between 0.9 and 0.998"),
-        ("gamma", "adaptive between 0 and 1", "adaptive from 0.998 between 0 and 1"),
+        ("gamma", "adaptive", "adaptive from 0.995 between 0.9 and 0.995"),
+        ("gamma", "adaptive from 0.95", "adaptive from 0.95 between 0.9 and 0.995"),
+        ("gamma", "adaptive between 0 and 1", "adaptive from 0.995 between 0 and 1"),
         ("gamma", "adaptive between 0.5 and 0.9", "adaptive from 0.9 between 0.5 and 0.9"),
         ("learning_rate", "adaptive between 0.1 and 1", "adaptive from 0.1 between 0.1 and 1"),
     ],
@@ -50,7 +50,8 @@ def test_a_line_to_zero_has_the_bits_of_annealing(share):
 def test_what_a_text_that_adapts_leaves_out_is_the_settings_own(name, text, written):
     config = Config(**{name: text})
     assert config.to_json()[name] == written
-    assert Config().replace(config.to_json()) == config == Config(**{name: read_schedule(text)})
+    assert Config().replace(config.to_json()) == config == Config(**{name: getattr(config, name)})
+    assert cli._parse(["train", f"--{name.replace('_', '-')}", text], Config()).settings == config
 
 
 @pytest.mark.parametrize(
@@ -60,15 +61,14 @@ def test_what_a_text_that_adapts_leaves_out_is_the_settings_own(name, text, writ
         ("3e-4->0", "0.0003 -> 0"),
         (" 0.2  ->  5e-2 linear at 1 ", "0.2 -> 0.05"),
         ("1 -> 2 cosine at .5 -> 3 step at 0.75", "1 -> 2 cosine at 0.5 -> 3 step at 0.75"),
-        ("adaptive", "adaptive"),
-        ("adaptive from 1e-3", "adaptive from 0.001"),
-        ("adaptive between 1e-5 and 1", "adaptive between 1e-05 and 1"),
+        ("adaptive", "adaptive from 0.0003 between 1e-06 and 0.01"),
+        ("adaptive between 1e-5 and 1", "adaptive from 0.0003 between 1e-05 and 1"),
     ],
 )
 def test_a_schedule_is_written_as_it_is_read(text, written):
-    schedule = read_schedule(text)
+    schedule = read_schedule(text, LEARNING_RATE)
     assert str(schedule) == written
-    assert read_schedule(str(schedule)) == schedule
+    assert read_schedule(str(schedule), LEARNING_RATE) == schedule
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_schedule_is_written_as_it_is_read(text, written):
         ("1 -> 0 step", "'0 step' does not say when"),
         ("1 -> 0 at 0.5 -> 2 at 0.25", "0.25 is not after 0.5; write the shares in increasing order"),
         ("1 -> 0 slowly", "'0 slowly' is not understood; write START -> VALUE"),
-        ("adaptive from", "'adaptive from' is not understood; write adaptive, adaptive from START, or"),
+        ("adaptive from", "'adaptive from' is not understood; write adaptive, then perhaps from START, then"),
         ("adaptive from 1", "begins outside of its bounds; choose a start from 1e-06 to 0.01"),
     ],
 )
@@ -145,7 +145,7 @@ def test_the_command_line_refuses_in_one_sentence(capsys, flags, sentence):
             {"clip_coef": "adaptive"},
             "clip_coef = 'adaptive': it has nothing to adapt to; choose a number or a schedule",
         ),
-        ({"gamma": "adaptive from 0.5"}, "it begins outside of its bounds; choose a start from 0.9 to 0.998"),
+        ({"gamma": "adaptive from 0.5"}, "begins outside of its bounds; choose a start from 0.9 to 0.995"),
         (
             {"gamma": "adaptive between 0.9 and 1.1"},
             "between 0.9 and 1.1: 1.1 is out of range; choose a number from 0 to 1",

@@ -28,6 +28,17 @@ def test_lists_and_ranges_and_the_base_value_is_always_among_them(tmp_path):
     }
 
 
+def test_a_value_in_two_spellings_is_one(tmp_path):
+    file = tmp_path / "space.toml"
+    file.write_text('gamma = ["adaptive", 0.99]\nlearning_rate = ["5e-3 ->  1e-4", 5e-3]\n')
+    space = read_space(file, BASE.replace({"gamma": "adaptive"}), "control")
+    adaptive = "adaptive from 0.995 between 0.9 and 0.995"
+    assert space == {
+        "gamma": Choice((adaptive, 0.99), adaptive),
+        "learning_rate": Choice(("0.005 -> 0.0001", 0.005), 0.005),
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -59,7 +59,7 @@ class Config:
     max_episode_steps: int = setting(0, "problem", low=0)
     """Steps of the environment, inside its wrappers, after which Gymnasium truncates an episode. 0: the registered limit."""
     gamma: Scheduled = setting(0.99, "problem", low=0, high=1, adaptive=GAMMA)
-    """Discount factor γ. adaptive: it looks ahead, 1 / (1 − γ) steps, as far as recent episodes lasted, from 10 to 500 steps."""
+    """Discount factor γ. adaptive: 1 / (1 − γ), the steps that it looks ahead, is the mean length of episodes, or half of a time limit."""
     reward: Literal["env", "none"] = setting("env", "update", needs="reference")
     """none: learn nothing from the environment's rewards, only the divergence from the reference policy. They are still logged."""
     clip_rewards: float = setting(0.0, "problem", low=0)

@@ -1,4 +1,4 @@
-"""Schedules: a number that changes over the budget, as "3e-4 -> 0", or that adapts to the statistics of the updates."""
+"""Schedules: a number that changes over the budget, as "3e-4 -> 0", or that adapts to measurements."""
 
 import math
 import re
@@ -15,7 +15,7 @@ ADAPTIVE = re.compile(r"adaptive(?: from (\S+))?(?: between (\S+) and (\S+))?")
 
 
 class Adaptive(NamedTuple):
-    """What the word alone means for a setting."""
+    """What "adaptive" alone means for a setting."""
 
     start: float
     low: float
@@ -24,7 +24,7 @@ class Adaptive(NamedTuple):
 
 
 LEARNING_RATE = Adaptive(3e-4, 1e-6, 1e-2, "target_kl")  # bounds of rl_games and of skrl's KLAdaptiveLR
-GAMMA = Adaptive(0.998, 0.9, 0.998)  # looks 10 to 500 steps ahead
+GAMMA = Adaptive(0.995, 0.9, 0.995)  # looks 10 to 200 steps ahead
 
 
 class Point(NamedTuple):
@@ -46,11 +46,11 @@ class Schedule:
 
     Args:
         points: the first is at share 0, the others at increasing shares up to 1.
-        bounds: the lowest and the highest value of a number that adapts; it starts at its only point. () for either: see `completed`.
+        bounds: the lowest and the highest value of a number that adapts; it starts at its only point.
     """
 
     points: tuple[Point, ...]
-    bounds: tuple[float, float] | tuple[()] | None = None
+    bounds: tuple[float, float] | None = None
 
     def at(self, spent: float) -> float:
         """Return the number where this share of the budget is spent; of one that adapts, its start."""
@@ -74,21 +74,14 @@ class Schedule:
         """Return whether the number follows measurements instead of the share of the budget."""
         return self.bounds is not None
 
-    def completed(self, default: Adaptive) -> "Schedule":
-        """Return a number that adapts, with the setting's own start and bounds where its text names none.
-
-        Raises:
-            ValueError: the start is outside of the bounds.
-        """
-        low, high = self.bounds or (default.low, default.high)
-        points = self.points or (Point(min(max(default.start, low), high)),)
-        if not low <= points[0].value <= high:
-            raise ValueError(f"it begins outside of its bounds; choose a start from {_text(low)} to {_text(high)}")
-        return Schedule(points, (low, high))
+    def within(self, value: float) -> float:
+        """Return the value, or the bound that it is beyond."""
+        low, high = self.bounds or (value, value)
+        return min(max(value, low), high)
 
     def starting_at(self, value: float) -> "Schedule":
-        """Return a number that adapts, from another start."""
-        return Schedule((Point(value),), self.bounds)
+        """Return a number that adapts, from another start, which is at a bound if the value is beyond it."""
+        return Schedule((Point(self.within(value)),), self.bounds)
 
     @property
     def numbers(self) -> tuple[float, ...]:
@@ -98,8 +91,8 @@ class Schedule:
 
     def __str__(self) -> str:
         if self.bounds is not None:
-            start = "".join(f" from {_text(point.value)}" for point in self.points)
-            return "adaptive" + start + (" between " + " and ".join(map(_text, self.bounds)) if self.bounds else "")
+            low, high = map(_text, self.bounds)
+            return f"adaptive from {_text(self.points[0].value)} between {low} and {high}"
         first, *rest = self.points
         return " -> ".join([_text(first.value), *map(_segment, rest)])
 
@@ -113,15 +106,19 @@ def _text(value: float) -> str:
     return str(value).removesuffix(".0")
 
 
-def read_schedule(text: str) -> float | Schedule:
+def read_schedule(text: str, adaptive: Adaptive | None = None) -> float | Schedule:
     """Return the number or the schedule that a text describes.
+
+    Args:
+        text: as Schedule's.
+        adaptive: the start and the bounds that a text which adapts may leave out; None: the number cannot adapt.
 
     Raises:
         ValueError: it describes none.
     """
     text = " ".join(text.split())
     if text.startswith("adaptive"):
-        return _read_adaptive(text)
+        return _read_adaptive(text, adaptive)
     start, *rest = (part.strip() for part in text.split("->"))
     if not rest:
         try:
@@ -152,25 +149,32 @@ def _read_point(text: str, last: bool) -> Point:
     return Point(value, share, shape)
 
 
-def _read_adaptive(text: str) -> Schedule:
+def _read_adaptive(text: str, own: Adaptive | None) -> Schedule:
     match = ADAPTIVE.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{text!r} is not understood; write adaptive, adaptive from START, or adaptive from START between LOW and HIGH"
+            f"{text!r} is not understood; write adaptive, then perhaps from START, then perhaps between LOW and HIGH"
         )
-    points = (Point(read_number(match[1])),) if match[1] else ()
-    if not match[2]:
-        return Schedule(points, ())
-    low, high = read_number(match[2]), read_number(match[3])
+    if own is None:
+        raise ValueError("it has nothing to adapt to; choose a number or a schedule")
+    low, high = (read_number(match[2]), read_number(match[3])) if match[2] else (own.low, own.high)
     if low > high:
         raise ValueError(f"{text!r} has its bounds the wrong way round; write between {high:g} and {low:g}")
-    return Schedule(points, (low, high))
+    start = read_number(match[1]) if match[1] else min(max(own.start, low), high)
+    if not low <= start <= high:
+        raise ValueError(f"{text!r} begins outside of its bounds; choose a start from {low:g} to {high:g}")
+    return Schedule((Point(start),), (low, high))
+
+
+def _read_flag(words: list[str]) -> float | Schedule | str:
+    """Return what a flag says; a text that adapts as it is, since what it leaves out depends on the setting."""
+    return words[0] if words[0].split()[:1] == ["adaptive"] else read_schedule(words[0])
 
 
 Scheduled = Annotated[  # the type of a setting that may change during a run; the others stay the same
     float | Schedule,
     PrimitiveConstructorSpec(
-        nargs=1, metavar="FLOAT|SCHEDULE", instance_from_str=lambda words: read_schedule(words[0]),
+        nargs=1, metavar="FLOAT|SCHEDULE", instance_from_str=_read_flag,
         is_instance=lambda value: isinstance(value, float | Schedule), str_from_instance=lambda value: [str(value)],
     ),
 ]  # fmt: skip

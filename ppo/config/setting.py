@@ -115,29 +115,24 @@ def schedules(settings: Any) -> dict[str, Schedule]:
     return {n: x if isinstance(x, Schedule) else Schedule((Point(x),)) for n, x in values.items()}
 
 
-def ending(settings: Any, name: str) -> tuple[float, float]:
+def final_range(settings: Any, name: str) -> tuple[float, float]:
     """Return the lowest and the highest number with which a setting that may change can end a run."""
     schedule = schedules(settings)[name]
     return schedule.bounds or (schedule.at(1.0), schedule.at(1.0))
 
 
 def read_schedules(settings: Any) -> None:
-    """Replace the texts of a new dataclass of settings, by which Python's callers name schedules, by whole schedules.
+    """Replace the texts of a new dataclass of settings, by which callers name schedules, by the schedules.
 
     Raises:
         UsageError: a text describes none, or the setting cannot adapt.
     """
     for f in (f for f in dataclasses.fields(settings) if f.type == Scheduled):
-        value, default = getattr(settings, f.name), f.metadata["adaptive"]
-        try:
-            schedule = read_schedule(value) if isinstance(value, str) else value
-            if isinstance(schedule, Schedule) and schedule.adapts:
-                if not default:
-                    raise ValueError("it has nothing to adapt to; choose a number or a schedule")
-                schedule = schedule.completed(default)
-        except ValueError as error:
-            raise UsageError(f"{f.name} = {str(value)!r}: {error}") from None
-        object.__setattr__(settings, f.name, schedule)
+        if isinstance(value := getattr(settings, f.name), str):
+            try:
+                object.__setattr__(settings, f.name, read_schedule(value, f.metadata["adaptive"]))
+            except ValueError as error:
+                raise UsageError(f"{f.name} = {value!r}: {error}") from None
 
 
 def changeable(settings: Any) -> list[str]:

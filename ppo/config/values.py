@@ -98,7 +98,7 @@ def _convert(value: Any, kind: Any) -> Any:
         if isinstance(value, str | Path):
             return Path(value)
     elif kind is Schedule and isinstance(value, str):
-        return read_schedule(value)
+        return value if value.split()[:1] == ["adaptive"] else read_schedule(value)
     elif kind is float and type(value) is int and abs(value) < 10**300:
         return float(value)
     elif kind is int and type(value) is float and value.is_integer():  # TOML's 1e6

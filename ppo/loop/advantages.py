@@ -81,6 +81,22 @@ def group_complete(done: np.ndarray, group_size: int) -> np.ndarray:
     return ends.reshape(len(done), -1, group_size).all(2).repeat(group_size, 1)
 
 
+def count_ends(valid: np.ndarray, closed: np.ndarray, truncated: np.ndarray) -> tuple[int, int]:
+    """Return the number of decisions, and of the ends of values that followed a decision; a time limit counts as two.
+
+    Args:
+        valid: (T, N) bool, the row is a decision.
+        closed: (T, N) bool, the row ends an episode or a life.
+        truncated: (T, N) bool, a time limit cuts the episode.
+    """
+    decided, ends = np.zeros(valid.shape[1], bool), 0
+    for t in range(len(valid)):
+        decided |= valid[t]  # since the last end; later rows of an agent that has left the game end nothing
+        ends += int((decided & closed[t]).sum() + 2 * (decided & truncated[t] & ~closed[t]).sum())
+        decided &= ~(closed[t] | truncated[t])
+    return int(valid.sum()), ends
+
+
 def rewards_to_go(rewards: np.ndarray, done: np.ndarray) -> np.ndarray:
     """Return Rₜ = Σₖ rₜ₊ₖ to the end of the episode or of the rollout, (T, N), from rewards and done (T, N)."""
     returns, later = np.empty_like(rewards), np.zeros_like(rewards[0])

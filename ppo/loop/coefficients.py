@@ -10,6 +10,7 @@ from ppo.config import Config
 from ppo.config.schedule import Point, Schedule
 from ppo.config.setting import schedules
 from ppo.errors import UsageError
+from ppo.loop.advantages import count_ends
 from ppo.loop.losses import Coefs
 from ppo.loop.rollout import Rollout
 from ppo.run.checkpoint import fits
@@ -17,10 +18,7 @@ from ppo.run.checkpoint import fits
 FACTOR = 1.5  # of the learning rate, as in rsl_rl, skrl and rl_games
 STEP, LARGEST_ERROR = 0.1, 1.0  # of log ent_coef for each nat of the entropy's error, and its clip in nats
 ENT_COEF = 1e-6, 1.0  # bounds of an ent_coef that adapts
-START, MEMORY = (
-    1_000,
-    20_000,
-)  # decisions that the start of an adaptive gamma counts for, and at most all before a rollout
+EPISODES = 10  # of each environment, which a gamma that adapts remembers
 
 
 class Coefficients:
@@ -56,7 +54,7 @@ class Coefficients:
             spent: share of the budget.
         """
         values = {name: schedule.at(spent) for name, schedule in self.schedules.items()}
-        values |= {name: float(x) for name, x in self.adapted.items()}
+        values |= {name: self.schedules[name].within(float(x)) for name, x in self.adapted.items()}
         self.gamma = values["gamma"]
         self.learning_rate.fill_(values["learning_rate"])
         for name, x in self.loss._asdict().items():
@@ -64,24 +62,23 @@ class Coefficients:
         constant = {name for name, schedule in self.schedules.items() if schedule.constant} - {"learning_rate"}
         return {name: value for name, value in values.items() if name not in constant - self.adapted.keys()}
 
-    def follow(self, rollout: Rollout, step: int) -> None:
-        """Adapt to a rollout (T, N), which began after `step` decisions, before the update from it."""
+    def follow(self, rollout: Rollout) -> None:
+        """Adapt to a rollout (T, N) before the update from it."""
         if "gamma" in self.adapted:
-            self.adapted["gamma"].fill_(self._gamma(rollout, step))
+            self.adapted["gamma"].fill_(self._gamma(rollout))
 
-    def _gamma(self, rollout: Rollout, step: int) -> float:
-        """Let 1 − γ follow the share of decisions that end an episode or a life, so that 1 / (1 − γ) is their mean length.
+    def _gamma(self, rollout: Rollout) -> float:
+        """Return γ whose horizon h = 1 / (1 − γ) is the mean length of episodes: h ← (k N h + decisions) / (k N + ends), k = EPISODES.
 
-        A time limit counts twice, so that values look half as far as it: beyond the limit, they bootstrap from states that no rollout
-        goes on from.
+        A time limit counts as two ends, so that values look half as far as it: beyond the limit, they bootstrap from states that no
+        rollout goes on from. The bounds hold what is used, not the mean: a horizon held at its upper bound would fall below it at each
+        wave of time limits.
         """
-        low, high = self.schedules["gamma"].bounds or (0.0, 1.0)
-        closed = rollout.terminated | rollout.value_ends
-        rows = int(rollout.valid.sum())
-        ends = int((rollout.valid & closed).sum()) + 2 * int((rollout.valid & rollout.truncated & ~closed).sum())
-        past = min(START + step, MEMORY)
-        share = (past * (1 - float(self.adapted["gamma"])) + ends) / (past + rows)
-        return min(max(1 - share, low), high)
+        columns = rollout.valid, rollout.terminated | rollout.value_ends, rollout.truncated
+        decisions, ends = count_ends(*(x.cpu().numpy() for x in columns))
+        before = EPISODES * rollout.valid.shape[1]
+        horizon = 1 / max(1 - float(self.adapted["gamma"]), 1e-9)
+        return 1 - (before + ends) / (before * horizon + decisions)
 
     def adapt(self, stats: dict[str, float]) -> None:
         """Adapt to the statistics of an update, which are the same on all ranks."""
@@ -97,9 +94,8 @@ class Coefficients:
         rsl_rl after each minibatch, skrl after each epoch, rl_games after either.
         """
         rate, target = float(self.adapted["learning_rate"]), self.config.target_kl
-        low, high = self.schedules["learning_rate"].bounds or (0.0, math.inf)
         factor = 1 / FACTOR if kl > 2 * target else FACTOR if 0 < kl < target / 2 else 1.0
-        return min(max(rate * factor, low), high)
+        return self.schedules["learning_rate"].within(rate * factor)
 
     def _ent_coef(self, entropy: float) -> float:
         """Step along the dual gradient in log c: log c ← log c + η (H* − H) (Haarnoja et al. 2018, arXiv 1812.05905, section 5)."""

@@ -105,7 +105,7 @@ class Learner:
     @phase("updating the policy")
     def _update(self, rollout: Rollout, progress: float, stop: Stop) -> dict[str, float]:
         config, self.compile_seconds = self.config, 0.0
-        self.coefs.follow(rollout, round(progress * config.total_timesteps))
+        self.coefs.follow(rollout)
         coefs = self.coefs.set(progress)
         rewards = self.estimator.rewards(rollout)
         estimates = self.estimator.estimates(rollout, rewards, self.coefs.gamma)

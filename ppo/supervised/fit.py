@@ -92,8 +92,8 @@ def check_trainer(trainer: Trainer, patience: int) -> None:
         raise UsageError(
             f"stop_at = {config.stop_at!r} has no effect here; use --patience, which ends supervised training"
         )
-    if trainer.learner.coefs.adapted:
+    if adapted := [name for name in trainer.learner.coefs.adapted if name != "gamma"]:  # which has its start
         raise UsageError(
-            f"{' and '.join(trainer.learner.coefs.adapted)} cannot adapt in supervised training, which measures no KL divergence and "
+            f"{' and '.join(adapted)} cannot adapt in supervised training, which measures no KL divergence and "
             "no entropy; choose a number or a schedule"
         )

@@ -96,10 +96,9 @@ def _dimension(name: str, entry: Any, defaults: dict[str, Any], base: Config, so
     if name in OWN:
         raise UsageError(f"{name} in {source} is the same in all trials; give it as a flag")
     if isinstance(entry, list) and entry:
-        for value in entry:
-            _check(base, name, value, source)
+        values = tuple(_read(base, name, value, source) for value in entry)
         default = defaults[name]
-        return Choice(tuple(entry) if default in entry else (default, *entry), default)
+        return Choice(values if default in values else (default, *values), default)
     if problem := _range_problem(entry):
         raise UsageError(
             f"{name} = {entry!r} in {source} does not describe values: {problem}; give a list of them, or a range such as "
@@ -107,7 +106,7 @@ def _dimension(name: str, entry: Any, defaults: dict[str, Any], base: Config, so
         )
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
     for value in (low, high):
-        _check(base, name, value, source)
+        _read(base, name, value, source)
     default = defaults[name]
     default = _number(default) if isinstance(default, str) else default
     if isinstance(default, bool) or not isinstance(default, int | float):
@@ -121,8 +120,9 @@ def _dimension(name: str, entry: Any, defaults: dict[str, Any], base: Config, so
     return Range(min(low, default), max(high, default), log, default)
 
 
-def _check(base: Config, name: str, value: Any, source: str) -> None:
-    base.replace({name: value}, source)
+def _read(base: Config, name: str, value: Any, source: str) -> Any:
+    """Return a value as config.json has it, so that each has one spelling; raises as `Config.replace`."""
+    return plain(vars(base.replace({name: value}, source)))[name]
 
 
 def _range_problem(entry: Any) -> str:
