@@ -58,10 +58,7 @@ def test_what_a_run_inherits_is_the_settings_that_weights_and_values_depend_on(t
     ("gamma", "last"),
     [
         ("0.9 -> 0.95", 0.95),
-        (
-            "adaptive from 0.98",
-            "adaptive from 0.980315 between 0.9 and 0.995",
-        ),  # 50 + 16 / 20, 2 × 8 steps without an end
+        ("adaptive from 0.98", "adaptive from 0.980315 between 0.9 and 0.995"),  # 50 + 16 / 20: no end
         ("adaptive from 0.99 between 0.9 and 0.9900000001", "adaptive from 0.9900000001 between 0.9 and 0.9900000001"),
     ],
 )

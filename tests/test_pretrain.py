@@ -66,19 +66,14 @@ def signs(path, episodes=40):
     return path
 
 
-@pytest.mark.parametrize(("policy", "values", "gamma"), [
-        ("mlp", [1.4, 1.4, 1.4], 0.5), ("gru", [1.75, 1.5, 1.0], "adaptive from 0.5 between 0.1 and 0.9"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(
+    ("policy", "values", "gamma"),
+    [("mlp", [1.4, 1.4, 1.4], 0.5), ("gru", [1.75, 1.5, 1.0], "adaptive from 0.5 between 0.1 and 0.9")],
+)
 def test_a_clone_earns_what_its_demonstrator_does_and_its_critic_knows_it(tmp_path, policy, values, gamma):
     envs = SyncVectorEnv([Sign] * 4)
-    settings = {
-        "learning_rate": 0.01,
-        "total_timesteps": 2000,
-        "gamma": gamma,
-        "num_steps": 8,
-        "runs_dir": str(tmp_path),
-    }
+    settings = {"learning_rate": 0.01, "total_timesteps": 2000, "gamma": gamma, "num_steps": 8}
+    settings["runs_dir"] = str(tmp_path)
     settings |= {"num_minibatches": 2, "policy": policy, "state_size": 16, "separate_critic": policy == "gru"}
     settings |= {"scale_rewards": True, "normalize_obs": True, "compile": "off", "eval_episodes": 0}
     config = preset("CartPole-v1").replace(settings)

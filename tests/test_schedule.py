@@ -179,6 +179,12 @@ def test_schedules_at_the_edge_are_good(settings):
     Config(**settings).validate()
 
 
+@pytest.mark.parametrize("text", ["adaptive form 1", "adaptive from 0.5", "adaptively"])
+def test_an_error_in_a_text_that_adapts_names_the_file(text):
+    with pytest.raises(UsageError, match=rf"gamma = '{text}' in FILE: '{text}' (is not understood|begins outside)"):
+        Config().replace({"gamma": text}, "FILE")
+
+
 def test_a_schedule_for_a_setting_of_toml_that_cannot_change_is_named():
     with pytest.raises(UsageError, match=r"gae_lambda = '1 -> 0' in FILE is not a number; this setting cannot change"):
         Config().replace({"gae_lambda": "1 -> 0"}, "FILE")

@@ -168,7 +168,7 @@ def _read_adaptive(text: str, own: Adaptive | None) -> Schedule:
 
 def _read_flag(words: list[str]) -> float | Schedule | str:
     """Return what a flag says; a text that adapts as it is, since what it leaves out depends on the setting."""
-    return words[0] if words[0].split()[:1] == ["adaptive"] else read_schedule(words[0])
+    return words[0] if words[0].strip().startswith("adaptive") else read_schedule(words[0])
 
 
 Scheduled = Annotated[  # the type of a setting that may change during a run; the others stay the same

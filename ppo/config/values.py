@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import difflib
 import json
 import tomllib
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from ppo.config.schedule import Schedule, read_schedule
+from ppo.config.schedule import Adaptive, Schedule, read_schedule
 from ppo.errors import UsageError
 
 WORDS = {
@@ -57,10 +58,10 @@ def convert(settings: dict[str, Any], cls: type, source: str) -> dict[str, Any]:
         near = difflib.get_close_matches(unknown[0].replace("-", "_"), types, 1)
         hint = f"did you mean {near[0]}?" if near else "the keys are the flags of `ppo train`, with underscores"
         raise UsageError(f"unknown key {', '.join(unknown)} in {source}; {hint}")
-    values = {}
+    values, adaptive = {}, {f.name: f.metadata.get("adaptive") for f in dataclasses.fields(cls)}
     for name, value in settings.items():
         try:
-            values[name] = _convert(value, types[name])
+            values[name] = _convert(value, types[name], adaptive[name])
         except TypeError:
             raise UsageError(
                 f"{name} = {value!r} in {source} is not {_describe(types[name])}{_remedy(value, types[name])}"
@@ -77,13 +78,13 @@ def plain(settings: dict[str, Any]) -> dict[str, Any]:
     return values | texts | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
 
 
-def _convert(value: Any, kind: Any) -> Any:
+def _convert(value: Any, kind: Any, adaptive: Adaptive | None = None) -> Any:
     """Return a value as the type `kind`; raise TypeError if it has another type, ValueError for the text of no schedule."""
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         for part in args:
             with contextlib.suppress(TypeError):
-                return _convert(value, part)
+                return _convert(value, part, adaptive)
     elif origin is Literal:
         if value in args:
             return value
@@ -98,7 +99,7 @@ def _convert(value: Any, kind: Any) -> Any:
         if isinstance(value, str | Path):
             return Path(value)
     elif kind is Schedule and isinstance(value, str):
-        return value if value.split()[:1] == ["adaptive"] else read_schedule(value)
+        return read_schedule(value, adaptive)
     elif kind is float and type(value) is int and abs(value) < 10**300:
         return float(value)
     elif kind is int and type(value) is float and value.is_integer():  # TOML's 1e6
