@@ -3,6 +3,7 @@
 import configparser
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import gymnasium
@@ -28,6 +29,7 @@ from ppo.errors import UsageError
         ("HandReach-v3", "pip install gymnasium-robotics"),
         ("FrankaKitchen-v1", "pip install gymnasium-robotics"),
         ("phys2d/CartPole-v1", 'pip install "gymnasium[jax]"'),
+        ("dm_control/walker-walk-v0", 'pip install "shimmy[dm-control]" "mujoco<4"'),
         ("HalfCheetah-v5", 'pip install -e ".[mujoco]"'),
         ("LunarLander-v3", 'pip install -e ".[box2d]"'),
     ],
@@ -110,7 +112,13 @@ def test_an_installed_family_is_not_missing():
 
 
 @pytest.mark.parametrize(
-    ("entry_point", "module"), [("a.b:Env", "a.b:Env"), (EnvSpec, "gymnasium.envs.registration"), (None, "")]
+    ("entry_point", "module"),
+    [
+        ("a.b:Env", "a.b:Env"),
+        (EnvSpec, "gymnasium.envs.registration"),
+        (partial(partial(EnvSpec, "Some-v0"), None), "gymnasium.envs.registration"),
+        (None, ""),
+    ],
 )
 def test_the_module_of_an_environment_is_that_of_its_entry_point(entry_point, module):
     assert module_of(EnvSpec("Some-v0", entry_point=entry_point)) == module

@@ -294,6 +294,14 @@ def test_a_resumed_run_may_begin_and_end_to_adapt(tmp_path):
         assert {name[8:] for name in tensors(run) if name.startswith("adapted.")} == names - ended
 
 
+def test_a_number_that_adapts_goes_on_if_it_is_named_again_as_it_was(tmp_path):
+    run = Trainer(config(tmp_path, total_timesteps=64, eval_episodes=0, gamma="adaptive from 0.95")).train()
+    reached = tensors(run)["adapted.gamma"]
+    assert reached != 0.95
+    same, other = (Trainer.resume(run, {"gamma": f"adaptive from {start}"}) for start in (0.95, 0.96))
+    assert (same.learner.coefs.adapted["gamma"], other.learner.coefs.adapted["gamma"]) == (reached, 0.96)
+
+
 @pytest.mark.parametrize("setting", [{"scale_rewards": True}, {"optimizer": "rmsprop"}, {"policy": "gru"}])
 def test_a_setting_that_the_checkpoint_has_no_tensors_for_is_refused(tmp_path, setting):
     run = Trainer(config(tmp_path, total_timesteps=32)).train()

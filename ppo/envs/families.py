@@ -1,6 +1,7 @@
 """Environment families: their names, their ids, the package each needs, and the command that installs it."""
 
 import contextlib
+import functools
 import importlib
 import io
 import re
@@ -64,6 +65,7 @@ FAMILIES = (
            "highway_env", "pip install highway-env"),
     Family("Robotics", "gymnasium_robotics", "Fetch|Hand[RM]|Adroit|FrankaKitchen|(Ant|Point)Maze_", "gymnasium_robotics",
            "pip install gymnasium-robotics"),
+    Family("DeepMind Control", "shimmy.registration", "dm_control/", "shimmy", 'pip install "shimmy[dm-control]" "mujoco<4"'),
     Family("PettingZoo", "ppo.envs.pettingzoo", "pettingzoo:", "pettingzoo", _extra("pettingzoo")),
 )  # fmt: skip
 
@@ -71,6 +73,8 @@ FAMILIES = (
 def module_of(spec: EnvSpec) -> str:
     """Return the module of an environment's entry point."""
     point = spec.entry_point or spec.vector_entry_point
+    while isinstance(point, functools.partial):
+        point = point.func
     return point if isinstance(point, str) else getattr(point, "__module__", "")
 
 

@@ -165,10 +165,11 @@ class Trainer:
         path = checkpoint_path(Path(run_dir), "latest")
         meta = read_checkpoint(path)[1]
         meta.check_resumable(run_dir, envs is not None)
-        config = dataclasses.replace(meta.settings().change(settings or {}), runs_dir=Path(run_dir).parent)
-        with only_trusted(run_dir, meta["signed"], (settings or {}).values()):
+        before, changes = meta.settings(), settings or {}
+        config = dataclasses.replace(before.change(changes), runs_dir=Path(run_dir).parent)
+        with only_trusted(run_dir, meta["signed"], changes.values()):
             trainer = cls(config, envs, checkpoint=path, trust=trust)
-        trainer.parts.restart(settings or {})
+        trainer.parts.restart([name for name in changes if getattr(config, name) != getattr(before, name)])
         return trainer
 
     def save(self, finished: bool, evaluated: float = math.nan, made_by: str = "train", scores: Any = None) -> None:
