@@ -41,12 +41,16 @@ LIKELIHOOD = {"learning_rate": 1e-3, "eval_episodes": 0}
 CLONE = LIKELIHOOD | {"total_timesteps": 300_000}  # that the dialogue's teacher starts from
 
 
+def clone_of(seed: int) -> Path:
+    """Return the run from which the teacher of the dialogue starts."""
+    return finish(settings("text/Dialogue-v0", RUNS, "clone", seed, **CLONE), pretrain)
+
+
 def teacher_of(env_id: str, seed: int) -> Path:
     """Return the run of a teacher."""
     more = TEACHERS[env_id]
     if env_id == "text/Dialogue-v0":
-        clone = settings(env_id, RUNS, "clone", seed, **CLONE)
-        more = more | {"init_from": str(finish(clone, pretrain))}
+        more = more | {"init_from": str(clone_of(seed))}
     return finish(settings(env_id, RUNS, "teacher", seed, **more))
 
 

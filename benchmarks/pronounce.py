@@ -39,11 +39,17 @@ METHODS = ("maximum likelihood", "PPO from it")
 RUNS = Path("runs/pronounce")
 
 
+def clone_of(network: str, seed: int) -> Path:
+    """Return the run that has learnt by likelihood."""
+    more = NETWORKS[network] | {"env_kwargs": WORDS} | LIKELIHOOD[network]
+    return finish(settings(ENV, RUNS, f"likelihood_{network}", seed, **more), pretrain)
+
+
 def train(network: str, seed: int) -> dict[str, Path]:
     """Return the runs of a network, by method."""
-    more = NETWORKS[network] | {"env_kwargs": WORDS}
-    clone = finish(settings(ENV, RUNS, f"likelihood_{network}", seed, **more | LIKELIHOOD[network]), pretrain)
+    clone = clone_of(network, seed)
     near = {"init_from": str(clone), "reference": str(clone)}
+    more = NETWORKS[network] | {"env_kwargs": WORDS}
     return dict(
         zip(METHODS, (clone, finish(settings(ENV, RUNS, f"ppo_{network}", seed, **more | near | PPO))), strict=True)
     )

@@ -21,6 +21,7 @@ SHOWN = {name: ["sampled", "deterministic"] for name in SUITES if name in NAMES}
 }
 SHOWN |= {"atari": ["sampled"]}  # a deterministic policy may never end its game
 SHOWN |= {"formulas": ["solved", "expressions", "return"]} if "formulas" in NAMES else {}
+SHOWN |= {"critic_warmup": ["first", "worst", "last"]} if "critic_warmup" in NAMES else {}
 SHOWN |= {"pronounce": ["phonemes", "words"]} if "pronounce" in NAMES else {}
 SHOWN |= {"demonstrations": ["demonstrations", "clone", "after", "alone"]} if "demonstrations" in NAMES else {}
 SHOWN |= {"molecules": ["validity", "uniqueness", "novelty", "diversity", "score"]} if "molecules" in NAMES else {}  # fmt: skip
