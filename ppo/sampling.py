@@ -91,11 +91,9 @@ def best(run: str | Path, number: int = 10) -> list[dict[str, Any]]:
     checkpoint_path(Path(run), "latest")  # refuses what is not a run
     path = Path(run) / FILE
     if not path.is_file():
-        raise UsageError(
-            f"{run} has no {FILE}, which `ppo train` writes once a text policy has ended a sequence; new samples: ppo sample {run}"
-        )
+        raise UsageError(f"{run} has no {FILE}, which `ppo train` writes once a text policy has ended a sequence")
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
         return [
             line | {"return": float(line["return"]), "step": int(line["step"])}
             for line in lines[:number]

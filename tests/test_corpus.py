@@ -22,6 +22,9 @@ def test_rare_words_become_one_read_only_symbol():
         every.encode("the bird")
     with pytest.raises(UsageError, match="tokens = 'syllables' is unknown; choose characters, words, bpe"):
         vocabulary_of(lines, "syllables")
+    for tokens in ("words", "bpe"):
+        with pytest.raises(UsageError, match="size = -3 is out of range; choose 0 or more symbols"):
+            vocabulary_of(lines, tokens, -3)
 
 
 def test_a_replacement_character_in_the_corpus_is_the_unknown_symbol():

@@ -40,6 +40,11 @@ def test_the_horizon_of_an_adaptive_penalty_needs_its_target():
             Discrete(2),
             "target_entropy = 0.7 cannot be reached: that of uniform actions is 0.693 nats",
         ),
+        (
+            {"target_entropy": 1.0, "top_k": 2},
+            Discrete(5),
+            "target_entropy = 1.0 cannot be reached: that of uniform actions is 0.693 nats",
+        ),
         ({}, Text(3), "action space is Text, which is not supported"),
     ],
 )

@@ -39,3 +39,17 @@ def test_an_episode_that_play_gave_up_on_has_no_metrics_to_average():
     episodes = [Episode(0, 2.0, 4, metrics={"solved": 1.0}), Episode(1, 9.0, 9, ended=False)]
     means = averages(episodes, ("solved",), "eval", "eval")
     assert (means["eval/episodic_return"], means["eval/solved"]) == (5.5, 1.0)
+
+
+def test_a_return_is_the_sum_of_its_own_rewards_to_the_last_bit():
+    rewards, done = np.array([0.1, 0.2, 0.7, 1.0, 0.3, 1.0] * 3), np.ones(18, bool)
+    episodes = Tally(1, ()).count(column(*rewards), column(*done), column(*done), np.zeros((18, 1, 0)))
+    assert [episode.episode_return for episode in episodes] == rewards.tolist()
+    whole, cut = Tally(1, ()), Tally(1, ())
+    ends, valid = column(*[False] * 17, True), np.ones((18, 1), bool)
+    (one,) = whole.count(column(*rewards), valid, ends, np.zeros((18, 1, 0)))
+    parts = [
+        cut.count(column(*rewards[n : n + 6]), valid[n : n + 6], ends[n : n + 6], np.zeros((6, 1, 0)))
+        for n in (0, 6, 12)
+    ]
+    assert parts == [[], [], [one]]

@@ -121,3 +121,15 @@ def test_risk_seeking_with_groups_takes_the_quantile_of_each_group():
     trained = estimator.trained(rollout)
     assert trained.tolist() == [[False, True, False, True]] * 2
     assert weights[0, trained[0]].tolist() == pytest.approx([2 / 2.0001, 0.5 / 0.5001])
+    rollout.rewards[0], rollout.rewards[1] = (
+        rollout.rewards[0] + rollout.rewards[1],
+        0.0,
+    )  # earned at the first step: the weight stays
+    assert torch.equal(estimator.estimates(rollout, estimator.rewards(rollout), 1.0).advantages[1], weights[0])
+
+
+def test_risk_seeking_does_not_tell_texts_apart_by_the_actions_at_their_prompts():
+    rollout = episodes_of_two([0.0, 4.0, 4.0, 1.0, 2.0], [0.0] * 5)
+    rollout.obs[:, 2], rollout.actions[1, 2], rollout.valid[0] = rollout.obs[:, 1], rollout.actions[1, 1], False
+    estimator = Estimator(Config(risk_quantile=0.5, gamma=1.0, norm_adv=False), written=True)
+    assert estimator.risk(rollout, estimator.earned(rollout))[1].tolist() == [[False, True, False, False, True]] * 2

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import formulas as benchmark
 from ppo import errors
 from ppo.text import Completion, TokenEnv
-from ppo.text.state import restore, state_of
+from ppo.text.state import remembers, restore, state_of
 from ppo.text.tasks.formulas import LONGEST, formulas
 from ppo.text.tasks.points import NGUYEN
 
@@ -104,6 +104,7 @@ def test_points_of_a_file_take_the_place_of_the_benchmark(tmp_path):
 def test_a_run_is_not_resumed_on_other_points():
     state = state_of(formulas(1))
     restore(formulas(1), state)
+    assert not remembers(formulas(1))  # so that several processes may train on it
     with pytest.raises(errors.UsageError, match=r"^the points are not those that the run began with; restore its file"):
         restore(formulas(2), state)
     other = formulas(1)

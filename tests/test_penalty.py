@@ -41,6 +41,10 @@ def test_a_penalty_in_the_rewards_of_a_group_is_refused():
         ({"scale_rewards": True}, "scale_rewards = True has no effect with reward = none; set it to False"),
         ({"risk_quantile": 0.1}, "risk_quantile = 0.1 has no effect"),
         ({"critic_warmup": 2}, "critic_warmup = 2 has no effect"),
+        (
+            {"kl_in": "rewards", "vf_coef": 0.0},
+            "kl_in = rewards learns from a critic, which vf_coef = 0 leaves untrained",
+        ),
     ],
 )
 def test_without_a_reward_settings_of_rewards_are_refused(settings, sentence):

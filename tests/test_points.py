@@ -35,6 +35,7 @@ def test_a_file_as_programs_write_it_is_read_whole(tmp_path):
         ("x,y\n# 1,2\n3,4\n", "point 1 of .* is '# 1,2'"),  # no comments in CSV
         ("x,y\n1,2,3\n", "point 1 of .* is '1,2,3'"),
         ("x,y\n1,nan\n", "point 1 of .* is '1,nan'"),
+        ("x,y\n1,3_0\n", "point 1 of .* is '1,3_0'"),
         ("x,y\n1,2\n3,2\n", "all have the same value"),
         ("x,y\n", "fewer than two"),
         (

@@ -129,7 +129,8 @@ def test_a_word_is_in_one_part_for_ever(dictionary):
             "read,R,IY1,D\nred,R,EH1,D\n",
             "no line of .* has the form `hello HH AH0 L OW1`; fix the file, or raise max_tokens = 24",
         ),
-        ("training", "is = Z\n", "has the phoneme '=', which ends a prompt; write it with another symbol"),
+        ("training", "is = Z\n", "words.dict, line 1: the phoneme '=' ends a prompt; write it with another symbol"),
+        ("training", "red R EH1 D\nthe 12\n", "line 2: the phoneme '12' is a stress without a vowel"),
     ],
 )
 def test_a_mistake_is_one_sentence(part, text, sentence, tmp_path):

@@ -11,6 +11,7 @@ import ppo
 from ppo import Trainer, preset
 from ppo.errors import UsageError
 from ppo.policies import build_policy
+from ppo.supervised.pretrain import pretrain
 from ppo.supervised.reward_model import RewardModelTraining, bradley_terry, train_reward_model
 from ppo.text import Completion, Vocabulary
 from ppo.text.reward_model import RewardModel, pad, score
@@ -91,6 +92,30 @@ def test_scores_are_standardised_on_samples_of_the_reference_and_a_prompt_is_rea
     assert 0.7 < scores.std() < 1.4
 
 
+def test_a_reference_that_writes_one_text_is_refused_before_the_training(tmp_path):
+    (tmp_path / "lines.txt").write_text("a b c\n" * 40)
+    pairs = [{"chosen": "a " * n, "rejected": "b " * n} for n in range(1, 21)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    small = {
+        "num_envs": 8,
+        "num_steps": 16,
+        "state_size": 16,
+        "threads": 1,
+        "compile": "off",
+        "runs_dir": str(tmp_path / "runs"),
+    }
+    config = preset("text/Write-v0").replace(small | {"env_kwargs": {"corpus": str(tmp_path / "lines.txt")}})
+    with Trainer(config.replace({"learning_rate": 0.05, "total_timesteps": 8000})) as trainer:
+        reference = str(pretrain(trainer, patience=0).run_dir)
+    with Trainer(config.replace({"reference": reference})) as trainer:
+        training = RewardModelTraining(trainer, str(tmp_path / "pairs.jsonl"))
+        for parameter in trainer.reference.policy.head.parameters():
+            parameter.mul_(50)  # as certain as a longer training makes it
+        with pytest.raises(UsageError, match=r"writes the same text 1,024 times, so its scores have no deviation"):
+            training.run()
+        assert trainer.run_dir is None
+
+
 def test_texts_without_ratings_are_refused(tmp_path):
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "a"}\n' * 10)
@@ -109,6 +134,23 @@ def test_random_labels_are_predicted_by_chance_however_often_they_are_repeated(t
     result = train_reward_model(Trainer(preset("text/Copy-v0").replace(settings)), str(path), patience=0)
     assert result.quality.pairs == 25  # five comparisons, five times each
     assert result.quality.accuracy == pytest.approx(0.5, abs=0.2)  # 1.0 if they are also among the training texts
+
+
+def test_texts_that_differ_only_in_what_their_tokens_leave_out_are_one_text(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "random.jsonl"
+    words = [" ".join(rng.choice(["red", "blue", "green", "old", "new"], 5)) for _ in range(60)]
+    pairs = [{"chosen": a, "rejected": b} for a, b in zip(words[::2], words[1::2], strict=True)]
+    spelt = [
+        {kind: spell(text) for kind, text in pair.items()} for spell in (str, str.upper, str.title) for pair in pairs
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in spelt))
+    settings = {"runs_dir": str(tmp_path), "compile": "off", "env_kwargs": {"corpus": str(path)}}
+    with Trainer(preset("text/Write-v0").replace(settings)) as trainer:
+        training = RewardModelTraining(trainer, str(path))
+    assert training.repeats == 60
+    held_out, others = ({tuple(training.texts[n]) for n in part} for part in (training.held_out, training.training))
+    assert held_out
+    assert not held_out & others
 
 
 def test_an_environment_without_tokens_is_refused(tmp_path):

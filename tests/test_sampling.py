@@ -1,6 +1,7 @@
 """Samples, and a dialogue with a person."""
 
 import io
+import json
 import shutil
 
 import pytest
@@ -81,7 +82,7 @@ def test_the_best_sequences_of_the_training_are_printed_and_nothing_is_sampled(r
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [(None, "has no best.jsonl, which `ppo train` writes once a text policy has ended a sequence; new samples: ppo sample"), ("{}", "is damaged"),
+    [(None, "has no best.jsonl, which `ppo train` writes once a text policy has ended a sequence$"), ("{}", "is damaged"),
      ('{"return": 1, "step": 2', "is damaged"), ("[1]", "is damaged"), ("\udc80", "is damaged")],
 )  # fmt: skip
 def test_a_file_of_the_best_that_cannot_be_read_is_one_sentence(run, tmp_path, text, sentence):
@@ -91,6 +92,15 @@ def test_a_file_of_the_best_that_cannot_be_read_is_one_sentence(run, tmp_path, t
     )
     with pytest.raises(UsageError, match=sentence):
         best(copy)
+
+
+def test_a_symbol_that_separates_lines_elsewhere_is_part_of_a_text(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    lines = [line | {"response": "a\u2028b\u0085"} for line in best(run, 2)]
+    (copy / "best.jsonl").write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
+    )
+    assert best(copy) == lines
 
 
 def test_a_prompt_that_the_task_cannot_use_is_blamed_and_not_the_function_that_reads_it(tmp_path):

@@ -32,9 +32,15 @@ def test_an_iteration_is_measured_and_timed():
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "text/Copy-v0", "text/NextToken-v0"])
 def test_the_tags_of_a_run_are_known_before_it_begins(env_id, tmp_path):
     small = SMALL | {"policy": "gru", "num_steps": 32, "compile": "off", "runs_dir": str(tmp_path), "eval_max_steps": 4}
-    with Trainer(Config().replace(small | {"env_id": env_id})) as trainer:
+    changing = {"clip_coef": "0.2 -> 0.1", "gamma": "adaptive", "ent_coef": 0.01, "target_entropy": 0.5}
+    with Trainer(Config().replace(small | changing | {"env_id": env_id})) as trainer:
         row = next(trainer.iterations()).row
+        assert {"charts/clip_coef", "charts/gamma", "charts/ent_coef"} <= row.keys()
         assert sorted(tags(trainer.parts)) == sorted(row)
+        run = trainer.run_dir
+        trainer.save(finished=True)
+    with Trainer(Config().replace(small | {"env_id": env_id, "reference": str(run)})) as trainer:
+        assert sorted(tags(trainer.parts)) == sorted(next(trainer.iterations()).row)
 
 
 def test_an_evaluation_is_counted_and_timed_and_may_be_abandoned():

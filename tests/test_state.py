@@ -8,7 +8,7 @@ import torch
 from ppo import Trainer, UsageError, preset
 from ppo.run.checkpoint import read_checkpoint
 from ppo.text import Task, TokenEnv, Vocabulary
-from ppo.text.state import objects, restore, state_of
+from ppo.text.state import objects, remembers, restore, state_of
 
 ABC = Vocabulary("abc")
 
@@ -89,6 +89,8 @@ def test_methods_of_one_object_have_one_state_and_plain_functions_have_none():
     restore(task(other.reward, prompt=other.prompt), state_of(made))
     assert other.level == level.level == 2
     assert state_of(task(lambda cs: [0.0 for _ in cs])) == {}
+    assert remembers(made)
+    assert not remembers(task(lambda cs: [0.0 for _ in cs]))
 
 
 def test_a_state_is_a_copy():

@@ -27,6 +27,10 @@ def test_lines_are_split_into_prompt_and_response_and_long_ones_left_out(tmp_pat
     assert task.prompt(np.random.default_rng(0)) == "one"
     with pytest.raises(UsageError, match=r"no line of .* has fewer than max_tokens = 1"):
         write(str(path), max_tokens=1)
+    with pytest.raises(
+        UsageError, match=r"no line of .* has more than prompt = 9 and fewer than prompt \+ max_tokens = 12"
+    ):
+        write(str(path), max_tokens=3, prompt=9)
 
 
 @pytest.mark.parametrize(

@@ -129,13 +129,20 @@ class Export:
         from ppo.exporting import export
 
         exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs, quantize=self.quantize)
-        share = "" if exported.agreement == 1 else f"{100 * exported.agreement:.1f} % of "
-        observations = f"{share}{exported.observations} observations ({exported.where})"
+        observations, difference = (
+            f"{exported.observations} observations ({exported.where})",
+            f"{exported.difference:.1g}",
+        )
+        acts = f"as the run's policy on {observations}, largest difference {difference}"
+        if exported.agreement < 1 and exported.difference:  # numbers, all of which int8 changes a little
+            acts = f"nearly as the run's policy on {observations}: numbers differ by at most {difference}"
+        elif exported.agreement < 1:
+            acts = f"as the run's policy on {100 * exported.agreement:.1f} % of {observations}"
         lines = [
             ("file", f"{shown(exported.path)}, {exported.size:,} bytes"),
             ("inputs", "; ".join(exported.inputs)),
             ("outputs", "; ".join(exported.outputs)),
-            ("acts", f"as the run's policy on {observations}, largest difference {exported.difference:.1g}"),
+            ("acts", acts),
         ]
         print_lines(console, lines)
 

@@ -158,7 +158,8 @@ def check_actions(settings: Any, action_space: Space[Any]) -> None:
         if kind not in {kind for kind, _ in factors}:
             raise UsageError(f"{name} = {getattr(settings, name)!r} has no effect: {FACTORS[kind]}; leave out {name}")
     choices = [outputs for kind, outputs in factors if kind == "categorical"]
-    highest = sum(map(math.log, choices)) if len(choices) == len(factors) else math.inf  # entropy
+    likely = [min(outputs, settings.top_k or outputs) for outputs in choices]
+    highest = sum(map(math.log, likely)) if len(choices) == len(factors) else math.inf  # entropy
     if settings.target_entropy != "off" and settings.target_entropy > highest:
         raise UsageError(
             f"target_entropy = {settings.target_entropy} cannot be reached: that of uniform actions is {highest:.3f} nats; choose less"

@@ -44,6 +44,11 @@ def check_penalty(settings: Any) -> None:
                 "kl_coef = 0 with reward = none leaves the actor nothing to learn from; choose a positive number",
                 page="text#distillation",
             )
+        if not kl_in_loss(settings) and settings.reference and not settings.vf_coef and settings.baseline:
+            raise UsageError(
+                "kl_in = rewards learns from a critic, which vf_coef = 0 leaves untrained; add --vf-coef 0.5 or leave out kl_in",
+                page="text#distillation",
+            )
         of_rewards, of_returns = NEUTRAL["rewards"], NEUTRAL["returns"] if distils(settings) else {}
         for name, neutral in (of_rewards | of_returns).items():
             if getattr(settings, name) != neutral:

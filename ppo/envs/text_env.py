@@ -49,6 +49,11 @@ class TextEnv(VectorEnv):
         return 0
 
     @property
+    def remembers(self) -> bool:
+        """Whether texts change the environment beyond the end of their episodes."""
+        return False
+
+    @property
     def demonstrations(self) -> list[Demonstration]:
         """The sequences for `ppo pretrain`, which holds out a tenth; empty: `demonstrate` draws them."""
         return []

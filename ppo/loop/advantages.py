@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LEAST_DEVIATION = 1e-4  # added to that of a group's returns, which may be equal
+
 
 def outcome_known(valid: np.ndarray, settled: np.ndarray, next_valid: np.ndarray | bool = True) -> np.ndarray:
     """Return (T, N) bool: the episode or the value ends, or another decision follows, before the rows end.
@@ -54,7 +56,7 @@ def _next_is_decision(valid: np.ndarray, next_valid: np.ndarray | bool) -> np.nd
     return np.concatenate([valid[1:], np.broadcast_to(next_valid, (1, valid.shape[1]))])
 
 
-def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int, gains: np.ndarray | None = None) -> Tensor:
+def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int) -> Tensor:
     """Return (R − mean R) / deviation of R among the responses to one prompt, (T, N) (Shao et al. 2024, section 4.1.2).
 
     R is the sum of the rewards from a row on.
@@ -63,11 +65,10 @@ def group_relative(rewards: np.ndarray, done: np.ndarray, group_size: int, gains
         rewards: (T, N).
         done: (T, N) bool.
         group_size: G, neighbouring environments that share a prompt.
-        gains: (T, N) in place of R − mean R.
     """
     returns = torch.from_numpy(rewards_to_go(rewards, done)).unflatten(1, (-1, group_size))  # (T, N / G, G)
-    above = returns - returns.mean(2, keepdim=True) if gains is None else torch.from_numpy(gains).view_as(returns)
-    return (above / (returns.std(2, correction=0, keepdim=True) + 1e-4)).flatten(1)
+    above = returns - returns.mean(2, keepdim=True)
+    return (above / (returns.std(2, correction=0, keepdim=True) + LEAST_DEVIATION)).flatten(1)
 
 
 def group_complete(done: np.ndarray, group_size: int) -> np.ndarray:
@@ -152,9 +153,11 @@ def above_quantile(returns: np.ndarray, episodes: np.ndarray, share: float, grou
         returns: (T, N) R of each row's episode.
         episodes: (T, N) bool, one row of each episode whose return counts.
         share: ε.
-        group_size: G; above 1, the quantile is that of the responses to the same prompt, G neighbouring environments.
+        group_size: G; above 1, the quantile is that of the responses to the same prompt, G neighbouring environments, and the
+            distance to it is divided by the deviation of their returns, as in `group_relative`.
     """
     if group_size == 1:
         return returns - (np.quantile(returns[episodes], 1 - share) if episodes.any() else 0.0)
     groups = returns.reshape(len(returns), -1, group_size)
-    return (groups - np.quantile(groups, 1 - share, axis=2, keepdims=True)).reshape(returns.shape)
+    above = groups - np.quantile(groups, 1 - share, axis=2, keepdims=True)
+    return (above / (groups.std(2, keepdims=True) + LEAST_DEVIATION)).reshape(returns.shape)

@@ -185,7 +185,7 @@ def _assemble(
     config: Config, envs: VectorEnv, eval_envs: VectorEnv, own_envs: bool, init_from: str, reference: str
 ) -> Parts:
     text = text_env(envs)
-    if size() > 1 and text is not None and text.state_dict():
+    if size() > 1 and text is not None and text.remembers:
         raise UsageError(
             f"{config.env_id} remembers what it saw, and each of {size()} processes would remember its own share; use --processes 1"
         )

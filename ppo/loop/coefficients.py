@@ -43,6 +43,12 @@ class Coefficients:
         self.gamma = self.schedules["gamma"].at(0.0)
 
     @property
+    def changing(self) -> list[str]:
+        """Return the names of the learning rate and of what may change during the run."""
+        may = {name for name, schedule in self.schedules.items() if not schedule.constant} | self.adapted.keys()
+        return [name for name in self.schedules if name in may | {"learning_rate"}]
+
+    @property
     def largest_kl(self) -> float:
         """Return the KL divergence that ends an iteration's epochs; 0: none does."""
         return 0.0 if "learning_rate" in self.adapted else self.config.target_kl
@@ -59,8 +65,7 @@ class Coefficients:
         self.learning_rate.fill_(values["learning_rate"])
         for name, x in self.loss._asdict().items():
             x.fill_(values[name])
-        constant = {name for name, schedule in self.schedules.items() if schedule.constant} - {"learning_rate"}
-        return {name: value for name, value in values.items() if name not in constant - self.adapted.keys()}
+        return {name: values[name] for name in self.changing}
 
     def follow(self, rollout: Rollout) -> None:
         """Adapt to a rollout (T, N) before the update from it."""

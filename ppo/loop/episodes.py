@@ -34,22 +34,24 @@ class Tally:
     def count(self, rewards: np.ndarray, valid: np.ndarray, done: np.ndarray, measures: np.ndarray) -> list[Episode]:
         """Return the episodes that ended, in the order of their ends, and carry on those under way.
 
+        Each return is summed from its own rewards alone, so that it does not depend on the episodes before it or on where
+        rollouts begin.
+
         Args:
             rewards: (T, N).
             valid: (T, N) bool; an episode's length is the number of its decisions.
             done: (T, N) bool.
             measures: (T, N, M) metrics, where done.
         """
-        returns = self.returns + np.cumsum(rewards, axis=0)  # (T, N) since the episode under way began
-        lengths = self.lengths + np.cumsum(valid, axis=0)
-        before, counted = np.zeros_like(self.returns), np.zeros_like(self.lengths)  # (N,) of episodes that have ended
         episodes: list[Episode] = []
-        for t, n in np.argwhere(done):
-            metrics = dict(zip(self.metrics, measures[t, n].tolist(), strict=True))
-            sums = float(returns[t, n] - before[n]), int(lengths[t, n] - counted[n])
-            episodes.append(Episode(self.first + int(n), *sums, metrics=metrics))
-            before[n], counted[n] = returns[t, n], lengths[t, n]
-        self.returns, self.lengths = returns[-1] - before, lengths[-1] - counted
+        for t in range(len(done)):
+            self.returns += rewards[t]
+            self.lengths += valid[t]
+            for n in np.flatnonzero(done[t]):
+                metrics = dict(zip(self.metrics, measures[t, n].tolist(), strict=True))
+                sums = float(self.returns[n]), int(self.lengths[n])
+                episodes.append(Episode(self.first + int(n), *sums, metrics=metrics))
+                self.returns[n], self.lengths[n] = 0.0, 0
         return episodes
 
 

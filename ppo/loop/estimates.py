@@ -83,9 +83,8 @@ class Estimator:
         starts, done = _on_host(rollout.starts, rollout.done)
         returns, whole = whole_returns(rewards, starts, done)
         if self.written and self.config.group_size == 1:
-            parts = [
-                x.cpu().reshape(*whole.shape, -1).contiguous().view(torch.uint8) for x in (rollout.obs, rollout.actions)
-            ]
+            chosen = torch.where(rollout.valid, rollout.actions, -1)  # while a prompt is shown, actions are ignored
+            parts = [x.cpu().reshape(*whole.shape, -1).contiguous().view(torch.uint8) for x in (rollout.obs, chosen)]
             whole &= ~repeats(torch.cat(parts, -1).numpy(), whole, starts, done)
         above = above_quantile(returns, whole & starts, self.config.risk_quantile, self.config.group_size)
         return above, whole & (above >= 0)
@@ -102,12 +101,10 @@ class Estimator:
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
         own = self.earned(rollout) if config.group_size > 1 else rewards
-        above = self.risk(rollout, own)[0] if config.risk_quantile else None
-        if config.group_size > 1:
-            settled = rollout.settled.cpu().numpy()
-            weights = group_relative(own, settled, config.group_size, above).to(weights)
-        elif above is not None:
-            weights = torch.from_numpy(above).to(weights)
+        if config.risk_quantile:
+            weights = torch.from_numpy(self.risk(rollout, own)[0]).to(weights)
+        elif config.group_size > 1:
+            weights = group_relative(own, rollout.settled.cpu().numpy(), config.group_size).to(weights)
         if distils(config):  # the critic's errors are not a reason to act otherwise
             weights = torch.zeros_like(weights)
         return Estimates(rollout.values, weights, returns)

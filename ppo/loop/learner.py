@@ -75,7 +75,8 @@ class Learner:
             stop: asked after each optimizer step; True ends the update there.
 
         Returns:
-            Means over the minibatches of the last epoch, and the explained variance before the first epoch.
+            Means over the minibatches of the last epoch that have rows to train on, NaN without one; and the explained variance
+            before the first epoch.
 
         Raises:
             NonFiniteError: a loss or gradient is NaN or infinite; names the first such step, holds its minibatch.
@@ -128,16 +129,20 @@ class Learner:
                 epochs[-1].append(Step(batch, index, step(minibatch)))
                 if not self.shares and stop():
                     break
-            means = torch.stack([taken.stats for taken in epochs[-1]]).mean(0)
+            stats = torch.stack([taken.stats for taken in epochs[-1]])
+            some = (
+                batch.valid[:, order].any(2).any(0)[: len(stats), None].to(stats)
+            )  # a minibatch may have no row to train on
+            means = (stats * some).sum(0) / some.sum()
             told = any_rank(stop()) if self.shares else stop()
             if told or (self.coefs.largest_kl and means[STATS.index("approx_kl")] > self.coefs.largest_kl):
                 break
         self._check([taken for epoch_steps in epochs for taken in epoch_steps])
-        stats = dict(zip(COLUMNS, means.tolist(), strict=True))
-        del stats["offender"]  # a row's index, for `_check`
-        if not self.warmup.on:  # in which KL is 0 and entropy constant
-            self.coefs.adapt(stats)
-        return stats | {"explained_variance": variance, "epochs": float(len(epochs))} | coefs
+        measured = dict(zip(COLUMNS, means.tolist(), strict=True))
+        del measured["offender"]  # a row's index, for `_check`
+        if not self.warmup.on and some.any():  # in a warm-up, KL is 0 and entropy constant
+            self.coefs.adapt(measured)
+        return measured | {"explained_variance": variance, "epochs": float(len(epochs))} | coefs
 
     def _bind(self, example: Minibatch) -> Callable[[Minibatch], Tensor]:
         """Return the function that takes an optimizer step on a minibatch, and returns its statistics, as COLUMNS."""

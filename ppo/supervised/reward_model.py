@@ -8,7 +8,7 @@ the deviation over texts of the reference policy are 0 and 1, so that a KL coeff
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,27 +68,28 @@ class RewardModelTraining:
                 f"{trainer.config.env_id} is not a text environment, so it has no tokens to learn; name one, for example text/Write-v0"
             )
         self.ratings = _read(source)
-        training, held_out = split(self.ratings, source)
+        prompts = {n: env.vocabulary.encode(text, f"a prompt of {source}") for n, text in self.ratings.prompts.items()}
+        texts = [env.vocabulary.encode(text, f"a text of {source}") for text in self.ratings.texts]
+        self.texts = [[*prompts.get(n, ()), *tokens] for n, tokens in enumerate(texts)]
+        # Texts that differ only in what their tokens leave out, such as capital letters, are the same text.
+        decode = env.vocabulary.decode
+        read_as = replace(
+            self.ratings, texts=[*map(decode, texts)], prompts={n: decode(tokens) for n, tokens in prompts.items()}
+        )
+        training, held_out = split(read_as, source)
         self.held_out = np.concatenate(held_out)
-        self.repeats = repeats(self.ratings)  # items that repeat an earlier one
+        self.repeats = repeats(read_as)  # items that repeat an earlier one
         self.comparisons, self.end = Comparisons(self.ratings, raters), env.vocabulary.end
-        prompts = [self.ratings.prompts.get(n, "") for n in range(len(self.ratings.texts))]
-        self.texts = [
-            [
-                *env.vocabulary.encode(prompt, f"a prompt of {source}"),
-                *env.vocabulary.encode(text, f"a text of {source}"),
-            ]
-            for prompt, text in zip(prompts, self.ratings.texts, strict=True)
-        ]
         self.training, self.source = np.concatenate(training), source
         self.batches = _batches(training, trainer.config.num_envs, np.random.default_rng(trainer.config.seed))
 
     def run(self, report: Callable[[Progress], None] | None = None) -> RewardModelResult:
         """Train the policy, and write its run folder; `report` is called after each minibatch."""
         trainer, held_out, scales = self.trainer, self.held_out, list[Scale]()
+        texts = self._scaled()
 
         def scores() -> dict[str, Any]:
-            scales.append(self.scale())
+            scales.append(self.scale(texts))
             return asdict(scales[0])
 
         steps = self._train_step, self._evaluate, report
@@ -99,15 +100,28 @@ class RewardModelTraining:
         write_atomically(result.run_dir / "quality.json", json.dumps(values, indent=2).encode())
         return RewardModelResult(result.run_dir, figures, scales[0], trainer.global_step, result.finished)
 
-    def scale(self) -> Scale:
-        """Return the scale of the scores now: over samples of the reference policy, or without one over the texts for training.
+    def _scaled(self) -> list[list[int]]:
+        """Return the texts whose scores have the mean 0 and the deviation 1: samples of the reference policy, or those for training.
+
+        Raises:
+            UsageError: the reference policy writes only one text.
+        """
+        reference = self.trainer.config.reference
+        texts = self._samples() if reference else self._own(self.training)
+        if all(text == texts[0] for text in texts):
+            raise UsageError(
+                f"reference = {reference!r} writes the same text {len(texts):,} times, so its scores have no deviation; choose a run "
+                "that writes different texts, or leave out --reference"
+            )
+        return texts
+
+    def scale(self, texts: list[list[int]]) -> Scale:
+        """Return the scale of the scores now, over these texts.
 
         Raises:
             UsageError: all texts have the same score.
         """
-        config, texts = self.trainer.config, self._own(self.training)
-        if config.reference:
-            texts = self._samples()
+        config = self.trainer.config
         scores = self._scores(texts).double()
         deviation = float(scores.std(correction=0))
         if not deviation:

@@ -89,6 +89,8 @@ def vocabulary_of(lines: list[str], tokens: str, size: int = 0) -> Vocabulary:
     """
     if tokens not in TOKENS:
         raise UsageError(f"tokens = {tokens!r} is unknown; choose {', '.join(TOKENS)}")
+    if size < 0:
+        raise UsageError(f"size = {size} is out of range; choose 0 or more symbols")
     if tokens == "bpe":
         return _pieces(lines, size)
     split_text = _words if tokens == "words" else list

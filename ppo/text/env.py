@@ -21,7 +21,7 @@ from ppo.errors import UsageError
 from ppo.text.arguments import check_arguments
 from ppo.text.completion import Completion
 from ppo.text.sequences import Sequences
-from ppo.text.state import objects, restore, state_of
+from ppo.text.state import objects, remembers, restore, state_of
 from ppo.text.task import Task, call
 from ppo.text.vocabulary import Vocabulary
 
@@ -70,6 +70,11 @@ class TokenEnv(TextEnv):
         """The tokens of the task's list of demonstrations; empty if it has a function that draws them, or none."""
         texts = self.task.demonstrate
         return [] if texts is None or callable(texts) else [self.task.demonstration(sequence) for sequence in texts]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether one of the task's functions remembers texts."""
+        return remembers(self.task)
 
     @property
     def prompt_length(self) -> int:

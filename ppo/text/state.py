@@ -28,6 +28,11 @@ def objects(task: Task, method: str) -> dict[str, Any]:
     return {name: owner for name, owner in owners.items() if names.get(id(owner)) == name}
 
 
+def remembers(task: Task) -> bool:
+    """Return whether an object changes its state during a run; one whose attribute `constant` is True only has a state to check."""
+    return any(not getattr(owner, "constant", False) for owner in objects(task, "state_dict").values())
+
+
 def state_of(task: Task) -> dict[str, Tensor]:
     """Return a copy of the state of a task's objects, as tensors by name; empty if there are no such objects.
 

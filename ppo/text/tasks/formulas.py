@@ -59,6 +59,8 @@ class Search:
         test: points that decide whether an expression is the formula.
     """
 
+    constant = True  # nothing is remembered: the state is there to be checked
+
     def __init__(self, training: Points, test: Points) -> None:
         self.training, self.test = training, test
         self.words = [*OPERATORS, *training.columns]

@@ -114,6 +114,6 @@ def read(data: str) -> tuple[Points, Points]:
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(float(text)) and "_" not in text  # which Python reads as a separator of thousands
     except ValueError:
         return False

