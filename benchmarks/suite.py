@@ -28,7 +28,8 @@ from benchmarks.runs import RESULTS, digest, meta_of, newest_run, save, today, v
 from benchmarks.suites import SUITES, Task
 from ppo.cli import main as cli
 from ppo.compare.command import compare_runs
-from ppo.compare.curves import Run, read_curves, read_run, write_curves
+from ppo.compare.curves import Run, read_curves, write_curves
+from ppo.compare.logs import read_run
 from ppo.compare.report import picture
 from ppo.config import Config
 from ppo.evaluation import evaluate

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from ppo.compare.curves import find_runs
 from ppo.compare.groups import Group, group_runs
+from ppo.compare.logs import find_runs
 from ppo.compare.published import Figure
 
 

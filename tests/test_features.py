@@ -72,6 +72,7 @@ def test_bits_and_numbers_are_flattened_and_pixels_scaled():
     assert features(Box(-9, 9, (2, 2)), np.array([[1, 2], [3, 4]], np.float32)) == [[1, 2, 3, 4]]
     assert features(Box(-9, 9, ()), np.array(2.5, np.float32)) == [[2.5]]
     assert features(Box(0, 255, (2,), np.uint8), np.array([0, 255], np.uint8)) == [[0, 1]]
+    assert features(Box(0, 1, (2,), np.uint8), np.array([0, 1], np.uint8)) == [[0, 1]]
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -107,6 +108,7 @@ def test_convolutions_read_pixels_from_zero_to_one():
     ("space", "factor"),
     [
         (Box(0, 255, (4, 40, 36), np.uint8), 1 / 255),
+        (Box(0, 3, (4, 40, 36), np.uint8), 1 / 3),
         (Box(0, 1, (40, 36, 3), np.float32), 1),
         (Box(-4, 2, (40, 36), np.float64), 1 / 4),
         (Box(0, 1, (10, 10, 4), bool), 1),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from fake_runs import figure, only_group, three_runs, write_run
 
-from ppo.compare.curves import Curve, Run, find_runs
+from ppo.compare.curves import Curve, Run
 from ppo.compare.groups import Group, compare, compare_all, contrasts, group_runs
+from ppo.compare.logs import find_runs
 from ppo.compare.published import Figure
 
 
@@ -22,6 +23,16 @@ def test_runs_that_differ_only_in_their_seed_are_one_group(three):
     write_run(three / "other", 1, gamma=0.9)
     groups = group_runs(find_runs([three])[0])
     assert sorted((g.name, len(g.runs)) for g in groups) == [("ppo, gamma 0.9", 1), ("ppo, gamma 0.99", 3)]
+
+
+def test_groups_whose_settings_do_not_tell_them_apart_have_their_folders_in_their_names(tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path / "ours" / f"s{seed}", seed, gamma=0.9)
+        theirs = tmp_path / "theirs" / f"PPO_{seed}"
+        theirs.mkdir(parents=True)
+        (theirs / "monitor.csv").write_text('#{"t_start": 0.0, "env_id": "HalfCheetah-v5"}\nr,l,t\n2.0,1000,1.0\n')
+    names = [group.name for group in group_runs(find_runs([tmp_path])[0])]
+    assert names == [f"ppo ({tmp_path / library})" for library in ("ours", "theirs")]
 
 
 def test_a_score_is_the_mean_over_the_last_steps_before_it(tmp_path):
@@ -63,7 +74,12 @@ def test_equal_scores_on_every_seed_give_no_verdict(tmp_path):
 
 def test_the_caveats_name_every_difference_of_the_protocols(tmp_path):
     for seed in (1, 2):
-        changes = {"env_kwargs": {"ctrl_cost_weight": 0.0}, "wrap": ["a:B n=3"], "max_episode_steps": 200}
+        changes = {
+            "env_kwargs": {"ctrl_cost_weight": 0.0},
+            "wrap": ["a:B n=3"],
+            "max_episode_steps": 200,
+            "eval_env_kwargs": {"n": 9},
+        }
         write_run(tmp_path / f"s{seed}", seed, total_timesteps=3_000_000, **changes)
     group = only_group(tmp_path)
     caveats = compare(group, figure(std=0.0)).caveats
@@ -72,6 +88,8 @@ def test_the_caveats_name_every_difference_of_the_protocols(tmp_path):
     assert "our environment has wrappers: ['a:B n=3']" in caveats
     assert "our episodes end after 200 steps" in caveats
     assert "theirs has no standard deviation over seeds and counts as exact" in caveats
+    assert "our evaluations have other arguments: {'n': 9}" in compare(group, figure(protocol="deterministic")).caveats
+    assert not any("evaluations" in text for text in compare(group, figure(protocol="sampled")).caveats)
     assert "does not state which policy" in " ".join(compare(group, figure(protocol="mine")).caveats)
 
 

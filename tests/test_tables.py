@@ -5,8 +5,8 @@ import math
 import pytest
 from fake_runs import figure, only_group, three_runs, write_run
 
-from ppo.compare.curves import find_runs
 from ppo.compare.groups import compare_all, group_runs
+from ppo.compare.logs import find_runs
 from ppo.compare.tables import (
     BETWEEN,
     OWN,

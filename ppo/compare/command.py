@@ -12,8 +12,9 @@ from rich.text import Text
 
 from ppo.compare import report, statistics, tables, verdicts
 from ppo.compare.console import print_lines, print_table
-from ppo.compare.curves import SAMPLED, find_runs
+from ppo.compare.curves import SAMPLED
 from ppo.compare.groups import Comparison, Group, compare_all, contrasts, group_runs
+from ppo.compare.logs import find_runs
 from ppo.compare.published import WINDOW, Figure, caveats, read_figures, read_sources
 from ppo.errors import UsageError
 from ppo.numbers import number

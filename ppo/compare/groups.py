@@ -3,20 +3,23 @@
 import functools
 import itertools
 import math
+import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from ppo.compare import protocol, statistics
 from ppo.compare.curves import DETERMINISTIC, SAMPLED, Run
+from ppo.compare.logs import EVALUATION
 from ppo.compare.published import WINDOW, Figure, caveats, read_sources, task_of
 
 POINTS = 60  # of a group's curve
 # Settings that change the environment, what a setting means, and the values without a change.
 CHANGES = {
     "env_kwargs": ("our environment has other arguments: {}", ("", "{}")),
+    "eval_env_kwargs": ("our evaluations have other arguments: {}", ("",)),
     "wrap": ("our environment has wrappers: {}", ("", "[]")),
     "stop_at": ("our runs end where {}", ("",)),  # a return that ends a run is its best
     "max_episode_steps": ("our episodes end after {} steps", ("", "0")),
@@ -141,16 +144,30 @@ class Comparison:
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
-    """Group runs that differ only in their seed. A group's name has the settings in which it differs from others."""
+    """Group runs that differ only in their seed.
+
+    A group's name has the settings in which it differs from others, as far as they are known: another library's logs tell none. If
+    these leave two groups with one name, it has their folder as well.
+    """
     members_of: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Run]] = {}
     for run in runs:
         members_of.setdefault((run.env_id, run.algorithm, run.settings), []).append(run)
     groups = []
     for (env_id, algorithm, settings), members in members_of.items():
         others = [dict(key[2]) for key in members_of if key[:2] == (env_id, algorithm)]
-        differing = [f"{k} {v}" for k, v in settings if any(other.get(k) != v for other in others)]
+        differing = [f"{k} {v}" for k, v in settings if any(k in other and other[k] != v for other in others)]
         groups.append(Group(env_id, algorithm, ", ".join([algorithm, *differing]), members))
+    shared = {key for key, number in Counter((group.env_id, group.name) for group in groups).items() if number > 1}
+    groups = [
+        replace(group, name=f"{group.name} ({_folder(group.runs)})") if (group.env_id, group.name) in shared else group
+        for group in groups
+    ]
     return sorted(groups, key=lambda group: (group.env_id, group.name))
+
+
+def _folder(runs: list[Run]) -> str:
+    """Return the folder of all runs; of one run, its own."""
+    return os.path.commonpath([run.name for run in runs])
 
 
 def contrasts(groups: list[Group]) -> list[str]:
@@ -190,7 +207,10 @@ def compare(group: Group, figure: Figure) -> Comparison | None:
     scores, (mean, std) = group.scores(policy, step), figure.at(step)
     steps, returns = group.curves[policy]
     std = std if std > 0 else math.nan  # a standard deviation of 0 gives no interval
-    values = [(text, group.setting(name), same) for name, (text, same) in CHANGES.items()]
+    values = [
+        (text, group.setting(name), same) for name, (text, same) in CHANGES.items()
+        if policy == DETERMINISTIC or name not in EVALUATION
+    ]  # fmt: skip
     source = read_sources().get(figure.source)
     changes += [text.format(value) for text, value, same in values if value not in same]
     differences = [*changes, *_protocol(policy, figure), *_spread(figure, std), *_budgets(group, figure, step)]

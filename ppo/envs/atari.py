@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
+from ppo.envs.atari_arguments import REFUSED, check_arguments
 from ppo.envs.fits import MARKS
 from ppo.envs.lives import Lives
 from ppo.errors import UsageError
@@ -26,12 +27,6 @@ METADATA = {
     "ppo": dict.fromkeys(MARKS, True), "render_modes": ["rgb_array"], "render_fps": 60 / FRAMES,
     "autoreset_mode": AutoresetMode.SAME_STEP,
 }  # fmt: skip
-REFUSED = {
-    "reward_clipping": "returns would be of clipped rewards; use --clip-rewards 1 instead, which clips them in training only",
-    "episodic_life": "a game would begin anew with each life; a life's end ends the value already (life_loss_info); leave it out",
-    "batch_size": "every environment is stepped each time; leave it out",
-    "autoreset_mode": "it is SAME_STEP; leave it out",
-}  # arguments of AtariVectorEnv, and why not
 
 
 def refusal(env_id: str, registry: dict[str, EnvSpec]) -> str:
@@ -54,7 +49,8 @@ def refusal(env_id: str, registry: dict[str, EnvSpec]) -> str:
         why = "skips a random number of frames, unlike published runs"
     else:
         return ""
-    return f"env_id = {env_id!r} {why}; use {game}NoFrameskip-v4, or ALE/{game}-v5 with sticky actions"
+    ids = [f"{game}NoFrameskip-v4", f"ALE/{game}-v5 with sticky actions"]
+    return f"env_id = {env_id!r} {why}; use {', or '.join(ids[ids[0] not in registry :])}"
 
 
 def is_game(spec: EnvSpec) -> bool:
@@ -68,20 +64,6 @@ def standard(spec: EnvSpec) -> EnvSpec:
     own.kwargs = spec.kwargs | {"frameskip": FRAMES}
     own.entry_point, own.vector_entry_point = f"{__name__}:Game", f"{__name__}:make_games"
     return own
-
-
-def check_game(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
-    """Refuse arguments that make another game than the id says.
-
-    Raises:
-        UsageError: names the argument.
-    """
-    if "game" in spec.kwargs:
-        for name in ("game", "task"):  # ALE's and EnvPool's
-            if kwargs.get(name, spec.kwargs["game"]) != spec.kwargs["game"]:
-                raise UsageError(
-                    f"{name} = {kwargs[name]!r} is another game than {spec.id}; leave it out, and train the other game by its id"
-                )
 
 
 def check_games(envs: VectorEnv) -> None:
@@ -119,21 +101,15 @@ def make_games(
         kwargs: other arguments of `ale_py.vector_env.AtariVectorEnv`.
 
     Raises:
-        UsageError: an argument is unknown, or would give other games than the published ones.
+        UsageError: an argument is unknown or out of range, or would give other games than the published ones.
     """
     from ale_py.vector_env import AtariVectorEnv
 
-    known = set(inspect.signature(AtariVectorEnv).parameters) - {"num_envs"}
-    for name in kwargs:
-        if name not in known:
-            raise UsageError(
-                f"{name} is not an argument of Atari games; they take {', '.join(sorted((known | {'max_episode_steps'}) - {'game', *REFUSED}))}"
-            )
-        if name in REFUSED and kwargs[name]:
-            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {REFUSED[name]}")
-    sticky = kwargs.get("repeat_action_probability", 0)
-    if isinstance(sticky, int | float) and not 0 <= sticky <= 1:
-        raise UsageError(f"repeat_action_probability = {sticky} is not a probability; choose 0 to 1")
+    own = {"life_loss_info": life_loss_info} | ({"max_episode_steps": max_episode_steps} if max_episode_steps else {})
+    check_arguments(
+        set(inspect.signature(AtariVectorEnv).parameters) - {"num_envs"} | {"life_loss_info", "max_episode_steps"},
+        kwargs | own,
+    )
     options: dict[str, Any] = {"num_threads": min(num_envs, cores())} | {
         k: v for k, v in kwargs.items() if k not in REFUSED
     }
@@ -217,8 +193,9 @@ class Game(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a game."""
         super().reset(seed=seed)
-        obs = self.games.reset(seed=seed)[0] if seed is not None or self.next is None else self.next
-        self.next = None
+        obs, self.next = self.next, None
+        if seed is not None or obs is None:  # a wrapper may begin a game before the last one has ended
+            obs = self.games.reset(seed=int(self.np_random.integers(2**31)) if seed is None else seed)[0]
         return obs[0], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ppo.envs import atari
+from ppo.envs import atari, atari_arguments
 from ppo.envs.fits import MARKS
 from ppo.envs.lives import Lives
 from ppo.errors import UsageError
@@ -44,7 +44,7 @@ class EnvPool(VectorEnv):
             raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
         self.has_lives = bool(same_game)
         for name in (name for name in REFUSED if self.has_lives and kwargs.get(name)):
-            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari.REFUSED[REFUSED[name]]}")
+            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari_arguments.REFUSED[REFUSED[name]]}")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": dict.fromkeys(MARKS, self.has_lives)}
         self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
         self.lives = Lives(

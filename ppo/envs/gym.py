@@ -13,6 +13,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
 from ppo.envs import atari
+from ppo.envs.atari_arguments import check_game
 from ppo.envs.copies import SyncCopies, make_copies
 from ppo.envs.families import missing_family, module_of, register_families, takes_data
 from ppo.envs.pettingzoo import PREFIX, agents_spec
@@ -117,7 +118,7 @@ def _time_limit(spec: EnvSpec, vectorization: str, steps: int) -> int:
 
 def _make(spec: EnvSpec, num_envs: int, vectorization: str, kwargs: dict[str, Any], first: int) -> VectorEnv:
     """Make the environments; `spec.max_episode_steps` of the result is their actual limit."""
-    atari.check_game(spec, kwargs)
+    check_game(spec, kwargs)
     if vectorization == "auto":
         with phase(f"making one {spec.id} to measure its speed"):
             vectorization = sync_or_async(spec, num_envs, kwargs)

@@ -122,9 +122,14 @@ def _misfit(image: Image, space: Box) -> str:
     return ""
 
 
+def largest_pixel(space: Box) -> float:
+    """Return the largest number of an array of bytes or bits, by its bounds: 255, or 1 of a board of zeros and ones."""
+    return max(1.0, float(space.high.max(initial=0)))
+
+
 def _largest(space: Box) -> float | None:
     if space.dtype in (np.uint8, np.bool_):
-        return 255.0 if space.dtype == np.uint8 else 1.0
+        return largest_pixel(space)
     if not np.issubdtype(space.dtype, np.floating):
         return None
     bound = float(max(np.abs(space.low).max(initial=0), np.abs(space.high).max(initial=0)))

@@ -27,7 +27,7 @@ class Leaf:
         packed_dtype: the smallest dtype that holds packed values.
         is_index: one choice, packed as a single number without a dimension.
         is_real: numbers that running statistics can normalise.
-        is_pixels: numbers from 0 to 255.
+        is_pixels: bytes.
         image: the layout of packed values that convolutions can read; None for others.
     """
 

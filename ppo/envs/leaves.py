@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppo.envs.images import WIDEST, Resized, image_of
+from ppo.envs.images import WIDEST, Resized, image_of, largest_pixel
 from ppo.envs.leaf import Leaf, like
 from ppo.machine.operations import lookup
 
@@ -106,9 +106,9 @@ class BoxLeaf(Leaf):
         return small if isinstance(values, Tensor) else small.numpy()
 
     def features(self, x: Tensor, scale: bool = True) -> Tensor:
-        """Return the numbers (T, N, F); `scale` maps pixels to 0 … 1."""
+        """Return the numbers (T, N, F); `scale` maps pixels to 0 … 1, by their bounds."""
         x = super().features(x)
-        return x / 255 if scale and self.is_pixels else x
+        return x / largest_pixel(self.space) if scale and self.is_pixels else x
 
     def to_json(self) -> dict[str, Any]:
         """Describe shape, dtype and bounds."""
