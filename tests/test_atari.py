@@ -165,6 +165,11 @@ def test_environment_n_has_the_seed_plus_n_in_31_bits(fake_ale):
     assert first.tolist() != envs.env.seeds.tolist()
 
 
+def test_a_film_has_the_games_speed_whatever_the_frames_of_a_decision(fake_ale):
+    assert [make_games(1, frameskip=n).metadata["render_fps"] for n in (2, 4, 90)] == [30, 15, 1]
+    assert Game(frameskip=2).metadata["render_fps"] == 30
+
+
 def test_games_are_made_with_raw_rewards_in_same_step(fake_ale):
     make_games(2, game="pong", stack_num=2, reward_clipping=False, episodic_life=False)
     make_games(1, max_episode_steps=100, frameskip=2)

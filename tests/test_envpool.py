@@ -61,7 +61,7 @@ def test_the_pool_of_an_atari_id_has_its_sticky_actions_and_its_time_limit():
     assert time_limit(make_envs("ALE/Breakout-v5", 2, "envpool", max_episode_steps=50)) == 50
 
 
-@pytest.mark.parametrize("name", ["reward_clip", "episodic_life"])
+@pytest.mark.parametrize("name", ["reward_clip", "episodic_life", "batch_size"])
 def test_an_argument_that_would_change_the_return_of_a_game_is_refused(name):
     pytest.importorskip("envpool")
     pytest.importorskip("ale_py")

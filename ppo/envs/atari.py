@@ -24,7 +24,7 @@ from ppo.machine.process import cores
 FRAMES = 4  # a decision
 ID = re.compile(r"(?:ALE/)?([A-Z][A-Za-z0-9]*?)(-ram)?(NoFrameskip|Deterministic)?-v(\d+)")
 METADATA = {
-    "ppo": dict.fromkeys(MARKS, True), "render_modes": ["rgb_array"], "render_fps": 60 / FRAMES,
+    "ppo": dict.fromkeys(MARKS, True), "render_modes": ["rgb_array"], "render_fps": 60 // FRAMES,
     "autoreset_mode": AutoresetMode.SAME_STEP,
 }  # fmt: skip
 
@@ -120,7 +120,8 @@ def make_games(
     envs = AtariVectorEnv(num_envs=num_envs, **options)
     screens = AtariVectorEnv(num_envs=num_envs, **options | colour) if render_mode == "rgb_array" else None
     pressed = life_loss_info and options.get("use_fire_reset", True) and not options.get("continuous", False)
-    return Games(envs, Lives(life_loss_info, fire_action(envs) if pressed else None), screens)
+    lives = Lives(life_loss_info, fire_action(envs) if pressed else None)
+    return Games(envs, lives, screens, options.get("frameskip", FRAMES))
 
 
 def fire_action(envs: Any) -> int | None:
@@ -136,11 +137,12 @@ class Games(VectorWrapper):
         env: of ALE, in SAME_STEP: after an episode, the lives in its infos are those of the next one.
         lives: of these games.
         screens: the same games in colour, one frame an observation; they play along for a film.
+        frames: of a decision.
     """
 
-    def __init__(self, env: VectorEnv, lives: Lives, screens: VectorEnv | None = None) -> None:
+    def __init__(self, env: VectorEnv, lives: Lives, screens: VectorEnv | None = None, frames: int = FRAMES) -> None:
         super().__init__(env)
-        self.metadata = METADATA
+        self.metadata = METADATA | {"render_fps": max(1, 60 // frames)}
         self.lives, self.screens = lives, screens
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -186,6 +188,7 @@ class Game(gymnasium.Env):
 
     def __init__(self, render_mode: str | None = None, **kwargs: Any) -> None:
         self.games, self.render_mode = make_games(1, render_mode=render_mode, **kwargs), render_mode
+        self.metadata = self.games.metadata
         self.observation_space = self.games.single_observation_space
         self.action_space = self.games.single_action_space
         self.next: Any = None  # the first observation of the next game, which has begun

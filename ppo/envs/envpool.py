@@ -43,8 +43,9 @@ class EnvPool(VectorEnv):
         if self.pool_id not in envpool.list_all_envs():
             raise UsageError(f"EnvPool does not have {spec.id}; use --vectorization auto")
         self.has_lives = bool(same_game)
-        for name in (name for name in REFUSED if self.has_lives and kwargs.get(name)):
-            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari_arguments.REFUSED[REFUSED[name]]}")
+        refused = (REFUSED if self.has_lives else {}) | {"batch_size": "batch_size"}
+        for name in (name for name in refused if kwargs.get(name)):
+            raise UsageError(f"{name} = {kwargs[name]!r} is refused: {atari_arguments.REFUSED[refused[name]]}")
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "ppo": dict.fromkeys(MARKS, self.has_lives)}
         self.spec, self.num_envs, self.kwargs = spec, num_envs, same_game | kwargs
         self.lives = Lives(
