@@ -25,14 +25,14 @@ def test_runs_that_differ_only_in_their_seed_are_one_group(three):
     assert sorted((g.name, len(g.runs)) for g in groups) == [("ppo, gamma 0.9", 1), ("ppo, gamma 0.99", 3)]
 
 
-def test_groups_whose_settings_do_not_tell_them_apart_have_their_folders_in_their_names(tmp_path):
+def test_groups_whose_settings_do_not_tell_them_apart_have_their_first_runs_in_their_names(tmp_path):
     for seed in (1, 2):
         write_run(tmp_path / "ours" / f"s{seed}", seed, gamma=0.9)
         theirs = tmp_path / "theirs" / f"PPO_{seed}"
         theirs.mkdir(parents=True)
         (theirs / "monitor.csv").write_text('#{"t_start": 0.0, "env_id": "HalfCheetah-v5"}\nr,l,t\n2.0,1000,1.0\n')
     names = [group.name for group in group_runs(find_runs([tmp_path])[0])]
-    assert names == [f"ppo ({tmp_path / library})" for library in ("ours", "theirs")]
+    assert names == [f"ppo ({tmp_path / first}, …)" for first in ("ours/s1", "theirs/PPO_1")]
 
 
 def test_a_score_is_the_mean_over_the_last_steps_before_it(tmp_path):

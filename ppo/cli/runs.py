@@ -129,13 +129,10 @@ class Export:
         from ppo.exporting import export
 
         exported = export(self.run_dir, self.format, self.out, self.checkpoint, self.env_kwargs, quantize=self.quantize)
-        observations, difference = (
-            f"{exported.observations} observations ({exported.where})",
-            f"{exported.difference:.1g}",
-        )
-        acts = f"as the run's policy on {observations}, largest difference {difference}"
+        observations = f"{exported.observations} observations ({exported.where})"
+        acts = f"as the run's policy on {observations}, largest difference {exported.difference:.1g}"
         if exported.agreement < 1 and exported.difference:  # numbers, all of which int8 changes a little
-            acts = f"nearly as the run's policy on {observations}: numbers differ by at most {difference}"
+            acts = f"nearly as the run's policy on {observations}, largest difference {exported.difference:.1g}"
         elif exported.agreement < 1:
             acts = f"as the run's policy on {100 * exported.agreement:.1f} % of {observations}"
         lines = [

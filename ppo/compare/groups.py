@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -147,7 +146,7 @@ def group_runs(runs: list[Run]) -> list[Group]:
     """Group runs that differ only in their seed.
 
     A group's name has the settings in which it differs from others, as far as they are known: another library's logs tell none. If
-    these leave two groups with one name, it has their folder as well.
+    these leave two groups with one name, it has that of the first run as well.
     """
     members_of: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Run]] = {}
     for run in runs:
@@ -159,15 +158,12 @@ def group_runs(runs: list[Run]) -> list[Group]:
         groups.append(Group(env_id, algorithm, ", ".join([algorithm, *differing]), members))
     shared = {key for key, number in Counter((group.env_id, group.name) for group in groups).items() if number > 1}
     groups = [
-        replace(group, name=f"{group.name} ({_folder(group.runs)})") if (group.env_id, group.name) in shared else group
+        replace(group, name=f"{group.name} ({group.runs[0].name}{', …' if group.runs[1:] else ''})")
+        if (group.env_id, group.name) in shared
+        else group
         for group in groups
     ]
     return sorted(groups, key=lambda group: (group.env_id, group.name))
-
-
-def _folder(runs: list[Run]) -> str:
-    """Return the folder of all runs; of one run, its own."""
-    return os.path.commonpath([run.name for run in runs])
 
 
 def contrasts(groups: list[Group]) -> list[str]:
