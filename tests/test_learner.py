@@ -1,5 +1,6 @@
 """The learner: what it trains on, and what it leaves alone."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -146,3 +147,18 @@ def test_of_several_ranks_the_one_with_the_row_that_is_not_finite_says_so(monkey
     assert isinstance(errors[0], RankLost)
     assert "rank 1 has a number that is not finite" in str(errors[0])
     assert "environment 1 at step 2" in str(errors[1])
+
+
+def test_statistics_are_means_over_the_minibatches_that_have_a_row_to_train_on():
+    rollout = rollout_of(next_valid=[True, True])
+    still = {"learning_rate": 1e-12, "update_epochs": 1, "norm_adv": False}
+    part = replace(rollout, valid=rollout.valid.clone())
+    part.valid[:, 1] = False
+    whole, rows = (update(part, num_minibatches=n, **still)[1] for n in (1, T * N))  # half of the latter are empty
+    assert rows["entropy"] == pytest.approx(whole["entropy"], rel=1e-4)
+    assert rows["value_loss"] == pytest.approx(whole["value_loss"], rel=1e-4)
+    part.valid[:] = False
+    adapting = {"ent_coef": 0.01, "target_entropy": 0.5}
+    nothing = update(part, num_minibatches=2, **still, **adapting)[1]
+    assert math.isnan(nothing["entropy"])
+    assert nothing["ent_coef"] == 0.01

@@ -43,15 +43,16 @@ class Tally:
             done: (T, N) bool.
             measures: (T, N, M) metrics, where done.
         """
-        episodes: list[Episode] = []
-        for t in range(len(done)):
-            self.returns += rewards[t]
-            self.lengths += valid[t]
-            for n in np.flatnonzero(done[t]):
-                metrics = dict(zip(self.metrics, measures[t, n].tolist(), strict=True))
+        episodes, begin = list[Episode](), 0
+        for end in [*(np.flatnonzero(done.any(1)) + 1).tolist(), len(done)]:
+            self.returns = np.cumsum(np.concatenate([self.returns[None], rewards[begin:end]]), axis=0)[-1]
+            self.lengths = self.lengths + valid[begin:end].sum(0)
+            for n in np.flatnonzero(done[end - 1]) if end > begin else ():
+                metrics = dict(zip(self.metrics, measures[end - 1, n].tolist(), strict=True))
                 sums = float(self.returns[n]), int(self.lengths[n])
                 episodes.append(Episode(self.first + int(n), *sums, metrics=metrics))
                 self.returns[n], self.lengths[n] = 0.0, 0
+            begin = end
         return episodes
 
 

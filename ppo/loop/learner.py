@@ -130,9 +130,8 @@ class Learner:
                 if not self.shares and stop():
                     break
             stats = torch.stack([taken.stats for taken in epochs[-1]])
-            some = (
-                batch.valid[:, order].any(2).any(0)[: len(stats), None].to(stats)
-            )  # a minibatch may have no row to train on
+            # A minibatch may have no row to train on, of which the zeros are no measurement.
+            some = batch.valid[:, order].any(2).any(0)[: len(stats), None].to(stats)
             means = (stats * some).sum(0) / some.sum()
             told = any_rank(stop()) if self.shares else stop()
             if told or (self.coefs.largest_kl and means[STATS.index("approx_kl")] > self.coefs.largest_kl):
