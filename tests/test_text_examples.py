@@ -34,3 +34,15 @@ def test_streams_go_on_from_window_to_window(tmp_path):
     first, second = (examples.window(table) for table in itertools.islice(tables(pieces, 4, 2), 2))
     assert torch.cat([first.obs, second.obs])[:, 0].tolist() == [3, 0, 0, 0, 0, 0, 3, 2]
     assert torch.cat([first.starts, second.starts])[:, 1].tolist() == [True] + [False] * 5 + [True, False]
+
+
+def test_held_out_sequences_that_are_also_learnt_are_noted(tmp_path):
+    texts = [("", "abc"[n % 3] * (1 + n // 3)) for n in range(18)]
+    small = {"runs_dir": str(tmp_path), "num_envs": 2, "num_steps": 4, "num_minibatches": 1, "policy": "gru"}
+    notes = []
+    for demonstrations in (texts, [*texts, texts[0], texts[0]]):  # 0 and 10 of 18 are held out, of 20 too
+        env = TokenEnv(Task(Vocabulary("abc"), None, 9, demonstrate=demonstrations), 2)
+        with Trainer(preset("text/Copy-v0").replace(small | {"compile": "off"}), env) as trainer:
+            notes.append(TextExamples(trainer, env, "").notes)
+    assert notes[0] == []
+    assert [note.partition(" are")[0] for note in notes[1]] == ["1 of 2 held-out sequences"]

@@ -35,7 +35,7 @@ class TextExamples:
         self.space, self.device = trainer.envs.single_observation_space, trainer.parts.device.value
         pack_tokens(self.space, np.array([env.vocabulary.end]), self.device)  # refuses a task with features
         self.notes: list[str] = []
-        training, held_out, self.distinct = _sources(trainer, env, corpus)
+        training, held_out, self.distinct = _sources(trainer, env, corpus, self.notes)
         self.training = _pieces(_note_long(training, env.max_tokens, self.notes), env.vocabulary.end)
         self.held_out = _pieces(held_out, env.vocabulary.end)
 
@@ -52,7 +52,7 @@ def _pieces(sequences: Iterator[Demonstration], end: int) -> Iterator[np.ndarray
 
 
 def _sources(
-    trainer: Trainer, env: TextEnv, corpus: str
+    trainer: Trainer, env: TextEnv, corpus: str, notes: list[str]
 ) -> tuple[Iterator[Demonstration], Iterator[Demonstration], float]:
     """Return endless sequences for training, others for evaluation, and how many tokens of the latter differ."""
     seed = trainer.config.seed
@@ -62,16 +62,32 @@ def _sources(
         sequences = [([], env.vocabulary.encode(line, f"a line of {corpus}")) for line in read_lines(corpus)]
     if sequences:
         training, held_out = split(sequences, corpus or trainer.config.env_id)
+        _note_repeats(training, held_out, notes)
         distinct = sum(len(turn) + 1 for sequence in held_out for turn in sequence[1::2])
         return _shuffle(training, rng), _shuffle(held_out, np.random.default_rng(0)), distinct
     return _demonstrate(env, rng), _demonstrate(env, np.random.default_rng(10**9 + seed)), math.inf
 
 
+def _note_repeats(training: list[Demonstration], held_out: list[Demonstration], notes: list[str]) -> None:
+    known = {_hash(sequence) for sequence in training}
+    again = sum(_hash(sequence) in known for sequence in held_out)
+    if again:
+        notes.append(
+            f"{again:,} of {len(held_out):,} held-out sequences are in the training too, so the perplexity is lower than that of new texts"
+        )
+
+
+def _hash(sequence: Demonstration) -> int:
+    return hash(tuple(map(tuple, sequence)))
+
+
 def _note_long(sequences: Iterator[Demonstration], max_tokens: int, notes: list[str]) -> Iterator[Demonstration]:
     """Pass sequences on; the first one whose turns are longer than the task allows adds a note."""
+    noted = False
     for sequence in sequences:
         length = sum(len(turn) + 1 for turn in sequence[1::2])  # each turn ends with the end token
-        if 0 < max_tokens < length and not notes:
+        if 0 < max_tokens < length and not noted:
+            noted = True
             notes.append(
                 f"a demonstration has {length} tokens, more than max_tokens = {max_tokens}: the policy learns its end, but "
                 "the task stops before"
