@@ -6,6 +6,7 @@ Each run goes on from a policy that has learnt by likelihood, and ends after a p
 policy: of the clone, in the worst iteration, and at the end.
 """
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,21 +46,28 @@ STEPS = 400_000  # after which a run ends
 RUNS = Path("runs/critic_warmup")
 
 
-def train(task: str, warmup: int, seed: int) -> list[dict[str, Any]]:
-    """Train, and return the mean return of the clone's first rollout, of the worst, and of the last tenth."""
+def measure(task: str, seed: int) -> list[dict[str, Any]]:
+    """Train without and with the warm-up from one clone, and return a row for each."""
     torch.set_num_threads(1)
     setup = TASKS[task]
     clone = str(setup.clone(seed))
+    return [{"warmup": warmup, **train(task, clone, warmup, seed)} for warmup in (0, setup.warmup)]
+
+
+def train(task: str, clone: str, warmup: int, seed: int) -> dict[str, float]:
+    """Train, and return the mean return of the clone's first rollout, of the worst, and of the last tenth."""
+    setup = TASKS[task]
     near = {"init_from": clone} | ({"reference": clone} if setup.near else {})
     name = "".join(letter if letter.isalnum() else "_" for letter in f"{task}_{warmup}")
     returns = []
     with Trainer(settings(setup.env_id, RUNS, name, seed, **setup.more | near | {"critic_warmup": warmup})) as trainer:
         for progress in trainer.iterations():
-            returns.append(progress.row["charts/episodic_return"])
+            if not math.isnan(value := progress.row["charts/episodic_return"]):
+                returns.append(value)
             if progress.global_step >= STEPS:
                 break
     last = max(1, len(returns) // 10)
-    return [{"first": returns[0], "worst": min(returns), "last": statistics.fmean(returns[-last:])}]
+    return {"first": returns[0], "worst": min(returns), "last": statistics.fmean(returns[-last:])}
 
 
 def main(seeds: int = 3, jobs: int = 2, only: str = "") -> None:
@@ -70,15 +78,9 @@ def main(seeds: int = 3, jobs: int = 2, only: str = "") -> None:
         jobs: number of runs at the same time.
         only: run only the tasks whose name contains this. Empty: all.
     """
-    cells: list[dict[str, Any]] = [
-        {"task": name, "warmup": warmup, "seed": seed}
-        for name, task in TASKS.items() if only in name
-        for seed in range(1, seeds + 1) for warmup in (0, task.warmup)
-    ]  # fmt: skip
-    for cell in cells:
-        TASKS[cell["task"]].clone(cell["seed"])  # which several runs start from
+    cells = [{"task": name, "seed": seed} for name in TASKS if only in name for seed in range(1, seeds + 1)]
     command = f"python -m benchmarks.critic_warmup --seeds {seeds}{f' --only {only}' if only else ''}"
-    fill(RESULTS / "critic_warmup.json", command, cells, train, jobs, steps=STEPS)
+    fill(RESULTS / "critic_warmup.json", command, cells, measure, jobs, steps=STEPS)
     pages.write()
 
 

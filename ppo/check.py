@@ -125,8 +125,8 @@ def _outside(space: Space[Any], rollout: Rollout) -> str:
         x, low, high = values.numpy().reshape(-1, leaf.size), leaf.space.low.ravel(), leaf.space.high.ravel()
         for row, entry in np.argwhere((x < low) | (x > high))[:1]:
             at, bounds = f" at {path!r}" if path else "", f"{low[entry]:g} … {high[entry]:g}"
-            scaled = leaf.image is not None and not leaf.is_pixels
-            used = "by which convolutions divide it; correct them" if scaled else "which training does not use"
+            scaled = leaf.image is not None or leaf.is_pixels
+            used = "by which it is divided; correct them" if scaled else "which training does not use"
             return f"an observation{at} has {x[row, entry]:g} in entry {entry}, outside its bounds {bounds}, {used}"
     return ""
 

@@ -79,3 +79,9 @@ def test_no_rows_are_no_complete_episode():
     empty = {name: x[:0] for name, x in arrays().items()}
     with pytest.raises(UsageError, match="0 complete episodes"):
         demonstrations_of(empty, OBS, ACTION, "d.npz")
+
+
+def test_bytes_beyond_the_bounds_of_their_space_are_refused():
+    board = Dict(eye=Box(0, 1, (2, 2), np.uint8), place=Discrete(3, start=1))
+    with pytest.raises(UsageError, match=r"observations/eye is .*200.* in row 0, which is not in Box\(0, 1"):
+        demonstrations_of(arrays(), board, ACTION, "d.npz")

@@ -168,12 +168,12 @@ def test_numbers_outside_their_bounds_are_told(blinking):
     ("space", "used"),
     [
         (Box(-1, 0, (40, 40, 3), np.float32), None),
-        (Box(1, 2, (40, 40, 3), np.float32), "by which convolutions divide it; correct them"),
-        (Box(1, 2, (40, 40, 3), np.uint8), "which training does not use"),  # pixels are divided by 255
+        (Box(1, 2, (40, 40, 3), np.float32), "by which it is divided; correct them"),
+        (Box(1, 2, (40, 40, 3), np.uint8), "by which it is divided; correct them"),
     ],
     ids=str,
 )
-def test_the_bounds_of_an_image_of_floats_are_used(monkeypatch, space, used):
+def test_the_bounds_of_an_image_are_used(monkeypatch, space, used):
     register_images(monkeypatch, space)  # it shows zeros
     found = dict(check("Painted-v0", 1, 5)).get("bounds")
     assert found == (used and f"an observation has 0 in entry 0, outside its bounds 1 … 2, {used}")

@@ -1,12 +1,15 @@
 """Logs: our runs, and event files, tables and monitor files of other libraries."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from fake_runs import only_group, three_runs, write_run
 from torch.utils.tensorboard import SummaryWriter
 
 from ppo import Config
+from ppo.compare.curves import write_curves
+from ppo.compare.groups import group_runs
 from ppo.compare.logs import find_runs
 from ppo.errors import UsageError
 
@@ -88,14 +91,23 @@ def test_settings_of_the_run_and_of_the_machine_do_not_tell_groups_apart(tmp_pat
     write_run(tmp_path / "b", 2, **(settings | others))
     assert len(only_group(tmp_path).runs) == 2
     names = {name for name, _ in find_runs([tmp_path])[0][0].settings}
-    assert names == set(settings) - set(others) - {"env_id", "algorithm", "eval_env_kwargs"}
+    assert names == set(settings) - set(others) - {"env_id", "algorithm"}
 
 
 def test_evaluations_in_another_environment_are_a_group_of_their_own(tmp_path):
     for seed, kwargs in enumerate(({}, {"max_episode_steps": 1000}), 1):
         write_run(tmp_path / str(seed), seed, "CartPole-v1", eval_env_kwargs=kwargs)
-    usual, longer = find_runs([tmp_path])[0]
-    assert set(longer.settings) - set(usual.settings) == {("eval_env_kwargs", "{'max_episode_steps': 1000}")}
+    runs = find_runs([tmp_path])[0]
+    write_curves(tmp_path / "curves.csv", [replace(runs[0], settings=runs[0].settings[1:]), runs[1]], 9)
+    for paths in (
+        [tmp_path / "1", tmp_path / "2"],
+        [tmp_path / "curves.csv"],
+    ):  # of an older version, without the setting
+        names = {group.name for group in group_runs(find_runs(paths)[0])}
+        assert names == {f"ppo, eval_env_kwargs {kwargs}" for kwargs in ("{}", "{'max_episode_steps': 1000}")}
+    write_run(tmp_path / "sampled" / "3", 3, "CartPole-v1", eval_sampled=True, eval_env_kwargs={"a": 1})
+    write_run(tmp_path / "sampled" / "4", 4, "CartPole-v1", eval_sampled=True)
+    assert len(group_runs(find_runs([tmp_path / "sampled"])[0])) == 1
 
 
 def test_a_run_of_ale_from_before_rewards_were_clipped_by_the_trainer_does_not_say_that_they_were_not(tmp_path):
@@ -103,6 +115,8 @@ def test_a_run_of_ale_from_before_rewards_were_clipped_by_the_trainer_does_not_s
         write_run(tmp_path / name, env_id="ALE/Breakout-v5", **settings)
     old, new = (dict(find_runs([tmp_path / name])[0][0].settings) for name in ("old", "new"))
     assert "clip_rewards" not in old
+    write_run(tmp_path / "walker", env_id="Walker2d-v5")
+    assert dict(find_runs([tmp_path / "walker"])[0][0].settings)["clip_rewards"] == "0.0"
     assert new["clip_rewards"] == "1.0"
 
 

@@ -18,7 +18,7 @@ POINTS = 60  # of a group's curve
 # Settings that change the environment, what a setting means, and the values without a change.
 CHANGES = {
     "env_kwargs": ("our environment has other arguments: {}", ("", "{}")),
-    "eval_env_kwargs": ("our evaluations have other arguments: {}", ("",)),
+    "eval_env_kwargs": ("our evaluations have other arguments: {}", ("", "{}")),
     "wrap": ("our environment has wrappers: {}", ("", "[]")),
     "stop_at": ("our runs end where {}", ("",)),  # a return that ends a run is its best
     "max_episode_steps": ("our episodes end after {} steps", ("", "0")),

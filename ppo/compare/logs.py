@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ THEIRS = {SAMPLED: ("charts/episodic_return", "rollout/ep_rew_mean"), DETERMINIS
 STEPS = ("global_step", "time/total_timesteps")  # columns of progress.csv, ours and SB3's
 FILES = ("progress.csv", "events.out.tfevents.*", "*monitor.csv")  # of a run
 # Runs of a group may differ in these settings: they do not change what is learnt, or are fields of `Run`.
-NOT_COMPARED = {"env_id", "algorithm", *names(Config, "run", "machine")}
-EVALUATION = {"eval_env_kwargs"}  # unless they change what an evaluation is
+EVALUATION = {"eval_env_kwargs"}  # which change what an evaluation is
+NOT_COMPARED = {"env_id", "algorithm", "seed", *names(Config, "run", "machine")} - EVALUATION
 EPISODES = "charts/episodes"  # number of episodes in a mean of charts/episodic_return; 1 if the column is missing
 FRAMES = 4  # of a decision in Atari
 
@@ -45,7 +46,10 @@ def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple
     for path in paths:
         of_run = any(path.match(pattern) for pattern in FILES)
         if path.suffix.lower() == ".csv" and path.is_file() and not of_run:
-            runs += read_curves(path)
+            runs += [
+                replace(run, settings=_complete(run.env_id, dict(run.settings))) if "gamma" in dict(run.settings) else run
+                for run in read_curves(path)
+            ]  # fmt: skip
             continue
         if not path.exists():
             raise UsageError(f"{path} does not exist")
@@ -71,17 +75,23 @@ def read_run(folder: Path, env_id: str = "", algorithm: str = "") -> Run:
         if not ((folder / "progress.csv").is_file() and (folder / "config.json").is_file()):
             return _foreign(folder, env_id, algorithm)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        # A run did what the default means before a setting existed.
-        values = Config().to_json() | config
-        unknown = {"clip_rewards"} - config.keys()  # before this setting, ALE's own clipping was on
-        left_out = (NOT_COMPARED | unknown) - {name for name in EVALUATION if values[name]}
-        settings = tuple((name, str(value)) for name, value in sorted(values.items()) if name not in left_out)
+        unused = EVALUATION if config.get("eval_sampled") else set()  # evaluations that sample are not compared
+        known = {name: str(value) for name, value in config.items() if name not in unused}
+        settings = _complete(config["env_id"], known)
         # Training episodes already show the sampled policy.
         tags = {SAMPLED: OURS[SAMPLED]} if config.get("eval_sampled") else OURS
         curves = curves_of(_read_progress(folder / "progress.csv", tags))
         return Run(_name(folder), config["env_id"], config["algorithm"], str(config["seed"]), settings, curves)
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(f"cannot read the run {_name(folder)}: {one_line(error)}") from error
+
+
+def _complete(env_id: str, settings: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the settings of a run of ours that are compared; it did what the default means before a setting existed."""
+    defaults = {name: str(value) for name, value in Config().to_json().items()}
+    if env_id.startswith("ALE/"):
+        del defaults["clip_rewards"]  # ALE's own clipping was on
+    return tuple((name, value) for name, value in sorted((defaults | settings).items()) if name not in NOT_COMPARED)
 
 
 def _name(folder: Path) -> str:

@@ -138,7 +138,7 @@ def _fitted(values: np.ndarray, leaf: Leaf, where: str, is_action: bool) -> np.n
     elif is_action:
         low, high = leaf.space.low, leaf.space.high
     elif leaf.is_pixels:
-        low, high = 0, 255
+        low, high = 0, leaf.space.high.max()
     whole = leaf.last is not None or not np.issubdtype(leaf.dtype, np.floating)
     fitted = np.rint(numbers) if whole and numbers.dtype.kind == "f" else numbers
     fitted = fitted.astype(leaf.dtype) if is_action and not whole else fitted

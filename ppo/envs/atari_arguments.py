@@ -51,7 +51,7 @@ def check_arguments(known: set[str], arguments: dict[str, Any]) -> None:
     sticky = arguments.get("repeat_action_probability", 0)
     if isinstance(sticky, int | float) and not 0 <= sticky <= 1:
         raise UsageError(f"repeat_action_probability = {sticky} is not a probability; choose 0 to 1")
-    for name, least in LEAST.items():  # below it, ALE hangs or ends each game at once
+    for name, least in LEAST.items():  # below them, ALE may hang
         if name in arguments and (type(arguments[name]) is not int or arguments[name] < least):
             raise UsageError(f"{name} = {arguments[name]!r} must be a whole number of at least {least}")
     if not isinstance(arguments["life_loss_info"], bool):

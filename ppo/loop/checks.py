@@ -1,7 +1,5 @@
 """Checks of a run under way: the ranks agree, and the policy decides."""
 
-import math
-
 from ppo.envs.text_env import text_env
 from ppo.errors import UsageError
 from ppo.loop.assemble import Parts
@@ -32,23 +30,21 @@ def check_alike(parts: Parts) -> None:
             )
 
 
-def check_decisions(parts: Parts, row: dict[str, float], iteration: int, global_step: int) -> None:
+def check_decisions(parts: Parts, iteration: int, global_step: int) -> None:
     """Refuse to go on if the policy took no decision before the first checkpoint, or none that trains: new episodes would get no further.
 
     Args:
         parts: of the run.
-        row: scalars of the last iteration.
         iteration: iterations so far.
         global_step: decisions so far.
 
     Raises:
         UsageError: names the number of steps that is too small.
     """
-    moments = [x for name, x in parts.learner.moments.items() if name != "step"]
-    if parts.config.risk_quantile and math.isnan(row["losses/entropy"]) and not any(x.any() for x in moments):
+    if parts.config.risk_quantile and not parts.learner.trained:
         raise UsageError(
-            f"in {iteration} rollouts of num_steps = {parts.config.num_steps} no episode began and ended, so nothing could train; raise "
-            "num_steps to several times the length of an episode, its prompt included",
+            f"in no rollout of num_steps = {parts.config.num_steps} an episode began and ended, so nothing could train; raise num_steps to "
+            "several times the length of an episode, its prompt included",
             page="text#risk-seeking",
         )
     if global_step:

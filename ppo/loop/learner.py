@@ -65,6 +65,7 @@ class Learner:
         self.move = Compiled(self._move, policy, compiled and self.shares, "optimizer step")
         self.seconds = self.compile_seconds = 0.0  # of the last update, without compiling; of compiling
         self.estimator = Estimator(config, written)
+        self.trained = False  # on any row so far
 
     def update(self, rollout: Rollout, progress: float, stop: Stop = never) -> dict[str, float]:
         """Train on a rollout.
@@ -86,6 +87,7 @@ class Learner:
         if size() > 1 and not self.shares:
             tensors = [self.policy.vector, *self.state_dict().values(), *self.coefs.adapted.values()]
             stats = follow_first(tensors, stats)
+        self.trained = self.trained or not math.isnan(stats["entropy"])
         self.seconds = time.perf_counter() - begin - self.compile_seconds
         return stats
 

@@ -235,7 +235,7 @@ class Trainer:
         self._look(row)
         due = self.iteration % self.checkpoint_every == 0 or self.finished
         if due:
-            check_decisions(self.parts, row, self.iteration, self.global_step)
+            check_decisions(self.parts, self.iteration, self.global_step)
         return due
 
     def _look(self, row: dict[str, float]) -> None:

@@ -108,7 +108,7 @@ class RewardModelTraining:
         """
         reference = self.trainer.config.reference
         texts = self._samples() if reference else self._own(self.training)
-        if all(text == texts[0] for text in texts):
+        if reference and all(text == texts[0] for text in texts):
             raise UsageError(
                 f"reference = {reference!r} writes the same text {len(texts):,} times, so its scores have no deviation; choose a run "
                 "that writes different texts, or leave out --reference"
