@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from benchmarks import distillation, molecules, pages, pronounce
-from benchmarks.runs import RESULTS, fill, settings
+from benchmarks.runs import RESULTS, fill, plain, settings
 from ppo import Trainer
 
 
@@ -58,7 +58,7 @@ def train(task: str, clone: str, warmup: int, seed: int) -> dict[str, float]:
     """Train, and return the mean return of the clone's first rollout, of the worst, and of the last tenth."""
     setup = TASKS[task]
     near = {"init_from": clone} | ({"reference": clone} if setup.near else {})
-    name = "".join(letter if letter.isalnum() else "_" for letter in f"{task}_{warmup}")
+    name = plain(f"{task}_{warmup}")
     returns = []
     with Trainer(settings(setup.env_id, RUNS, name, seed, **setup.more | near | {"critic_warmup": warmup})) as trainer:
         for progress in trainer.iterations():

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from benchmarks import pages
-from benchmarks.runs import RESULTS, fill, finish, settings
+from benchmarks.runs import RESULTS, fill, finish, plain, settings
 from ppo.sampling import best, sample
 from ppo.supervised.pretrain import pretrain
 from ppo.text.tasks import chemistry, molecules
@@ -44,8 +44,7 @@ def train(aim: str, seed: int) -> dict[str, Path]:
     """Return the runs of an aim, by method: the language model, and PPO from it."""
     clone = language_model(seed)
     near = {"init_from": str(clone), "reference": str(clone), "env_kwargs": DATA | AIMS[aim]}
-    name = "".join(letter if letter.isalnum() else "_" for letter in aim)
-    return {"language model": clone, "PPO": finish(settings(ENV, RUNS, name, seed, **near | PPO))}
+    return {"language model": clone, "PPO": finish(settings(ENV, RUNS, plain(aim), seed, **near | PPO))}
 
 
 def figures(texts: list[str], judge: chemistry.Judge, known: frozenset[str]) -> dict[str, float]:

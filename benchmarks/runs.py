@@ -26,6 +26,11 @@ def digest(config: Config, **more: str) -> str:
     return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def plain(text: str) -> str:
+    """Return a text as part of a folder's name: letters and digits, `_` for all others."""
+    return "".join(letter if letter.isalnum() else "_" for letter in text)
+
+
 def settings(env_id: str, runs: Path, name: str, seed: int, **more: Any) -> Config:
     """Return an environment's preset with the settings of a program's run, on one thread; `more` are further settings."""
     fixed = {"runs_dir": str(runs), "exp_name": name, "seed": seed, "threads": 1}

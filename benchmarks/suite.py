@@ -24,7 +24,7 @@ from tyro.conf import Positional
 
 from benchmarks import pages
 from benchmarks.pages import PAGES
-from benchmarks.runs import RESULTS, digest, meta_of, newest_run, save, today, versions
+from benchmarks.runs import RESULTS, digest, meta_of, newest_run, plain, save, today, versions
 from benchmarks.suites import SUITES, Task
 from ppo.cli import main as cli
 from ppo.compare.command import compare_runs
@@ -67,7 +67,7 @@ def run_one(suite: str, task: Task, settings: str, seed: int, episodes: int) -> 
         seed: seed of the run.
         episodes: episodes of the evaluation.
     """
-    folder = RUNS / suite / f"{''.join(c if c.isalnum() else '_' for c in task.name)}-{settings}"
+    folder = RUNS / suite / f"{plain(task.name)}-{settings}"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"s{seed}.log"
     start = _finish(task.start, folder / "start", seed, log) if task.start else None

@@ -13,6 +13,7 @@ from ppo.compare.curves import DETERMINISTIC, SAMPLED, Point, Run, curves_of, re
 from ppo.compare.rows import read_comment, read_rows, whole
 from ppo.config import Config
 from ppo.config.setting import names
+from ppo.envs.atari import FRAMES
 from ppo.errors import UsageError, one_line
 
 # The sampled policy plays training episodes, the deterministic policy evaluations; by default in SB3 too.
@@ -25,7 +26,6 @@ FILES = ("progress.csv", "events.out.tfevents.*", "*monitor.csv")  # of a run
 EVALUATION = {"eval_env_kwargs"}  # which change what an evaluation is
 NOT_COMPARED = {"env_id", "algorithm", "seed", *names(Config, "run", "machine")} - EVALUATION
 EPISODES = "charts/episodes"  # number of episodes in a mean of charts/episodic_return; 1 if the column is missing
-FRAMES = 4  # of a decision in Atari
 
 
 def find_runs(paths: list[Path], env_id: str = "", algorithm: str = "") -> tuple[list[Run], list[str]]:

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.spaces import Space
 
 from ppo.demonstrations.format import FLAGS, PAGE, names
+from ppo.envs.images import largest_pixel
 from ppo.envs.leaf import Leaf
 from ppo.envs.spaces import leaves, one_line
 from ppo.errors import UsageError
@@ -138,7 +139,7 @@ def _fitted(values: np.ndarray, leaf: Leaf, where: str, is_action: bool) -> np.n
     elif is_action:
         low, high = leaf.space.low, leaf.space.high
     elif leaf.is_pixels:
-        low, high = 0, leaf.space.high.max()
+        low, high = 0, largest_pixel(leaf.space)
     whole = leaf.last is not None or not np.issubdtype(leaf.dtype, np.floating)
     fitted = np.rint(numbers) if whole and numbers.dtype.kind == "f" else numbers
     fitted = fitted.astype(leaf.dtype) if is_action and not whole else fitted

@@ -39,6 +39,7 @@ class BoxLeaf(Leaf):
     def __init__(self, space: Box) -> None:
         super().__init__(space)
         self.is_pixels = self.dtype == np.uint8
+        self.largest = largest_pixel(space)
         self.factors = [("gaussian", self.size)]
         self.image = self._seen = image_of(space)
         self.side = getattr(space, "side", 0)  # of a Resized
@@ -108,7 +109,7 @@ class BoxLeaf(Leaf):
     def features(self, x: Tensor, scale: bool = True) -> Tensor:
         """Return the numbers (T, N, F); `scale` maps pixels to 0 … 1, by their bounds."""
         x = super().features(x)
-        return x / largest_pixel(self.space) if scale and self.is_pixels else x
+        return x / self.largest if scale and self.is_pixels else x
 
     def to_json(self) -> dict[str, Any]:
         """Describe shape, dtype and bounds."""
