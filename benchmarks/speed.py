@@ -46,6 +46,7 @@ CHEETAH = {
     "env_id": "HalfCheetah-v5", "num_envs": 1, "num_steps": 2048, "update_epochs": 10, "num_minibatches": 32,
     "normalize_obs": True, "scale_rewards": True,
 }  # fmt: skip
+PONG = {"env_id": "PongNoFrameskip-v4", "policy": "cnn"}
 ROWS = {
     row.name: row
     for row in (
@@ -56,7 +57,8 @@ ROWS = {
         Row("CartPole 8 × 128, MLP", CARTPOLE | {"num_envs": 8}, 30),
         Row("CartPole 8 × 128, GRU", CARTPOLE | {"num_envs": 8, "policy": "gru"}, 15, "RecurrentPPO",
             policy={"lstm_hidden_size": 64}),
-        Row("Pong 8 × 128, CNN, 2 threads", {"env_id": "PongNoFrameskip-v4", "policy": "cnn"}, 5, preset=True, threads=2),
+        Row("Pong 8 × 128, CNN, 2 threads", PONG, 5, preset=True, threads=2),
+        Row("Pong, ours in bfloat16", PONG | {"precision": "bfloat16"}, 5, preset=True, threads=2),
     )
 }  # fmt: skip
 MEASURES = {"ours": measure_ours, "peer": measure_peer, "bound": measure_bound}

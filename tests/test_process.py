@@ -78,17 +78,15 @@ def test_the_network_decides_the_device_unless_one_is_requested(
 
 
 @pytest.mark.parametrize(
-    ("network", "hardware", "setting", "value", "reason"),
+    ("network", "setting", "value", "reason"),
     [
-        (nn.Linear(2, 2), True, "auto", "float32", "without convolutions, bfloat16 saves little"),
-        (nn.Conv2d(1, 1, 3), False, "auto", "float32", "this processor multiplies float32 as fast as bfloat16"),
-        (nn.Conv2d(1, 1, 3), True, "auto", "float32", "whether bfloat16 learns as well is not measured; to try it, --precision bfloat16"),
-        (nn.Linear(2, 2), False, "bfloat16", "bfloat16", "requested"),
+        (nn.Linear(2, 2), "auto", "float32", "without convolutions, bfloat16 saves little"),
+        (nn.Conv2d(1, 1, 3), "auto", "float32", "whether bfloat16 learns as well is not measured; to try it, --precision bfloat16"),
+        (nn.Linear(2, 2), "bfloat16", "bfloat16", "requested"),
     ],
 )  # fmt: skip
-def test_auto_is_float32_and_says_why(monkeypatch, network, hardware, setting, value, reason):
-    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: hardware)
-    assert resolve_precision(setting, torch.device("cpu"), nn.Sequential(network)) == Choice(value, reason)
+def test_auto_is_float32_and_says_why(network, setting, value, reason):
+    assert resolve_precision(setting, nn.Sequential(network)) == Choice(value, reason)
 
 
 def test_cuda_without_a_device_is_refused(monkeypatch):

@@ -200,7 +200,7 @@ def _assemble(
     policy = build_policy(policy_name, *single, config.policy_options())
     spaces = spaces_of(envs)
     device = resolve_device(config.device, policy)
-    precision = resolve_precision(config.precision, device.value, policy)
+    precision = resolve_precision(config.precision, policy)
     flat = FlatPolicy(policy.to(device.value), precision.value)
     length, minibatch = sequence_length(config, policy.state_size > 0), config.batch_size // config.num_minibatches
     threads = resolve_threads(config.threads, minibatch // length * len(flat.vector) // size())

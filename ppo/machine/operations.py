@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 SCAN = "torch._higher_order_ops.scan:scan_op"  # private; without it, a traced loop is unrolled
-TILES = "torch.cpu:_is_amx_tile_supported"  # private; without it, the processor counts as one without tiles
 STEPS_PER_ROUND = 8  # steps of a loop per iteration of the compiled scan, whose overhead is about that of one step
 _thread = threading.local()
 

@@ -18,7 +18,6 @@ from torch import nn
 from ppo.errors import UsageError
 from ppo.machine import agent
 from ppo.machine.distributed import launched, local_rank, rank
-from ppo.machine.operations import TILES, private
 
 # Rows of a minibatch times parameters, per thread. Two threads were 1.5 times as fast as one from 5 million on, for two
 # layers of 64 to 512 and for convolutions, and no faster at 1.5 million.
@@ -80,30 +79,18 @@ def _cuda_device() -> torch.device:
     return torch.device("cuda", local_rank())
 
 
-def resolve_precision(precision: str, device: torch.device, network: nn.Module) -> Choice[str]:
+def resolve_precision(precision: str, network: nn.Module) -> Choice[str]:
     """Return the number format inside the networks for "auto", "float32" or "bfloat16".
 
-    Auto is float32 for now: bfloat16 must first learn as well as float32 on a benchmark of its own.
+    Auto is float32 for now: bfloat16 must first learn as well as float32 on a benchmark of its own. How fast it is depends on the
+    processor (`python -m benchmarks.precision`, the cnn policy, compiled): a Xeon with avx512_bf16 took 1.41 times as long as in
+    float32, an EPYC with it (Zen 5) 0.57 times.
     """
     if precision != "auto":
         return Choice(precision, "requested")
     if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
         return Choice("float32", "without convolutions, bfloat16 saves little")
-    if not _multiplies_bfloat16(device):
-        return Choice("float32", "this processor multiplies float32 as fast as bfloat16")
     return Choice("float32", "whether bfloat16 learns as well is not measured; to try it, --precision bfloat16")
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Return whether a device multiplies matrices of bfloat16 faster than float32.
-
-    The vector instructions (avx512_bf16) do not: with them, an optimizer step of the cnn policy on 256 images took 1.14 times as
-    long as in float32, and 1.41 times compiled (`python -m benchmarks.precision`, a Xeon). The tiles of AMX should.
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    has_tiles = private(TILES)
-    return has_tiles is not None and has_tiles()
 
 
 def resolve_threads(threads: int | str, work: int) -> Choice[int]:
