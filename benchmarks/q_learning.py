@@ -14,7 +14,7 @@ import torch
 from benchmarks import pages
 from benchmarks.runs import RESULTS, finish, save, settings
 from ppo import load_policy, preset
-from ppo.config.setting import final_range
+from ppo.config.setting import schedules
 from ppo.envs.traffic_light import ACTIONS, STATES, best_values
 
 SEEDS, STEPS = (1, 2, 3), 200_000
@@ -46,7 +46,7 @@ def actor_critic(seed: int) -> tuple[list[int], list[float]]:
 
 def main() -> None:
     """Learn by both methods and write figures and page."""
-    gamma, rows = final_range(preset("TrafficLight-v0"), "gamma")[1], []
+    gamma, rows = schedules(preset("TrafficLight-v0"))["gamma"].highest_end, []
     for seed in SEEDS:
         actions, values = actor_critic(seed)
         rows.append({"seed": seed, "q_values": learn(seed, gamma).tolist(), "values": values, "actions": actions})

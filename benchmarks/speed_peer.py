@@ -26,11 +26,11 @@ def measure_peer(row: Row) -> dict[str, float]:
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
     from benchmarks.speed_loops import forget_peak, training_peak
-    from ppo.config.setting import final_range
+    from ppo.config.setting import schedules
 
     torch.set_num_threads(row.threads)
     config = row.config
-    gamma = final_range(config, "gamma")[1]
+    gamma = schedules(config)["gamma"].highest_end
     kind = {"PPO": stable_baselines3.PPO, "RecurrentPPO": sb3_contrib.RecurrentPPO}[row.peer]
     name = {"PPO": "MlpPolicy", "RecurrentPPO": "MlpLstmPolicy"}[row.peer]
     name = "CnnPolicy" if config.policy == "cnn" else name

@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from ppo.config import Config, read_wrappers
 from ppo.config.memory import check_memory
 from ppo.config.presets import preset, preset_name
-from ppo.config.setting import check_ranges, final_range
+from ppo.config.setting import check_ranges, schedules
 from ppo.envs import FAMILIES, autoreset_mode, check_envs, make_envs, module_of, notes
 from ppo.envs.atari import refusal
 from ppo.envs.critic_key import CRITIC_KEY, critic_note, mark_critic
@@ -81,7 +81,7 @@ def _findings(env_id: str, envs: VectorEnv, steps: int, config: Config) -> Itera
     yield "action", one_line(action_space)
     if told := critic_note(obs_space):
         yield "critic", f"alone sees {told}; the policy acts without it"
-    yield from (("note", note) for note in notes(envs, final_range(config, "gamma")[0]))
+    yield from (("note", note) for note in notes(envs, schedules(config)["gamma"].lowest_end))
     try:
         rollout, lengths, seconds = _roll(envs, policy, steps)
     except NonFiniteError as error:

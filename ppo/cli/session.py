@@ -11,7 +11,7 @@ from ppo.cli.history import Table
 from ppo.cli.reporter import Reporter
 from ppo.cli.terminal import command_of, print_lines, time_split
 from ppo.config import Config
-from ppo.config.setting import final_range
+from ppo.config.setting import schedules
 from ppo.config.words import environment_words, write_pairs
 from ppo.envs import autoreset_mode, notes, time_limit
 from ppo.envs.critic_key import critic_note
@@ -187,7 +187,7 @@ def describe(trainer: Trainer) -> list[tuple[str, str]]:
                    f"L {length}, {config.optimizer}"),
         ("budget", f"{config.total_timesteps:,} steps, a checkpoint every {count(trainer.checkpoint_every, 'iteration')}"),
     ]  # fmt: skip
-    lines += [("note", note) for note in notes(envs, final_range(config, "gamma")[0])]
+    lines += [("note", note) for note in notes(envs, schedules(config)["gamma"].lowest_end)]
     if told := critic_note(envs.single_observation_space):
         lines.append(("critic", f"alone sees {told}; the policy acts without it"))
     if (left := int(trainer.learner.warmup.left)) > 0:

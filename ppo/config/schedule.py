@@ -74,6 +74,16 @@ class Schedule:
         """Return whether the number follows measurements instead of the share of the budget."""
         return self.bounds is not None
 
+    @property
+    def lowest_end(self) -> float:
+        """Return the lowest number with which a run can end."""
+        return self.bounds[0] if self.bounds else self.at(1.0)
+
+    @property
+    def highest_end(self) -> float:
+        """Return the highest number with which a run can end."""
+        return self.bounds[1] if self.bounds else self.at(1.0)
+
     def within(self, value: float) -> float:
         """Return the value, or the bound that it is beyond."""
         low, high = self.bounds or (value, value)

@@ -115,12 +115,6 @@ def schedules(settings: Any) -> dict[str, Schedule]:
     return {n: x if isinstance(x, Schedule) else Schedule((Point(x),)) for n, x in values.items()}
 
 
-def final_range(settings: Any, name: str) -> tuple[float, float]:
-    """Return the lowest and the highest number with which a setting that may change can end a run."""
-    schedule = schedules(settings)[name]
-    return schedule.bounds or (schedule.at(1.0), schedule.at(1.0))
-
-
 def read_schedules(settings: Any) -> None:
     """Replace the texts of a new dataclass of settings, by which callers name schedules, by the schedules.
 

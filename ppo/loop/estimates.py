@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppo.config import Config
 from ppo.config.penalty import distils
-from ppo.config.setting import final_range
+from ppo.config.setting import schedules
 from ppo.loop.advantages import (
     above_quantile,
     gae,
@@ -42,7 +42,8 @@ class Estimator:
 
     def __init__(self, config: Config, written: bool = False) -> None:
         self.config, self.written = config, written
-        self.scaler = RewardScaler(final_range(config, "gamma")[1], config.num_envs) if config.scale_rewards else None
+        gamma = schedules(config)["gamma"].highest_end
+        self.scaler = RewardScaler(gamma, config.num_envs) if config.scale_rewards else None
 
     def rewards(self, rollout: Rollout) -> np.ndarray:
         """Return the rewards to learn from (T, N): clipped, less the penalties, scaled, which updates the statistics."""
