@@ -30,6 +30,18 @@ def test_a_schedule_is_a_function_of_the_share_of_the_budget(text, values):
     assert not schedule.constant
 
 
+@pytest.mark.parametrize(
+    ("schedule", "ends"),
+    [
+        (Schedule((Point(0.9),)), (0.9, 0.9)),
+        (Schedule((Point(8), Point(4, 0.5))), (4, 4)),
+        (read_schedule("adaptive from 1e-3 between 1e-4 and 1e-2", LEARNING_RATE), (1e-4, 1e-2)),
+    ],
+)
+def test_a_schedule_says_between_which_numbers_it_ends(schedule, ends):
+    assert (schedule.lowest_end, schedule.highest_end) == ends
+
+
 @pytest.mark.parametrize("share", [0.1, 1 / 3, 0.7])
 def test_a_line_to_zero_has_the_bits_of_annealing(share):
     assert read_schedule("0.0007 -> 0").at(share) == 0.0007 * (1 - share)
