@@ -58,7 +58,7 @@ ROWS = {
         Row("CartPole 8 × 128, GRU", CARTPOLE | {"num_envs": 8, "policy": "gru"}, 15, "RecurrentPPO",
             policy={"lstm_hidden_size": 64}),
         Row("Pong 8 × 128, CNN, 2 threads", PONG, 5, preset=True, threads=2),
-        Row("Pong, ours in bfloat16", PONG | {"precision": "bfloat16"}, 5, preset=True, threads=2),
+        Row("Pong, 2 threads, ours in bfloat16", PONG | {"precision": "bfloat16"}, 5, preset=True, threads=2),
     )
 }  # fmt: skip
 MEASURES = {"ours": measure_ours, "peer": measure_peer, "bound": measure_bound}

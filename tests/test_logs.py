@@ -98,11 +98,9 @@ def test_evaluations_in_another_environment_are_a_group_of_their_own(tmp_path):
     for seed, kwargs in enumerate(({}, {"max_episode_steps": 1000}), 1):
         write_run(tmp_path / str(seed), seed, "CartPole-v1", eval_env_kwargs=kwargs)
     runs = find_runs([tmp_path])[0]
-    write_curves(tmp_path / "curves.csv", [replace(runs[0], settings=runs[0].settings[1:]), runs[1]], 9)
-    for paths in (
-        [tmp_path / "1", tmp_path / "2"],
-        [tmp_path / "curves.csv"],
-    ):  # of an older version, without the setting
+    older = tmp_path / "curves.csv"  # of a version without the setting
+    write_curves(older, [replace(runs[0], settings=runs[0].settings[1:]), runs[1]], 9)
+    for paths in ([tmp_path / "1", tmp_path / "2"], [older]):
         names = {group.name for group in group_runs(find_runs(paths)[0])}
         assert names == {f"ppo, eval_env_kwargs {kwargs}" for kwargs in ("{}", "{'max_episode_steps': 1000}")}
     write_run(tmp_path / "sampled" / "3", 3, "CartPole-v1", eval_sampled=True, eval_env_kwargs={"a": 1})
