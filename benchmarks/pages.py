@@ -26,8 +26,8 @@ from ppo.compare.tables import Rows
 ROOT = Path(__file__).parents[1]
 PAGES, TEMPLATES = ROOT / "docs" / "results", Path(__file__).parent / "templates"
 FIRST = [
-    "mujoco", "classic", "memory", "algorithms", "agents", "text", "pronounce", "molecules", "formulas", "frontier", "rlhf",
-    "distillation", "critic_warmup", "demonstrations", "next_token", "q_learning", "speed", "speed_cuda", "scaling",
+    "mujoco", "mujoco_3m", "held_out", "classic", "memory", "algorithms", "agents", "text", "pronounce", "molecules", "formulas",
+    "frontier", "rlhf", "distillation", "critic_warmup", "demonstrations", "next_token", "q_learning", "speed", "speed_cuda", "scaling",
 ]  # fmt: skip
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)  # of README.md, from readme_NAME.md
 

@@ -99,6 +99,18 @@ SUITES: dict[str, list[Task]] = {
         Task("InvertedPendulum-v5", "InvertedPendulum-v5", 1000, "XuanCe 967 ± 73; nnabla 1000 (v2)"),
         Task("InvertedDoublePendulum-v5", "InvertedDoublePendulum-v5", 9250, "XuanCe 5696 ± 2630; Tianshou 8184 ± 1076 (v2)"),
     ],
+    # The same preset with the budget of Tianshou's runs.
+    "mujoco_3m": [
+        Task(env_id, f"{env_id} --total-timesteps 3000000", target, f"Tianshou {others} (v3)")
+        for env_id, target, others in (
+            ("Ant-v4", 3794, "3794 ± 859"), ("HalfCheetah-v5", 7263, "7263 ± 1476"), ("Hopper-v5", 2793, "2793 at 2M"),
+            ("Humanoid-v5", 1394, "1394 ± 541"), ("Walker2d-v5", 4636, "4636 ± 663"),
+        )
+    ],
+    # Tasks that no setting was chosen on.
+    "held_out": [
+        Task(f"dm_control/{name}-v0", f"dm_control/{name}-v0") for name in ("cheetah-run", "finger-spin", "reacher-easy")
+    ],
     "text": [
         Task("Copy, length 8 of 26 letters", "text/Copy-v0", 0.99, metric="solved"),
         Task("Reverse, length 8 of 26 letters", "text/Reverse-v0", 0.99, metric="solved"),

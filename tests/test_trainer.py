@@ -491,6 +491,20 @@ def test_target_kl_ends_the_epochs_of_an_iteration(tmp_path, target_kl, epochs):
     assert trainer.learner.update(rollout, progress=0.0)["epochs"] == epochs
 
 
+def test_no_step_is_taken_far_from_the_policy_that_acted(tmp_path):
+    # With this step size the second epoch's minibatch has a KL of 200, so that only the first one's step moves the policy.
+    vectors = []
+    for epochs, far in ((1, 1.0), (6, 1.0), (2, math.inf)):
+        trainer, _, rollout = one_rollout(tmp_path, num_minibatches=1, update_epochs=epochs, learning_rate=1.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ppo.loop.learner.FAR", far)
+            kl = trainer.learner.update(rollout, progress=0.0)["approx_kl"]
+        assert kl > 1 or epochs == 1
+        vectors.append(trainer.learner.policy.vector.clone())
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(vectors[0], vectors[2])
+
+
 @pytest.mark.parametrize(
     ("anneal", "rates"), [(True, [0.001, 0.00075, 0.0005, 0.00025]), (False, [0.001, 0.001, 0.001, 0.001])]
 )

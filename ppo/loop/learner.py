@@ -26,6 +26,7 @@ from ppo.machine.process import Stop, never
 from ppo.run.checkpoint import described, fits
 
 COLUMNS = (*STATS, "grad_norm", "offender")  # of an optimizer step's statistics
+KL, FAR = STATS.index("approx_kl"), 1.0  # farther from the policy that acted, most ratios vanish, and no gradient leads back
 ROWS = len(Batch._fields)  # tensors of a minibatch; its count and the coefficients of the loss follow
 
 
@@ -136,11 +137,10 @@ class Learner:
             some = batch.valid[:, order].any(2).any(0)[: len(stats), None].to(stats)
             means = (stats * some).sum(0) / some.sum()
             told = any_rank(stop()) if self.shares else stop()
-            if told or (self.coefs.largest_kl and means[STATS.index("approx_kl")] > self.coefs.largest_kl):
+            if told or means[KL] > self.coefs.largest_kl:
                 break
         self._check([taken for epoch_steps in epochs for taken in epoch_steps])
-        measured = dict(zip(COLUMNS, means.tolist(), strict=True))
-        del measured["offender"]  # a row's index, for `_check`
+        measured = dict(zip(COLUMNS[:-1], means[:-1].tolist(), strict=True))  # without a row's index, for `_check`
         if not self.warmup.on and some.any():  # in a warm-up, KL is 0 and entropy constant
             self.coefs.adapt(measured)
         return measured | {"explained_variance": variance, "epochs": float(len(epochs))} | coefs
@@ -185,9 +185,10 @@ class Learner:
         return torch.cat([gradient, stats[:-1]]), stats[-1:]
 
     def _move(self, policy: FlatPolicy, sums: Tensor, learning_rate: Tensor, *moments: Tensor) -> tuple[Tensor]:
-        """Move the policy by a gradient with STATS behind it, and return those and the gradient's norm."""
+        """Move the policy, unless it is too far already, by a gradient with STATS behind it; return those and the gradient's norm."""
         gradient, stats = sums.split([len(policy.vector), len(STATS)])
         gradient, *moments = self.warmup.apply(gradient, *moments)  # type: ignore[assignment]
+        learning_rate = learning_rate * (stats[KL] <= FAR)  # an `if` would take a round trip
         return (torch.cat([stats, self._optimize(policy, gradient, learning_rate, *moments).view(1)]),)
 
     @torch.no_grad()
@@ -229,8 +230,8 @@ class Learner:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the optimizer's moments, the reward statistics and the progress of the warm-up, by name."""
-        own = {f"optimizer.{name}": x for name, x in self.moments.items()}
-        return own | self.estimator.state_dict() | self.warmup.state_dict()
+        moments = {f"optimizer.{name}": x for name, x in self.moments.items()}
+        return moments | self.estimator.state_dict() | self.warmup.state_dict()
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned.
