@@ -17,6 +17,11 @@ def address(page: str) -> str:
     return f"{DOCUMENTATION.format(page=name)}{mark}{section}"
 
 
+def extra(name: str) -> str:
+    """Return the command that installs an extra of this project from its folder; setup.cfg lists them."""
+    return f'pip install -e ".[{name}]"'
+
+
 class UsageError(Exception):
     """One sentence: what is wrong, the value, and what to do. The command line prints it and exits with code 2.
 

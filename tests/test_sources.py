@@ -86,5 +86,5 @@ def test_minari_that_is_missing_or_does_not_fit_is_one_sentence(monkeypatch):
     with pytest.raises(UsageError, match=r"minari:point/v0 does not fit the environment's spaces"):
         read("minari:point/v0", *SPACES)
     monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(UsageError, match=r"needs the package minari .*pip install 'ppo\[minari\]'"):
+    with pytest.raises(UsageError, match=r"needs the package minari .*pip install -e .\.\[minari\]"):
         read("minari:point/v0", *SPACES)

@@ -8,7 +8,7 @@ from ppo.cli.flags import Trust, optional
 from ppo.cli.terminal import console, print_lines
 from ppo.cli.train import ConfigFile, Settings
 from ppo.config.presets import preset_name
-from ppo.errors import UsageError
+from ppo.errors import UsageError, extra
 from ppo.numbers import count
 
 
@@ -47,7 +47,7 @@ class Tune:
             from ppo.tuning.space import kind_of, read_space
             from ppo.tuning.study import Study
         except ModuleNotFoundError as error:
-            raise UsageError(f"ppo tune needs {error.name}: pip install 'ppo[tune]'") from error
+            raise UsageError(f"ppo tune needs {error.name}: {extra('tune')}") from error
         for name, least in (("trials", 1), ("trial_seeds", 1), ("fresh_seeds", 0), ("hours", 0)):
             if not getattr(self, name) >= least:
                 raise UsageError(f"{name} = {getattr(self, name)} is too small; choose at least {least}")

@@ -191,7 +191,7 @@ class Config:
     """Compile the policy and the optimizer step (AOTInductor; CUDA graphs on a GPU). auto: only if the run is long enough
     to repay the compile time."""
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "machine")
-    """Number format inside the networks (autocast). auto: bfloat16 where the hardware has it and learning was as good."""
+    """Number format inside the networks (autocast). auto: float32."""
     threads: int | Literal["auto"] = setting("auto", "machine", low=1, high=1024)
     """Torch's CPU threads. auto: enough for the work of one minibatch. On a machine that is busy, 1 can be twice as fast."""
 

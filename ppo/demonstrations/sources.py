@@ -11,7 +11,7 @@ from gymnasium.spaces import Space
 from ppo.demonstrations.arrays import Demonstrations, demonstrations_of
 from ppo.demonstrations.format import FLAGS, PAGE, SHORT, check_distinct, names, read_npz
 from ppo.envs.spaces import leaf_values, leaves
-from ppo.errors import UsageError, one_line
+from ppo.errors import UsageError, extra, one_line
 from ppo.numbers import count
 
 MINARI = "minari:"
@@ -94,7 +94,7 @@ def _minari(name: str, obs_space: Space[Any], action_space: Space[Any]) -> dict[
         import minari
     except ImportError as error:
         raise UsageError(
-            f"{MINARI}{name} needs the package minari ({one_line(error)}): pip install 'ppo[minari]'", PAGE
+            f"{MINARI}{name} needs the package minari ({one_line(error)}): {extra('minari')}", PAGE
         ) from error
     try:
         episodes = list(minari.load_dataset(name).iterate_episodes())

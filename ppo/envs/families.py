@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from ppo.errors import one_line
+from ppo.errors import extra, one_line
 from ppo.machine.imports import is_installed
 
 
@@ -43,19 +43,14 @@ class Family:
             getattr(imported, function)()
 
 
-def _extra(name: str) -> str:
-    """Return the command that installs an extra of this project from its folder; setup.cfg lists them."""
-    return f'pip install -e ".[{name}]"'
-
-
 FAMILIES = (
     Family("Classic control", "gymnasium.envs.classic_control", "", "gymnasium", "pip install gymnasium"),
     Family("Toy text", "gymnasium.envs.toy_text", "", "gymnasium", "pip install gymnasium"),
-    Family("Text", "ppo.text", "text/", "ppo.text", "pip install ppo"),
-    Family("Tabular", "ppo.envs.traffic_light", "TrafficLight", "ppo.envs.traffic_light", "pip install ppo"),
-    Family("Box2D", "gymnasium.envs.box2d", "", "Box2D", _extra("box2d")),
-    Family("MuJoCo", "gymnasium.envs.mujoco", "", "mujoco", _extra("mujoco")),
-    Family("Atari", "ale_py", r"ALE/|\w+(NoFrameskip|Deterministic|-ram)", "ale_py", _extra("atari")),
+    Family("Text", "ppo.text", "text/", "ppo.text", "pip install -e ."),
+    Family("Tabular", "ppo.envs.traffic_light", "TrafficLight", "ppo.envs.traffic_light", "pip install -e ."),
+    Family("Box2D", "gymnasium.envs.box2d", "", "Box2D", extra("box2d")),
+    Family("MuJoCo", "gymnasium.envs.mujoco", "", "mujoco", extra("mujoco")),
+    Family("Atari", "ale_py", r"ALE/|\w+(NoFrameskip|Deterministic|-ram)", "ale_py", extra("atari")),
     Family("JAX physics", "gymnasium.envs.phys2d", "", "flax", 'pip install "gymnasium[jax]"'),
     Family("JAX tabular", "gymnasium.envs.tabular", "", "flax", 'pip install "gymnasium[jax]"'),
     Family("MiniGrid", "minigrid", "MiniGrid-|BabyAI-", "minigrid", "pip install minigrid"),
@@ -66,7 +61,7 @@ FAMILIES = (
     Family("Robotics", "gymnasium_robotics", "Fetch|Hand[RM]|Adroit|FrankaKitchen|(Ant|Point)Maze_", "gymnasium_robotics",
            "pip install gymnasium-robotics"),
     Family("DeepMind Control", "shimmy.registration", "dm_control/", "shimmy", 'pip install "shimmy[dm-control]" "mujoco<4"'),
-    Family("PettingZoo", "ppo.envs.pettingzoo", "pettingzoo:", "pettingzoo", _extra("pettingzoo")),
+    Family("PettingZoo", "ppo.envs.pettingzoo", "pettingzoo:", "pettingzoo", extra("pettingzoo")),
 )  # fmt: skip
 
 

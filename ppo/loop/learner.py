@@ -26,7 +26,7 @@ from ppo.machine.process import Stop, never
 from ppo.run.checkpoint import described, fits
 
 COLUMNS = (*STATS, "grad_norm", "offender")  # of an optimizer step's statistics
-KL, FAR = STATS.index("approx_kl"), 1.0  # farther from the policy that acted, most ratios vanish, and no gradient leads back
+KL, FAR = STATS.index("approx_kl"), 1.0  # beyond it most ratios vanish, and no gradient leads back
 ROWS = len(Batch._fields)  # tensors of a minibatch; its count and the coefficients of the loss follow
 
 

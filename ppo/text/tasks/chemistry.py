@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from ppo.errors import UsageError
+from ppo.errors import UsageError, extra
 from ppo.machine.imports import is_installed
 
-INSTALL = 'pip install -e ".[molecules]"'
 DRUGS = {"celecoxib": "CC1=CC=C(C=C1)C1=CC(=NN1C1=CC=C(C=C1)S(N)(=O)=O)C(F)(F)F"}
 REWARDS = ("qed", "similarity")
 RADIUS = 2  # in bonds: ECFP4 looks at neighbourhoods with a diameter of 4
@@ -59,7 +58,7 @@ def canonical(text: str) -> str:
 
 def _chem() -> Any:
     if not is_installed("rdkit"):
-        raise UsageError(f"text/Molecules-v0 needs rdkit; {INSTALL}")
+        raise UsageError(f"text/Molecules-v0 needs rdkit; {extra('molecules')}")
     from rdkit import Chem, RDLogger
 
     RDLogger.DisableLog("rdApp.*")  # which reports every text that is not a molecule

