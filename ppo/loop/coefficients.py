@@ -50,8 +50,8 @@ class Coefficients:
 
     @property
     def largest_kl(self) -> float:
-        """Return the KL divergence that ends an iteration's epochs; infinite if none does."""
-        return math.inf if "learning_rate" in self.adapted else self.config.target_kl or math.inf
+        """Return the KL divergence that ends an iteration's epochs; 0: none does."""
+        return 0.0 if "learning_rate" in self.adapted else self.config.target_kl
 
     def set(self, spent: float) -> dict[str, float]:
         """Set the values for an update, and return the learning rate and those that change during the run, by name.

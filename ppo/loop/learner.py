@@ -137,7 +137,7 @@ class Learner:
             some = batch.valid[:, order].any(2).any(0)[: len(stats), None].to(stats)
             means = (stats * some).sum(0) / some.sum()
             told = any_rank(stop()) if self.shares else stop()
-            if told or means[KL] > self.coefs.largest_kl:
+            if told or (self.coefs.largest_kl and means[KL] > self.coefs.largest_kl):
                 break
         self._check([taken for epoch_steps in epochs for taken in epoch_steps])
         measured = dict(zip(COLUMNS[:-1], means[:-1].tolist(), strict=True))  # without a row's index, for `_check`
