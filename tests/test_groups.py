@@ -105,12 +105,13 @@ def test_groups_on_a_game_say_what_differs_in_their_protocols(tmp_path):
     ]
 
 
-def test_a_recurrent_policy_is_compared_only_with_recurrent_figures(tmp_path):
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c"])
+def test_a_recurrent_policy_is_compared_only_with_recurrent_figures_of_its_algorithm(tmp_path, algorithm):
     for seed in (1, 2):
-        write_run(tmp_path / f"s{seed}", seed, policy="gru")
+        write_run(tmp_path / f"s{seed}", seed, policy="gru", algorithm=algorithm)
     group = only_group(tmp_path)
-    assert compare(group, figure()) is None
-    assert compare(group, replace(figure(), algorithm="PPO-LSTM")) is not None
+    assert compare(group, replace(figure(), algorithm=algorithm.upper())) is None
+    assert (compare(group, replace(figure(), algorithm="PPO-LSTM")) is not None) == (algorithm == "ppo")
 
 
 def test_short_runs_and_duplicate_seeds_are_noted(three):

@@ -72,9 +72,9 @@ class Group:
 
     @property
     def kind(self) -> str:
-        """Return the algorithm as published figures name it; they list recurrent PPO separately."""
-        recurrent = self.setting("policy") == "gru" or self.algorithm.lower() == "recurrentppo"
-        return "ppo-lstm" if recurrent else self.algorithm.lower()
+        """Return the algorithm as published figures name it; they list recurrent PPO separately, as ppo-lstm."""
+        name = self.algorithm.lower().replace("recurrentppo", "ppo-lstm")
+        return f"{name}-lstm" if self.setting("policy") == "gru" else name
 
     @property
     def notes(self) -> list[str]:
