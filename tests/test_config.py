@@ -78,7 +78,7 @@ def test_a_value_out_of_range_is_named_with_what_to_do(settings, sentence):
     [
         {}, {"gamma": 0.0}, {"gamma": 1.0, "gae_lambda": 1.0}, {"max_grad_norm": 0.0}, {"vf_coef": 0.0}, {"seed": 0},
         {"eval_episodes": 0}, {"total_timesteps": 1024}, {"seq_len": 128, "num_minibatches": 8}, {"seq_len": 1},
-        {"num_minibatches": 1024}, {"seed": 2**63 - 1}, {"log_std_init": -1.0}, {"log_std_init": "auto"},
+        {"num_minibatches": 1024, "norm_adv": False}, {"seed": 2**63 - 1}, {"log_std_init": -1.0}, {"log_std_init": "auto"},
         {"threads": "auto"}, {"threads": 2}, {"kl_coef": 0.5, "reference": "RUN"}, {"temperature": 1e-6},
     ],
     ids=str,

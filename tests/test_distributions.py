@@ -1,6 +1,7 @@
 """Distributions agree with torch.distributions, with their own samples, and stay finite where probabilities are 0."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +136,35 @@ def test_product_adds_log_probs_and_entropies_of_its_parts():
     expected = torch.cat([scores.argmax(-1, keepdim=True), mean, (bits > 0).float()], dim=-1)
     mode = ours.sample(torch.cat([neutral(kind, 5, 3, size) for kind, size in kinds], dim=-1))
     torch.testing.assert_close(mode, expected)
+
+
+def pair(kind: str, scores: torch.Tensor, log_std: torch.Tensor) -> tuple[Any, td.Distribution]:
+    """Return a distribution of ours and torch's."""
+    if kind == "choices":
+        return Categorical(scores), td.Categorical(logits=scores)
+    if kind == "bits":
+        return Bernoulli(scores), td.Independent(td.Bernoulli(logits=scores), 1)
+    ours = SquashedGaussian(scores, log_std, torch.zeros(4)) if kind == "squashed" else Gaussian(scores, log_std)
+    return ours, td.Independent(td.Normal(scores, log_std.exp()), 1)  # a change of variables changes no divergence
+
+
+@pytest.mark.parametrize("kind", ["choices", "bits", "numbers", "squashed"])
+def test_divergence_and_its_gradient_are_exact(kind):
+    scores, log_std = logits(5, 3, 4).requires_grad_(), torch.randn(4)
+    (ours, theirs), (our_other, their_other) = (
+        pair(kind, x, log_std * n) for n, x in ((1, scores), (2, logits(5, 3, 4)))
+    )
+    both = ours.divergence(our_other.parameters()), td.kl_divergence(theirs, their_other)
+    torch.testing.assert_close(*both)
+    torch.testing.assert_close(*(torch.autograd.grad(x.sum(), scores, retain_graph=True)[0] for x in both))
+
+
+def test_the_divergence_of_a_product_is_that_of_its_parts():
+    kinds, log_std = ("choices", "numbers", "bits"), torch.randn(4)
+    one, other = ([pair(kind, logits(5, 3, 4), log_std) for kind in kinds] for _ in range(2))
+    products = [Product([ours for ours, _ in pairs], [4, 4, 4], [1, 4, 4]) for pairs in (one, other)]
+    expected = sum(td.kl_divergence(a, b) for (_, a), (_, b) in zip(one, other, strict=True))
+    torch.testing.assert_close(products[0].divergence(products[1].parameters()), expected)
 
 
 def test_a_product_of_indices_alone_stays_whole_numbers():

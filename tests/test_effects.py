@@ -89,6 +89,14 @@ def test_convolutions_need_a_policy_that_chooses_them(policy, refused):
         ({"group_size": 4}, "group_size = 4 compares whole returns; gamma = 0.99 must be 1"),
         ({"risk_quantile": 0.1}, "risk_quantile = 0.1 compares whole returns; gamma = 0.99 must be 1"),
         ({"risk_quantile": 0.1, "gamma": 1.0}, "risk_quantile = 0.1 weighs .* add --no-norm-adv"),
+        (
+            {"num_envs": 1, "num_steps": 8, "num_minibatches": 8},
+            "norm_adv leaves nothing .* num_minibatches below 8, or --no-norm-adv",
+        ),
+        (
+            {"reference": "RUN", "kl_target": 6.0, "kl_coef": 0.0},
+            "kl_target = 6.0 adapts kl_coef .* choose a positive number",
+        ),
         ({"stop_at": "return 5"}, "stop_at = 'return 5' is not METRIC >= NUMBER"),
     ],
 )

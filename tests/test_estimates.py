@@ -98,6 +98,12 @@ def test_risk_seeking_trains_only_on_returns_above_the_quantile_by_their_distanc
     rollout.starts[0, 1] = False  # that episode began in an earlier rollout; of 0, 2, 1 the 2/3-quantile is 4/3
     assert estimator.trained(rollout).tolist() == [[False, False, True, False]] * 2
     assert rollout.rewards.sum() == 8  # raw
+    # Scaled rewards are clipped, so that the best return would no longer be the best; the weights are of what chose the rows.
+    scaled = Estimator(
+        Config(risk_quantile=1 / 3, gamma=1.0, norm_adv=False, baseline=baseline, scale_rewards=True, num_envs=4)
+    )
+    rollout.starts[0, 1] = True
+    assert torch.equal(scaled.estimates(rollout, scaled.rewards(rollout), 1.0).advantages, weights)
 
 
 def test_risk_seeking_counts_a_text_that_repeats_another_once():

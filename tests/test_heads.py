@@ -189,6 +189,14 @@ def test_deviations_are_clamped_to_a_range_that_float32_resolves(raw, clamped):
     assert head(torch.zeros(1, 1)).entropy().item() == pytest.approx(1.4189385 + clamped)  # ½ log 2πe + log σ
 
 
+@pytest.mark.parametrize(("raw", "sign"), [(50.0, 1), (-50.0, -1)])
+def test_a_deviation_beyond_its_range_can_only_come_back(raw, sign):
+    head = Head(Box(-1, 1, (1,)), log_std_init=raw)
+    for direction, expected in ((sign, 0.0), (-sign, -sign)):  # a step against the gradient leads farther out, or back
+        (gradient,) = torch.autograd.grad(-direction * head(torch.zeros(1, 1)).entropy().sum(), head.log_std)
+        assert gradient.item() == -expected
+
+
 def test_noise_is_drawn_for_each_part_as_its_distribution_wants_it():
     head = Head(Tuple([Discrete(2), MultiBinary(1), Box(-1, 1, (1,))]))
     noise = head.noise(50, 400)

@@ -31,7 +31,7 @@ def rollout_of(next_valid: list[bool]) -> Rollout:
     no, last = torch.zeros(T, N, dtype=torch.bool), torch.arange((T - 1) * N, T * N)
     return Rollout(
         obs=torch.stack([x[0], x[1]], dim=-1), states=torch.zeros(T, N, 0), starts=no, valid=~no,
-        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], penalties=x[4] * 0, kl_coefs=x[4] * 0, ref_log_probs=x[4].new_zeros(*x[4].shape, 0), terminated=no.clone(), truncated=no, value_ends=no, values=x[5],
+        actions=(x[2] > 0).long(), log_probs=x[3] - 1, rewards=x[4], penalties=x[4] * 0, kl_coefs=x[4] * 0, reference=x[4].new_zeros(*x[4].shape, 0), terminated=no.clone(), truncated=no, value_ends=no, values=x[5],
         next_values=x[6], next_valid=torch.tensor(next_valid),
         successors=Successors(last, torch.zeros(N, 2), torch.zeros(N, 0)),
     )  # fmt: skip
@@ -59,6 +59,21 @@ def test_a_decision_whose_outcome_the_rollout_does_not_show_trains_nothing(setti
     other.actions[-1, 1] = 1 - other.actions[-1, 1]
     other.log_probs[-1, 1], other.values[-1, 1] = -3.0, 7.0
     assert torch.equal(updated(rollout, **settings), updated(other, **settings))
+
+
+@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_a_minibatch_without_a_row_to_train_on_moves_nothing(settings):
+    torch.manual_seed(0)
+    policy = FlatPolicy(build_policy("mlp", Box(-1, 1, (2,)), Discrete(2), {"hidden_sizes": (4,)}))
+    learner = Learner(policy, Config().replace({"num_envs": N, "num_steps": T, "num_minibatches": 2} | settings))
+    rollout = rollout_of(next_valid=[True, True])
+    rollout.terminated[-1] = "group_size" in settings
+    start = policy.vector.clone()
+    learner.update(rollout, 0.0)
+    moved = policy.vector.clone()
+    assert not torch.equal(moved, start)
+    learner.update(replace(rollout, valid=torch.zeros_like(rollout.valid)), 0.0)  # momentum alone
+    assert torch.equal(policy.vector, moved)
 
 
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
@@ -90,7 +105,7 @@ def test_the_penalty_of_a_group_is_proportional_to_its_coefficient_where_all_rew
     near = torch.tensor([0.9, 0.1]).log().expand(T, N, 2)  # both choices, of the reference
     one = {"num_minibatches": 1, "update_epochs": 1, "vf_coef": 0.0, "max_grad_norm": 0.0}
     for coef in (0.001, 0.01, 0.1, 1.0):
-        penalized = replace(rollout, ref_log_probs=near, kl_coefs=torch.full((T, N), coef))
+        penalized = replace(rollout, reference=near, kl_coefs=torch.full((T, N), coef))
         stats = update(penalized, **ALGORITHMS["groups"], **one)[1]
         norms.append(stats["grad_norm"] / coef)
     assert norms[0] > 0.01
@@ -100,7 +115,7 @@ def test_the_penalty_of_a_group_is_proportional_to_its_coefficient_where_all_rew
 def test_without_a_reward_the_gradient_is_that_of_the_divergence_whatever_is_rewarded():
     rollout = rollout_of(next_valid=[True, True])
     near = torch.tensor([0.9, 0.1]).log().expand(T, N, 2)
-    rollout = replace(rollout, ref_log_probs=near, kl_coefs=torch.full((T, N), 0.5))
+    rollout = replace(rollout, reference=near, kl_coefs=torch.full((T, N), 0.5))
     other = replace(rollout, rewards=rollout.rewards + 3, values=rollout.values * 5)
     settings = {"reward": "none", "reference": "RUN", "vf_coef": 0.0, "max_grad_norm": 0.0}
     assert torch.equal(updated(rollout, **settings), updated(other, **settings))

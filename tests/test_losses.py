@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from ppo.loop.losses import STATS, Coefs, divergence, normalized, ppo_loss, reference_log_probs
-from ppo.policies.distributions import Bernoulli, Categorical, Gaussian
+from ppo.loop.losses import STATS, Coefs, normalized, ppo_loss
 
 
 def coefs(clip_coef: float = 0.2, ent_coef: float = 0.1, vf_coef: float = 0.5) -> Coefs:
@@ -99,38 +98,6 @@ def test_a_penalty_raises_the_loss_by_its_mean_over_valid_rows():
     assert ppo_loss(**rows, coefs=PLAIN, penalty=tensor([[0.2, 0.4, 9.0]]))[0].item() == pytest.approx(0.3)
     stats = ppo_loss(**rows, coefs=PLAIN, penalty=tensor([[0.2, torch.inf, 9.0]]))[1]
     assert stats[-1] == 1  # the row to blame
-
-
-def test_divergence_of_choices_is_exact_whatever_was_chosen_and_so_is_its_gradient():
-    torch.manual_seed(0)
-    logits, other = torch.randn(5, 3, 4).double().requires_grad_(), torch.randn(5, 3, 4).double()
-    actions = torch.randint(4, (5, 3))
-    dist, near = Categorical(logits), reference_log_probs(Categorical(other), actions)
-    found = divergence(dist, dist.log_prob(actions), near)
-    dists = (torch.distributions.Categorical(logits=x) for x in (logits, other))
-    expected = torch.distributions.kl_divergence(*dists)
-    torch.testing.assert_close(found, expected)
-    gradients = [torch.autograd.grad(x.sum(), logits)[0] for x in (found, expected)]
-    torch.testing.assert_close(*gradients)
-
-
-def test_divergence_of_numbers_is_k3_of_those_taken():
-    action, log_std = tensor([[1.0]]), tensor([0.0])
-    dist = Gaussian(tensor([[0.0]]), log_std)  # log π(1) = −½ + c, log π_ref(1) = 0 + c
-    near = reference_log_probs(Gaussian(tensor([[1.0]]), log_std), action)
-    assert near.shape == (1, 1)
-    found = divergence(dist, dist.log_prob(action), near)
-    assert found.tolist() == pytest.approx([1.6487212707 - 1 - 0.5])
-
-
-def test_the_mean_gradient_of_k3_is_that_of_the_divergence_in_the_other_direction():
-    logit, bits = tensor([[0.3]]).double().requires_grad_(), tensor([[[0.0]], [[1.0]]]).double()
-    dist, ref = (Bernoulli(x.expand(2, 1, 1)) for x in (logit, tensor([[-1.0]]).double()))
-    log_probs = dist.log_prob(bits)  # of both actions
-    estimate = (log_probs.exp().detach() * divergence(dist, log_probs, reference_log_probs(ref, bits))).sum()
-    near = ref.log_prob(bits)
-    other_way = (near.exp() * (near - log_probs)).sum()
-    torch.testing.assert_close(*(torch.autograd.grad(x, logit, retain_graph=True) for x in (estimate, other_way)))
 
 
 def test_advantages_are_normalised_over_the_valid_rows_of_each_minibatch():

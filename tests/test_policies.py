@@ -126,7 +126,7 @@ def test_ratio_is_one_before_the_first_step(case, length):
     no = torch.zeros(T, N, dtype=torch.bool)
     rollout = Rollout(
         obs=obs, states=states[:-1], starts=starts, valid=~no, actions=torch.cat(draws), log_probs=log_probs,
-        rewards=values, penalties=values * 0, kl_coefs=values * 0, ref_log_probs=values.new_zeros(*values.shape, 0), terminated=no, truncated=no, value_ends=no, values=values, next_values=values, next_valid=~no[0],
+        rewards=values, penalties=values * 0, kl_coefs=values * 0, reference=values.new_zeros(*values.shape, 0), terminated=no, truncated=no, value_ends=no, values=values, next_values=values, next_valid=~no[0],
         successors=Successors(torch.arange(0), obs[0, :0], state[:0]),
     )  # fmt: skip
     batch = Batch.from_rollout(rollout, rollout.valid, Estimates(values, values, values), length).select(

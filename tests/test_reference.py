@@ -143,7 +143,7 @@ def test_in_the_loss_the_penalty_leaves_the_rewards_alone_and_says_what_the_refe
     assert not penalized.penalties.any()
     with torch.no_grad():
         dist = other(rollout.obs, torch.zeros(3, 8), rollout.starts)[0]
-    torch.testing.assert_close(penalized.ref_log_probs, dist.log_probs)
+    torch.testing.assert_close(penalized.reference, dist.log_probs)
     assert torch.equal(penalized.kl_coefs, torch.full((32, 3), 0.5))  # what was used
 
 

@@ -498,8 +498,9 @@ def test_no_step_is_taken_far_from_the_policy_that_acted(tmp_path):
         trainer, _, rollout = one_rollout(tmp_path, num_minibatches=1, update_epochs=epochs, learning_rate=1.0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("ppo.loop.learner.FAR", far)
-            kl = trainer.learner.update(rollout, progress=0.0)["approx_kl"]
-        assert kl > 1 or epochs == 1
+            stats = trainer.learner.update(rollout, progress=0.0)
+        assert stats["approx_kl"] > 1 or epochs == 1
+        assert stats["withheld"] == pytest.approx(5 / 6 if epochs == 6 else 0)
         vectors.append(trainer.learner.policy.vector.clone())
     assert torch.equal(vectors[0], vectors[1])
     assert not torch.equal(vectors[0], vectors[2])

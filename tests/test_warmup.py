@@ -47,7 +47,7 @@ def rollout_for(space, width):
     obs = random_obs(space, T, N)
     return Rollout(
         obs=obs, states=torch.zeros(T, N, width), starts=no, valid=~no, actions=(x[0] > 0).long(), log_probs=x[1] - 1, rewards=x[2],
-        penalties=x[2] * 0, kl_coefs=x[2] * 0, ref_log_probs=x[2].new_zeros(*x[2].shape, 0), terminated=no, truncated=no, value_ends=no, values=x[3], next_values=x[4], next_valid=~no[0],
+        penalties=x[2] * 0, kl_coefs=x[2] * 0, reference=x[2].new_zeros(*x[2].shape, 0), terminated=no, truncated=no, value_ends=no, values=x[3], next_values=x[4], next_valid=~no[0],
         successors=Successors(torch.arange((T - 1) * N, T * N), obs[-1], torch.zeros(N, width)),
     )  # fmt: skip
 

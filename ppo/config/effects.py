@@ -59,6 +59,11 @@ def check_together(settings: Any) -> None:
         raise UsageError(
             f"critic_warmup = {settings.critic_warmup} has no effect with vf_coef = 0, since the critic does not learn; leave it out"
         )
+    if settings.norm_adv and settings.batch_size == settings.num_minibatches:
+        raise UsageError(
+            f"norm_adv leaves nothing of the advantage in a minibatch of one row; choose num_minibatches below {settings.batch_size}, or "
+            "--no-norm-adv"
+        )
     if settings.separate_critic and settings.feedforward_critic:
         raise UsageError(
             "separate_critic gives the critic a memory of its own and feedforward_critic none; choose one of the two"
@@ -118,9 +123,9 @@ def _check_schedules(settings: Any) -> None:
             f"anneal_lr = False says that the learning rate is constant, but learning_rate = {rate} is a schedule; "
             "choose one number or leave out anneal_lr"
         )
-    if settings.kl_target and isinstance(settings.kl_coef, Schedule):
+    if settings.kl_target and (isinstance(settings.kl_coef, Schedule) or not settings.kl_coef):
         raise UsageError(
-            f"kl_target = {settings.kl_target} adapts kl_coef from its value on, but kl_coef = {settings.kl_coef} is a schedule; choose one "
+            f"kl_target = {settings.kl_target} adapts kl_coef from its value on, but kl_coef = {settings.kl_coef}; choose a positive "
             "number for kl_coef, or leave out kl_target"
         )
     if settings.target_entropy != "off" and (isinstance(settings.ent_coef, Schedule) or not settings.ent_coef):

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     values: Tensor  # (L, B)
     advantages: Tensor  # (L, B)
     returns: Tensor  # (L, B) advantages + values
-    ref_log_probs: Tensor  # (L, B, K) of the reference, for the divergence in the loss; K = 0: there is none
+    reference: Tensor  # (L, B, K) parameters of the reference's distributions, for the divergence in the loss; K = 0: there is none
     kl_coefs: Tensor  # (L, B) its weight
     rows: Tensor  # (L, B) int64 flat index t · N + n in the rollout
 
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
         """Fold a rollout, the rows to train on (T, N) bool, and their estimates into sequences of `length` steps."""
         steps, envs = valid.shape
         rows = torch.arange(steps * envs, device=valid.device).view(steps, envs)
-        names = ("obs", "starts", "actions", "log_probs", "ref_log_probs", "kl_coefs")
+        names = ("obs", "starts", "actions", "log_probs", "reference", "kl_coefs")
         columns = {name: getattr(rollout, name) for name in names}
         columns |= {"valid": valid, "rows": rows, **estimates._asdict()}
         folded = {name: fold(column, length) for name, column in columns.items()}

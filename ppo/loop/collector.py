@@ -69,7 +69,7 @@ class Collector:
         self.seq_len, self.first = seq_len, first
         self.envs, self.policy, self.head = envs, policy, policy.module.head
         self.space, self.mode = envs.single_observation_space, autoreset_mode(envs)
-        self.device, self.recurrent = policy.vector.device, policy.module.state_size > 0
+        self.device = policy.vector.device
         self.packer, self.masked = Packer(self.space, self.device), has_mask(self.space)
         self.act = Compiled(act, policy, compiled)
         # Of the last collect, without compiling; of envs.step within it; and of compiling before it.
@@ -131,7 +131,7 @@ class Collector:
 
     def _collect(self, noise: tuple[Tensor, ...], stop: Stop) -> tuple[Rollout, list[Episode]]:
         begin, first_step, n = time.perf_counter(), self.step, self.envs.num_envs
-        starts = self._tensor(self.now.starts)  # a feed-forward policy ignores it
+        starts = self._tensor(self.now.starts)
         compiling = time.perf_counter()
         act = self.act.bind(*(x.clone() for x in (self.now.obs, self.state, starts, noise[0])))
         self.compile_seconds, self.env_seconds = time.perf_counter() - compiling, 0.0
@@ -144,8 +144,7 @@ class Collector:
                 self._check_mask()
                 if t % self.seq_len == 0:
                     states.append(self.state)
-                if self.recurrent:
-                    starts = self._tensor(self.now.starts)
+                starts = self._tensor(self.now.starts)
                 actions, log_probs, values, self.state = act(self.now.obs, self.state, starts, step_noise)
                 decisions.append(Decision(self.now.obs, actions, log_probs, values, self.now.starts, self.now.valid))
                 outcome, self.now, cut = self._step(actions)
@@ -194,7 +193,7 @@ class Collector:
         next_values = successors.next_values(columns["values"], self.policy.forward)
         next_valid = self._tensor(self.now.valid)
         columns |= {name: torch.zeros_like(next_values) for name in ("penalties", "kl_coefs")}
-        columns["ref_log_probs"] = next_values.new_zeros(steps, envs, 0)
+        columns["reference"] = next_values.new_zeros(steps, envs, 0)
         return Rollout(**columns, next_values=next_values, next_valid=next_valid, successors=successors)
 
     def _step(self, actions: Tensor) -> tuple[Outcome, Now, Cut | None]:

@@ -101,7 +101,7 @@ class Estimator:
         advantages = torch.from_numpy(host).to(rollout.values)  # (T, N)
         returns = advantages + rollout.values
         weights = advantages if config.baseline else returns
-        own = self.earned(rollout) if config.group_size > 1 else rewards
+        own = self.earned(rollout) if config.group_size > 1 or config.risk_quantile else rewards
         if config.risk_quantile:
             weights = torch.from_numpy(self.risk(rollout, own)[0]).to(weights)
         elif config.group_size > 1:

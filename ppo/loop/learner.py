@@ -14,7 +14,7 @@ from ppo.errors import NonFiniteError, UsageError
 from ppo.loop.batch import Batch, Minibatch
 from ppo.loop.coefficients import Coefficients
 from ppo.loop.estimates import Estimator, explained_variance
-from ppo.loop.losses import STATS, Coefs, divergence, ppo_loss
+from ppo.loop.losses import STATS, Coefs, ppo_loss
 from ppo.loop.optimizers import MOMENTS, OPTIMIZERS, clip_
 from ppo.loop.rollout import Rollout
 from ppo.loop.warmup import Warmup
@@ -139,11 +139,11 @@ class Learner:
             told = any_rank(stop()) if self.shares else stop()
             if told or (self.coefs.largest_kl and means[KL] > self.coefs.largest_kl):
                 break
-        self._check([taken for epoch_steps in epochs for taken in epoch_steps])
+        withheld = self._check([taken for epoch_steps in epochs for taken in epoch_steps])
         measured = dict(zip(COLUMNS[:-1], means[:-1].tolist(), strict=True))  # without a row's index, for `_check`
         if not self.warmup.on and some.any():  # in a warm-up, KL is 0 and entropy constant
             self.coefs.adapt(measured)
-        return measured | {"explained_variance": variance, "epochs": float(len(epochs))} | coefs
+        return measured | {"explained_variance": variance, "epochs": float(len(epochs)), "withheld": withheld} | coefs
 
     def _bind(self, example: Minibatch) -> Callable[[Minibatch], Tensor]:
         """Return the function that takes an optimizer step on a minibatch, and returns its statistics, as COLUMNS."""
@@ -168,15 +168,12 @@ class Learner:
         return (torch.cat([self._move(policy, sums, *tensors[columns:])[0], offender]),)
 
     def _gradient(self, policy: FlatPolicy, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradient (P,) with STATS behind it, and the first row that is not finite (1,).
-
-        Those of a minibatch's parts sum to those of the minibatch.
-        """
+        """Return the gradient (P,) with STATS behind it, sums over a minibatch's parts, and the first row that is not finite (1,)."""
         minibatch, count, coefs = Batch(*tensors[:ROWS]), tensors[ROWS], Coefs(*tensors[ROWS + 1 :])
         with torch.enable_grad():
             dist, values, _ = policy.forward(minibatch.obs, minibatch.states, minibatch.starts)
-            log_probs, near = dist.log_prob(minibatch.actions), minibatch.ref_log_probs
-            penalty = minibatch.kl_coefs * divergence(dist, log_probs, near) if near.shape[-1] else None
+            log_probs, near = dist.log_prob(minibatch.actions), minibatch.reference
+            penalty = minibatch.kl_coefs * dist.divergence(near) if near.shape[-1] else None
             loss, stats = ppo_loss(
                 log_probs, dist.entropy(), values, minibatch.log_probs, minibatch.values, minibatch.advantages,
                 minibatch.returns, minibatch.valid, coefs, self.config.clip_vloss, count, penalty,
@@ -185,10 +182,10 @@ class Learner:
         return torch.cat([gradient, stats[:-1]]), stats[-1:]
 
     def _move(self, policy: FlatPolicy, sums: Tensor, learning_rate: Tensor, *moments: Tensor) -> tuple[Tensor]:
-        """Move the policy, unless it is too far already, by a gradient with STATS behind it; return those and the gradient's norm."""
+        """Move the policy by a gradient with STATS behind it, if it is near and a row trains; return those and the gradient's norm."""
         gradient, stats = sums.split([len(policy.vector), len(STATS)])
         gradient, *moments = self.warmup.apply(gradient, *moments)  # type: ignore[assignment]
-        learning_rate = learning_rate * (stats[KL] <= FAR)  # an `if` would take a round trip
+        learning_rate = learning_rate * (stats[KL] <= FAR) * sums.any()  # an `if` would take a round trip
         return (torch.cat([stats, self._optimize(policy, gradient, learning_rate, *moments).view(1)]),)
 
     @torch.no_grad()
@@ -212,12 +209,12 @@ class Learner:
         self._optimize(self.policy, sums[:-1], self.coefs.learning_rate, *self.moments.values())
         return value
 
-    def _check(self, steps: list[Step]) -> None:
-        """Find the first optimizer step whose statistics are not finite; once an iteration, to avoid round trips."""
+    def _check(self, steps: list[Step]) -> float:
+        """Return the share of steps too far to be taken, or find the first that is not finite; once an iteration, to avoid round trips."""
         stats = torch.stack([taken.stats for taken in steps])  # (optimizer steps, statistics)
         bad = (~torch.isfinite(stats)).nonzero()
         if len(bad) == 0:
-            return
+            return float((stats[:, KL] > FAR).float().mean())
         number, column = bad[0].tolist()
         batch, index, _ = steps[number]
         minibatch, row = batch.select(index), int(stats[number, COLUMNS.index("offender")])
@@ -248,3 +245,4 @@ class Learner:
             )
         for name, tensor in own.items():
             tensor.copy_(stored[name])
+        self.trained = True  # `check_decisions` came before its first checkpoint

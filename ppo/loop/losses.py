@@ -5,8 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ppo.policies.distributions import Categorical, Distribution
-
 STATS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")
 
 
@@ -35,28 +33,6 @@ def normalized(advantages: Tensor, valid: Tensor) -> Tensor:
     centred = advantages - torch.where(valid, advantages, 0.0).sum((0, 2), keepdim=True) / count
     variance = torch.where(valid, centred**2, 0.0).sum((0, 2), keepdim=True) / count
     return centred / (variance.sqrt() + 1e-8)
-
-
-def divergence(dist: Distribution, log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """Return KL(π ‖ π_ref) at each state, (…): exact if an action is one choice, else the estimate k3 from the action taken.
-
-    Exact is Σₐ π(a) (log π(a) − log π_ref(a)). k3 is r − 1 − log r with r = π_ref(a) / π(a), never negative (Schulman 2020;
-    Shao et al. 2024, equation 4).
-
-    Args:
-        dist: π.
-        log_probs: (…) log π(a) of the action taken.
-        ref_log_probs: (…, K) log π_ref, as `reference_log_probs` returns.
-    """
-    if isinstance(dist, Categorical):
-        return (dist.log_probs.exp() * (dist.log_probs - ref_log_probs)).sum(-1)
-    log_ratio = ref_log_probs.squeeze(-1) - log_probs
-    return log_ratio.expm1() - log_ratio
-
-
-def reference_log_probs(ref: Distribution, actions: Tensor) -> Tensor:
-    """Return log π_ref of all choices (…, A) if an action is one choice, else of the actions taken, (…, 1)."""
-    return ref.log_probs if isinstance(ref, Categorical) else ref.log_prob(actions).unsqueeze(-1)
 
 
 def ppo_loss(

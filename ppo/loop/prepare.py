@@ -7,7 +7,6 @@ from ppo.loop.batch import Batch
 from ppo.loop.collector import Collector, act
 from ppo.loop.estimates import Estimates
 from ppo.loop.learner import Learner
-from ppo.loop.losses import reference_log_probs
 from ppo.loop.rollout import Rollout, Successors
 from ppo.machine.distributed import rank, size
 
@@ -37,10 +36,10 @@ def prepare(collector: Collector, learner: Learner, num_steps: int) -> None:
     with torch.random.fork_rng([]):  # a network may draw random numbers
         actions, log_probs, values, _ = act(collector.policy, obs, states, starts, noise)
         dist = collector.policy.forward(obs.unsqueeze(0), states, starts.unsqueeze(0))[0]
-        near = reference_log_probs(dist, actions.unsqueeze(0))[0]  # (N, K)
+        near = dist.parameters()[0]  # (N, K)
     columns = {"obs": obs, "actions": actions, "log_probs": log_probs}
     columns |= dict.fromkeys(("values", "next_values", "rewards", "penalties", "kl_coefs"), values)
-    columns["ref_log_probs"] = near if kl_in_loss(learner.config) else near[:, :0]
+    columns["reference"] = near if kl_in_loss(learner.config) else near[:, :0]
     columns |= dict.fromkeys(("starts", "valid", "terminated", "truncated", "value_ends"), starts)
     own = Rollout(
         **{name: x.expand(num_steps, *x.shape) for name, x in columns.items()},

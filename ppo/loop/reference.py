@@ -10,10 +10,9 @@ from torch import Tensor
 
 from ppo.config.schedule import Schedule
 from ppo.errors import UsageError
-from ppo.loop.losses import divergence, reference_log_probs, valid_mean
+from ppo.loop.losses import valid_mean
 from ppo.loop.rollout import Rollout
 from ppo.policies import Policy
-from ppo.policies.distributions import Categorical
 from ppo.run.checkpoint import fits
 
 REFERENCE = tuple(f"reference/{name}" for name in ("kl", "k3", "exact", "kl_episode", "coef"))  # tags
@@ -25,7 +24,7 @@ class Reference:
 
     In expectation this is β KL(π ‖ π_ref) of whole episodes, and so is its gradient. Lower-variance estimators are logged but
     not used as a reward, since their gradient differs: the exact divergence at a state does not depend on the action taken there.
-    In the loss it is another penalty, that of each state by itself (`ppo.loop.losses.divergence`).
+    In the loss it is another penalty, that of each state by itself (`Distribution.divergence`).
 
     Args:
         policy: the reference, on the device of the trained policy, with the same temperature and no top-k or top-p.
@@ -69,13 +68,11 @@ class Reference:
             self.coef.fill_(self.schedule.at(spent))
         coef = self.coef.to(kl)
         if self.in_loss:
-            near = reference_log_probs(ref, rollout.actions)
-            penalized = replace(rollout, ref_log_probs=near, kl_coefs=coef.expand_as(kl))
+            penalized = replace(rollout, reference=ref.parameters(), kl_coefs=coef.expand_as(kl))
         else:
             penalized = replace(rollout, penalties=coef * kl)
-        estimators = {"kl": kl, "k3": torch.expm1(-kl) + kl}  # k3 is unbiased and never negative (Schulman 2020)
-        if isinstance(dist, Categorical):
-            estimators["exact"] = divergence(dist, kl, reference_log_probs(ref, rollout.actions))
+        # k3 is unbiased and never negative (Schulman 2020).
+        estimators = {"kl": kl, "k3": torch.expm1(-kl) + kl, "exact": dist.divergence(ref.parameters())}
         stats = {f"reference/{name}": float(valid_mean(x, rollout.valid)) for name, x in estimators.items()}
         sums = self._sums(kl, rollout)
         per_episode = float(sums.mean()) if len(sums) else math.nan

@@ -59,7 +59,7 @@ class Rollout:
     log_probs: Tensor  # (T, N)
     rewards: Tensor  # (T, N)       raw, the environment's
     penalties: Tensor  # (T, N)     subtracted from the rewards in training: β KL, 0 without a reference
-    ref_log_probs: Tensor  # (T, N, K) of the reference, for a divergence in the loss: of all choices, or K = 1 of the action; else K = 0
+    reference: Tensor  # (T, N, K) parameters of the reference's distributions, for a divergence in the loss; else K = 0
     kl_coefs: Tensor  # (T, N)      β, the weight of that divergence in the loss
     terminated: Tensor  # (T, N) bool
     truncated: Tensor  # (T, N) bool

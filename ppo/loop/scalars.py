@@ -3,8 +3,6 @@
 import math
 import time
 
-from gymnasium.spaces import Discrete
-
 from ppo.config.goal import Goal, read_goal
 from ppo.envs import time_limit
 from ppo.errors import NonFiniteError
@@ -23,7 +21,7 @@ from ppo.numbers import count
 # What every row has, besides the metrics of the environment and the coefficients that change.
 LOGGED = (
     *(f"charts/{name}" for name in ("episodes", "SPS", "clipped_actions")),
-    *(f"losses/{name}" for name in (*STATS, "grad_norm", "explained_variance", "epochs")),
+    *(f"losses/{name}" for name in (*STATS, "grad_norm", "explained_variance", "epochs", "withheld")),
     *(f"time/{name}" for name in ("environment", "inference", "update", "evaluation")),
 )
 
@@ -31,13 +29,11 @@ LOGGED = (
 def tags(parts: Parts) -> list[str]:
     """Return the tags of the scalars that a run measures, before it has measured any."""
     evaluated = averages([], parts.evaluator.metrics, "eval", "eval").keys() | {"eval/unfinished"}
-    one_choice = isinstance(parts.envs.single_action_space, Discrete)
-    reference = [tag for tag in REFERENCE if one_choice or tag != "reference/exact"]
     return [
         *averages([], parts.collector.metrics, "charts", "episode"), *LOGGED,
         *(f"charts/{name}" for name in parts.learner.coefs.changing),
         *(evaluated if parts.config.eval_episodes else ()),
-        *(TEXT if parts.best else ()), *((*reference, "time/reference") if parts.reference else ()),
+        *(TEXT if parts.best else ()), *((*REFERENCE, "time/reference") if parts.reference else ()),
     ]  # fmt: skip
 
 

@@ -28,6 +28,12 @@ class Distribution(Protocol):
     def entropy(self) -> Tensor:
         """Return the entropy (…) in nats."""
 
+    def parameters(self) -> Tensor:
+        """Return the numbers that tell it from others over the same actions, (…, K), for `divergence`."""
+
+    def divergence(self, parameters: Tensor) -> Tensor:
+        """Return KL(this ‖ other) (…) in nats, of the `parameters` (…, K) of the other."""
+
 
 def top_k_top_p(logits: Tensor, top_k: int, top_p: float) -> Tensor | None:
     """Return a mask (…, A) bool of the choices that top-k, then top-p sampling allows (Holtzman et al. 2020).
@@ -89,6 +95,14 @@ class Categorical:
         """Return −Σ p log p (…,)."""
         return -(self.log_probs.exp() * self.log_probs).sum(-1)
 
+    def parameters(self) -> Tensor:
+        """Return log p (…, A)."""
+        return self.log_probs
+
+    def divergence(self, parameters: Tensor) -> Tensor:
+        """Return Σ p (log p − log q) (…,) for log q (…, A)."""
+        return (self.log_probs.exp() * (self.log_probs - parameters)).sum(-1)
+
 
 class Bernoulli:
     """Independent bits, from logits (…, K); actions are (…, K) of 0 and 1."""
@@ -109,6 +123,15 @@ class Bernoulli:
     def entropy(self) -> Tensor:
         """Return the sum of the bits' entropies (…,)."""
         return F.binary_cross_entropy_with_logits(self.logits, self.logits.sigmoid(), reduction="none").sum(-1)
+
+    def parameters(self) -> Tensor:
+        """Return the logits (…, K)."""
+        return self.logits
+
+    def divergence(self, parameters: Tensor) -> Tensor:
+        """Return the sum of the bits' divergences (…,), p (l − m) + log(1 + eᵐ) − log(1 + eˡ) for logits l, and m (…, K) of the other."""
+        own = self.logits
+        return (own.sigmoid() * (own - parameters) + F.softplus(parameters) - F.softplus(own)).sum(-1)
 
 
 class Gaussian:
@@ -132,6 +155,16 @@ class Gaussian:
     def entropy(self) -> Tensor:
         """Return Σ log σ + ½ log 2πe (…,)."""
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1).expand(self.mean.shape[:-1])
+
+    def parameters(self) -> Tensor:
+        """Return μ and log σ side by side, (…, 2 K)."""
+        return torch.cat([self.mean, self.log_std.expand_as(self.mean)], -1)
+
+    def divergence(self, parameters: Tensor) -> Tensor:
+        """Return Σ log (ρ / σ) + (σ² + (μ − ν)²) / 2ρ² − ½ (…,) for mean ν and deviation ρ of the other; tanh of both changes nothing."""
+        mean, log_std = parameters.chunk(2, -1)
+        spread, shift = torch.exp(2 * (self.log_std - log_std)), (self.mean - mean) * torch.exp(-log_std)
+        return (log_std - self.log_std + 0.5 * (spread + shift * shift - 1)).sum(-1)
 
 
 class SquashedGaussian(Gaussian):
@@ -188,3 +221,13 @@ class Product:
     def entropy(self) -> Tensor:
         """Return the sum of the factors' entropies (…,)."""
         return torch.stack([dist.entropy() for dist in self.dists]).sum(0)
+
+    def parameters(self) -> Tensor:
+        """Return those of the factors side by side, (…, K)."""
+        return torch.cat([dist.parameters() for dist in self.dists], -1)
+
+    def divergence(self, parameters: Tensor) -> Tensor:
+        """Return the sum of the factors' divergences (…,)."""
+        widths = [dist.parameters().shape[-1] for dist in self.dists]
+        columns = zip(self.dists, parameters.split(widths, dim=-1), strict=True)
+        return torch.stack([dist.divergence(x) for dist, x in columns]).sum(0)

@@ -29,6 +29,24 @@ from ppo.policies.distributions import (
 LOG_STD_RANGE = (-10.0, 2.0)  # deviations from 5e-5 to 7.4; beyond them float32 log-probabilities are inexact
 
 
+class Bounded(torch.autograd.Function):
+    """Clamp numbers to bounds, beyond which only the gradient that leads back remains; that of `clamp` is 0, so they would stay there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        """Return x (…) in [low, high]."""
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient (…), 0 where a step along it would lead farther out."""
+        (x,), (low, high) = ctx.saved_tensors, ctx.bounds
+        outwards = (x > high) & (gradient < 0) | (x < low) & (gradient > 0)
+        return gradient.masked_fill(outwards, 0.0), None, None
+
+
 class Factor(NamedTuple):
     """One independent factor of the action distribution."""
 
@@ -123,7 +141,7 @@ class Head(nn.Module):
 
     def _gaussian(self, outputs: Tensor, numbers: slice) -> Distribution:
         assert self.log_std is not None
-        log_std = self.log_std[numbers].clamp(*LOG_STD_RANGE)
+        log_std = Bounded.apply(self.log_std[numbers], *LOG_STD_RANGE)
         if not self.squash:
             return Gaussian(outputs, log_std)
         return SquashedGaussian(outputs, log_std, self.scale[numbers].log())
