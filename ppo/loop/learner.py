@@ -185,7 +185,7 @@ class Learner:
         """Move the policy by a gradient with STATS behind it, if it is near and a row trains; return those and the gradient's norm."""
         gradient, stats = sums.split([len(policy.vector), len(STATS)])
         gradient, *moments = self.warmup.apply(gradient, *moments)  # type: ignore[assignment]
-        learning_rate = learning_rate * (stats[KL] <= FAR) * sums.any()  # an `if` would take a round trip
+        learning_rate = learning_rate * (stats[KL] <= FAR) * stats.any()  # an `if` would take a round trip
         return (torch.cat([stats, self._optimize(policy, gradient, learning_rate, *moments).view(1)]),)
 
     @torch.no_grad()
