@@ -1,4 +1,4 @@
-"""The suites of small images, of image dictionaries and of several agents can be run in small, with their own presets."""
+"""The suites of small images, of image dictionaries, of held-out tasks and of several agents can be run in small, with their own presets."""
 
 import math
 
@@ -9,7 +9,7 @@ from benchmarks import suite
 from benchmarks.suites import SUITES
 from ppo.cli import main as cli
 
-TASKS = [(name, task) for name in ("minatar", "pixels", "agents") for task in SUITES[name]]
+TASKS = [(name, task) for name in ("minatar", "pixels", "held_out", "agents") for task in SUITES[name]]
 SMALL = [*TINY, "--total-timesteps", "64", "--compile", "off", "--threads", "1"]
 
 
