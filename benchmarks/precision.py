@@ -25,7 +25,7 @@ def rollout() -> Rollout:
     last = Successors(torch.arange((STEPS - 1) * ENVS, STEPS * ENVS), obs[-1], torch.zeros(ENVS, 0))
     return Rollout(
         obs=obs, states=torch.zeros(STEPS, ENVS, 0), starts=flags, valid=~flags, log_probs=zeros - np.log(ACTIONS),
-        actions=torch.randint(0, ACTIONS, (STEPS, ENVS)), rewards=torch.rand(STEPS, ENVS), penalties=zeros, kl_coefs=zeros, ref_log_probs=zeros.new_zeros(*zeros.shape, 0), values=zeros,
+        actions=torch.randint(0, ACTIONS, (STEPS, ENVS)), rewards=torch.rand(STEPS, ENVS), penalties=zeros, kl_coefs=zeros, reference=zeros.new_zeros(*zeros.shape, 0), values=zeros,
         terminated=flags, truncated=flags, value_ends=flags, next_values=zeros, next_valid=torch.ones(ENVS, dtype=torch.bool), successors=last,
     )  # fmt: skip
 

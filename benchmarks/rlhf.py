@@ -28,7 +28,6 @@ from benchmarks.judges import vader
 from benchmarks.pages import PAGES
 from benchmarks.rlhf_report import Point, draw, within
 from benchmarks.runs import RESULTS, finish, save, settings
-from ppo.loop.losses import divergence, reference_log_probs
 from ppo.run.files import write_atomically
 from ppo.run.load import load
 from ppo.sampling import sample
@@ -126,7 +125,7 @@ def measure_checkpoint(run: Path, checkpoint: str, kind: str, beta: float, seed:
     decided = np.arange(len(tokens))[:, None] < lengths
     following = torch.from_numpy(np.vstack([tokens[1:], tokens[-1:]]))
     per_token = ref.log_prob(following).numpy()[decided].mean()
-    kl = divergence(dist, dist.log_prob(following), reference_log_probs(ref, following)).numpy()
+    kl = dist.divergence(ref.parameters()).numpy()
     model, others = (RewardModel(str(path), samples[0].vocabulary) for path in models[1:])
     return Point(
         kind, beta, seed, saved.meta["global_step"] if run != models.language else 0, statistics.fmean(model.score_texts(texts)),

@@ -166,7 +166,10 @@ def test_the_command_line_refuses_in_one_sentence(capsys, flags, sentence):
             {"learning_rate": "adaptive", "target_kl": 0.01, "update_epochs": 1, "num_minibatches": 1},
             "learning_rate = adaptive has no effect with one optimizer step an iteration",
         ),
-        ({"kl_coef": "0.1 -> 0", "kl_target": 2.0, "reference": "RUN"}, "kl_coef = 0.1 -> 0 is a schedule"),
+        (
+            {"kl_coef": "0.1 -> 0", "kl_target": 2.0, "reference": "RUN"},
+            "but kl_coef = 0.1 -> 0; choose a positive number",
+        ),
         ({"target_entropy": 0.0}, "target_entropy = 0.0 adapts ent_coef from its value on, but ent_coef = 0.0; choose"),
         ({"target_entropy": 0.0, "ent_coef": "1 -> 0"}, "but ent_coef = 1 -> 0; choose a positive number for ent_coef"),
     ],

@@ -166,7 +166,7 @@ def test_a_gpu_has_rows_and_figures_of_its_own(results, monkeypatch, capsys):
 def test_the_rows_of_a_gpu_train(results):
     for row in speed_gpu.ROWS[1:2]:
         small = speed_loops.Row(
-            row.name, row.settings | {"num_envs": 1, "num_steps": 4, "update_epochs": 1}, 1, compile="off"
+            row.name, row.settings | {"num_envs": 1, "num_steps": 8, "update_epochs": 1}, 1, compile="off"
         )
         for side, changed in speed_gpu.sides_of(small, peers=False, device="cpu").values():
             assert speed.MEASURES[side](speed_loops.Row(**(asdict(changed) | {"compile": "off"})))["sps"] > 0

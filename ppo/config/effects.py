@@ -50,24 +50,6 @@ def check_together(settings: Any) -> None:
             "would subtract the mean; add --no-norm-adv",
             page="text#risk-seeking",
         )
-    if settings.critic_warmup * settings.batch_size >= settings.total_timesteps:
-        raise UsageError(
-            f"critic_warmup = {settings.critic_warmup} iterations of {settings.batch_size:,} rows may leave nothing of total_timesteps "
-            f"= {settings.total_timesteps:,} to the actor; choose fewer iterations or a larger budget"
-        )
-    if settings.critic_warmup and not settings.vf_coef:
-        raise UsageError(
-            f"critic_warmup = {settings.critic_warmup} has no effect with vf_coef = 0, since the critic does not learn; leave it out"
-        )
-    if settings.norm_adv and settings.batch_size == settings.num_minibatches:
-        raise UsageError(
-            f"norm_adv leaves nothing of the advantage in a minibatch of one row; choose num_minibatches below {settings.batch_size}, or "
-            "--no-norm-adv"
-        )
-    if settings.separate_critic and settings.feedforward_critic:
-        raise UsageError(
-            "separate_critic gives the critic a memory of its own and feedforward_critic none; choose one of the two"
-        )
     if set(settings.exp_name) & set("/\\:") or not settings.exp_name.isprintable():
         raise UsageError(
             f"exp_name = {settings.exp_name!r} is part of a folder's name; leave out slashes, colons and control characters"
@@ -84,6 +66,7 @@ def check_together(settings: Any) -> None:
         )
     read_wrappers(settings.wrap)
     read_goal(settings.stop_at)
+    _check_learning(settings)
     _check_schedules(settings)
 
 
@@ -102,6 +85,28 @@ def check_episodes(settings: Any, longest: int) -> None:
             f"risk_quantile = {settings.risk_quantile} trains on episodes that lie inside a rollout, and an episode may have "
             f"{longest} steps; raise num_steps = {settings.num_steps} to several times that",
             page="text#risk-seeking",
+        )
+
+
+def _check_learning(settings: Any) -> None:
+    """Refuse settings that leave the actor or the critic nothing to learn, or contradict each other on what the critic is."""
+    if settings.critic_warmup * settings.batch_size >= settings.total_timesteps:
+        raise UsageError(
+            f"critic_warmup = {settings.critic_warmup} iterations of {settings.batch_size:,} rows may leave nothing of total_timesteps "
+            f"= {settings.total_timesteps:,} to the actor; choose fewer iterations or a larger budget"
+        )
+    if settings.critic_warmup and not settings.vf_coef:
+        raise UsageError(
+            f"critic_warmup = {settings.critic_warmup} has no effect with vf_coef = 0, since the critic does not learn; leave it out"
+        )
+    if settings.norm_adv and settings.batch_size == settings.num_minibatches:
+        raise UsageError(
+            f"norm_adv leaves nothing of the advantage in a minibatch of one row; choose num_minibatches below {settings.batch_size}, or "
+            "--no-norm-adv"
+        )
+    if settings.separate_critic and settings.feedforward_critic:
+        raise UsageError(
+            "separate_critic gives the critic a memory of its own and feedforward_critic none; choose one of the two"
         )
 
 
